@@ -1,0 +1,9 @@
+"""HTTP and websockets of the platform portal and of every tenant."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+application = get_asgi_application()

@@ -1,0 +1,18 @@
+"""The Celery application: queues by worker kind, and what each worker process runs beside tasks."""
+
+import os
+
+from tenant_schemas_celery.app import CeleryApp as TenantAwareCelery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = TenantAwareCelery("ohmwatch")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(
+    [
+        "workers.acquisition",
+        "workers.detection",
+        "workers.notification",
+        "workers.upkeep",
+    ]
+)

@@ -1,0 +1,59 @@
+"""Everything Ohmwatch is told from outside, in one typed place.
+
+Each field is the environment variable OHMWATCH_<FIELD>. `./ohmwatch up` writes them for one
+machine; docker-compose.yml names the same list for a cluster, and a test holds both to it.
+"""
+
+from typing import Literal
+
+from pydantic import AnyUrl, Field, PostgresDsn, RedisDsn, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Environment(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="OHMWATCH_", extra="ignore")
+
+    secret_key: SecretStr = Field(min_length=32, description="Signs sessions and links")
+    base_domain: str = Field(
+        default="localhost", description="Tenants live at <slug>.<base domain>"
+    )
+    public_url: AnyUrl = Field(
+        description="How a browser reaches the platform portal, with its port: http://localhost:8000"
+    )
+    https: bool = Field(default=False, description="Secure cookies and HSTS; true behind TLS")
+    demo: bool = Field(default=False, description="Demo fleet, demo logins and the inbox page")
+    log_format: Literal["console", "json"] = "json"
+    data_dir: str = Field(description="Files that people upload or export")
+    static_dir: str = Field(default=".run/static", description="Where collectstatic puts assets")
+
+    postgres_url: PostgresDsn = Field(description="postgresql://user:password@host:port/database")
+    postgres_pool: bool = True
+    redis_url: RedisDsn = Field(
+        description="redis://:password@host:port/N: databases N..N+3 are Celery's broker, the "
+        "Channels layer, the partitions' logs and the cache"
+    )
+    elasticsearch_url: AnyUrl = Field(description="http://user:password@host:port")
+    elasticsearch_prefix: str = Field(
+        default="", pattern=r"^([a-z0-9][a-z0-9-]*-)?$", description="Set before every index name"
+    )
+    mqtt_url: AnyUrl = Field(
+        description="The workers' listener, mqtt://host:port; user name is the slot's client id"
+    )
+    mqtt_password: SecretStr = Field(description="Password of the acquisition slots")
+    mqtt_device_url: AnyUrl = Field(description="The listener that devices use, as told to people")
+    mqtt_password_file: str = Field(
+        default="", description="Mosquitto's password file that Ohmwatch keeps; empty with EMQX"
+    )
+    mqtt_pid_file: str = Field(default="", description="Mosquitto's pid, told to re-read that file")
+    broker_auth_token: SecretStr = Field(
+        default=SecretStr(""), description="EMQX shows it when it asks who a device is; empty: off"
+    )
+
+    acquisition_slot: int = Field(default=-1, ge=-1, description="-1: this process is no slot")
+    partitions: int = Field(default=16, ge=1, le=1024, description="Never change after first start")
+
+    email_url: AnyUrl = Field(description="smtp://user:password@host:port, smtps:// for TLS")
+    email_from: str = "Ohmwatch <alarms@ohmwatch.localhost>"
+    sms_gateway_url: str = Field(default="", description="HTTP gateway for SMS; empty: no SMS")
+    sms_gateway_token: SecretStr = SecretStr("")
+    inbox_url: str = Field(default="", description="The demo's inbox page; demo only")
