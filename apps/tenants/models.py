@@ -1,0 +1,94 @@
+"""Who the manufacturers are. These tables stand in the public schema only."""
+
+from django.db import models
+from django.db.models.functions import Concat, Replace
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django_tenants.models import DomainMixin, TenantMixin
+
+from apps.tenants.identifiers import SLUG_PATTERN, new_id
+
+
+class Plan(models.Model):
+    """What a tenant may use. `limits`: {"devices": 1000, "readings_per_s": 2000, ...}."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    code = models.SlugField(unique=True)
+    name = models.CharField(max_length=80)
+    limits = models.JSONField(default=dict, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TenantState(models.TextChoices):
+    CREATING = "creating", _("being created")
+    READY = "ready", _("ready")
+    FAILED = "failed", _("failed")
+
+
+class Tenant(TenantMixin):
+    """A manufacturer of connectors: a schema, hosts, a topic root, a dimension of the telemetry."""
+
+    # operations.create_tenant makes the schema, step by step and repeatable; save() never does.
+    auto_create_schema = False
+    auto_drop_schema = False
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    slug = models.CharField(max_length=31, unique=True)
+    name = models.CharField(max_length=120)
+    state = models.CharField(
+        max_length=10, choices=TenantState.choices, default=TenantState.CREATING
+    )
+    failure = models.TextField(blank=True, default="")
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="tenants")
+    retention_class = models.CharField(max_length=20, default="30d")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [
+            models.CheckConstraint(
+                name="tenant_slug_format", condition=models.Q(slug__regex=SLUG_PATTERN)
+            ),
+            models.CheckConstraint(
+                name="tenant_schema_follows_slug",
+                condition=models.Q(
+                    schema_name=Concat(
+                        models.Value("t_"),
+                        Replace("slug", models.Value("-"), models.Value("_")),
+                    )
+                ),
+            ),
+            models.CheckConstraint(
+                name="tenant_state_known", condition=models.Q(state__in=TenantState.values)
+            ),
+            models.CheckConstraint(
+                name="tenant_retention_class_format",
+                condition=models.Q(retention_class__regex=r"^[a-z0-9]{1,20}$"),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_ready(self) -> bool:
+        return self.state == TenantState.READY
+
+    @property
+    def topic_root(self) -> str:
+        """All topics of the tenant's devices begin with this."""
+        return f"ow/v1/{self.slug}."
+
+
+class Domain(DomainMixin):
+    """A host name, lower case and without port, on which a tenant answers."""
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="domain_format",
+                condition=models.Q(domain__regex=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"),
+            )
+        ]
