@@ -1,0 +1,113 @@
+"""The protocol of a detector: readings of many connectors in, findings out.
+
+This file is the whole of what a plug-in must know. It stands outside `detectors/`, so that no
+detector depends on another.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ohmwatch.findings import Finding
+
+Floats = NDArray[np.float64]
+Times = NDArray[np.int64]
+Indices = NDArray[np.int32]
+Flags = NDArray[np.bool_]
+State = NDArray[Any]
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Ratings:
+    """What the catalogue says about one connector's model. NaN or empty: it does not say.
+
+    `derating` holds pairs of ambient temperature in °C and the current in A allowed there, in
+    rising order of ambient.
+    """
+
+    model: str = ""
+    position: str = ""
+    rated_current_a: float = NAN
+    rated_voltage_v: float = NAN
+    temperature_limit_c: float = NAN
+    derating: tuple[tuple[float, float], ...] = ()
+    temperature_rise_rated_k: float = NAN
+    temperature_rise_limit_k: float = NAN
+    contact_resistance_new_uohm: float = NAN
+    contact_resistance_end_uohm: float = NAN
+    thermal_resistance_k_per_w: float = NAN
+    thermal_time_constants_s: tuple[float, ...] = ()
+    insulation_minimum_kohm: float = NAN
+    rated_mating_cycles: float = NAN
+    reports: tuple[str, ...] = ()
+    interval_s: float = NAN
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Readings of many connectors, sorted by connector and then by time.
+
+    `connector[i]` is the position in `connectors` of the connector that reading i is of;
+    `values` holds a column for each quantity (READINGS.md names and units), NaN for no value;
+    a quantity that nobody reported has no column.
+    """
+
+    connectors: Sequence[str]
+    connector: Indices
+    time_ms: Times
+    arrived_ms: Times
+    values: Mapping[str, Floats]
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
+
+    def column(self, quantity: str) -> Floats:
+        """The values of a quantity, float64[n]; all NaN where nobody reported it."""
+        values = self.values.get(quantity)
+        return values if values is not None else np.full(len(self), np.nan)
+
+    def rows(self, chosen: Flags) -> "Batch":
+        """The readings where `chosen` (bool[n]) is true, in the same order."""
+        return Batch(
+            connectors=self.connectors,
+            connector=self.connector[chosen],
+            time_ms=self.time_ms[chosen],
+            arrived_ms=self.arrived_ms[chosen],
+            values={name: column[chosen] for name, column in self.values.items()},
+        )
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Looks at readings in order of time and states findings.
+
+    `state_dtype` is the fixed record that is kept for each connector between calls; a record of
+    zeros is a connector that was never seen. `needs` names quantities that a reading must all
+    carry to say something to this detector; without them it stays silent.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def condition(self) -> str: ...
+    @property
+    def needs(self) -> frozenset[str]: ...
+    @property
+    def state_dtype(self) -> np.dtype[Any]: ...
+
+    def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
+        """States what the batch shows, and carries `state` (one record a connector) forward.
+
+        The caller promises that the readings of a connector are strictly newer than those of
+        all earlier calls, without repeats; it keeps the clock that sees to that
+        (`ohmwatch.watch`). Only `state` may be written to. The same readings cut into other
+        batches must give the same findings: no clock, no chance, no memory elsewhere.
+        """
+        ...
