@@ -1,0 +1,87 @@
+"""What a reading is: the quantities of one connector at one instant, and readings as columns.
+
+The table below is the contract with devices (docs/devices/readings.md is tested against it).
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+MESSAGE_BYTES_LIMIT = 256 * 1024
+READINGS_LIMIT = 5_000
+"""Readings in one message."""
+CHANNELS = 64
+OWN_QUANTITIES_LIMIT = 16
+"""Quantities of the customer's own (`x_…`) for one connector."""
+FUTURE_LIMIT_MS = 5 * 60 * 1000
+"""How far a device's clock may be ahead of ours."""
+
+_OWN_NAME = re.compile(r"x_[a-z0-9_]{1,32}")
+_FINITE = float(np.finfo(np.float64).max)
+
+
+class Kind(StrEnum):
+    """How a quantity is written: any finite number, a whole number, or a state (0, 1, a bool)."""
+
+    NUMBER = "number"
+    INTEGER = "integer"
+    STATE = "state"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One measured quantity: its name with the unit in it, and the range that is believed."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    kind: Kind = Kind.NUMBER
+
+
+QUANTITIES: dict[str, Quantity] = {
+    quantity.name: quantity
+    for quantity in (
+        Quantity("current_a", "A", -2000, 2000),
+        Quantity("voltage_v", "V", 0, 1500),
+        Quantity("temperature_pos_c", "°C", -60, 400),
+        Quantity("temperature_neg_c", "°C", -60, 400),
+        Quantity("ambient_c", "°C", -60, 150),
+        Quantity("drop_pos_mv", "mV", -2000, 2000),
+        Quantity("drop_neg_mv", "mV", -2000, 2000),
+        Quantity("insulation_kohm", "kΩ", 0, 1_000_000),
+        Quantity("interlock", "", 0, 1, Kind.STATE),
+        Quantity("humidity_pct", "%", 0, 100),
+        Quantity("vibration_g", "g", 0, 100),
+        Quantity("mated", "", 0, 1, Kind.STATE),
+        Quantity("mating_cycles", "", 0, 1_000_000, Kind.INTEGER),
+    )
+}
+
+
+def quantity_of(name: str) -> Quantity | None:
+    """The quantity a field stands for: a known one, a customer's own `x_…`, or none."""
+    known = QUANTITIES.get(name)
+    if known is None and _OWN_NAME.fullmatch(name):
+        return Quantity(name, "", -_FINITE, _FINITE)
+    return known
+
+
+@dataclass
+class Columns:
+    """Readings of one device side by side; row i of each array is one reading.
+
+    `time_ms`: int64[n], ms since 1970 UTC, as measured. `channel`: int16[n].
+    `values`: a float64[n] for each quantity that occurs; NaN is "no value at that instant",
+    a state is 0.0 or 1.0.
+    """
+
+    time_ms: NDArray[np.int64]
+    channel: NDArray[np.int16]
+    values: dict[str, NDArray[np.float64]]
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
