@@ -99,14 +99,8 @@ class Alarm(models.Model):
     occurrences = models.PositiveIntegerField(
         _("occurrences"), default=1, validators=[MinValueValidator(1)]
     )
-    told_severity = models.CharField(
-        max_length=8,
-        choices=Severity,
-        blank=True,
-        default="",
-        help_text="The highest severity that people were told of in this occurrence; empty where "
-        "all of it was old news.",
-    )
+    # The highest severity that people were told of in this occurrence; empty: all was old news.
+    told_severity = models.CharField(max_length=8, choices=Severity, blank=True, default="")
 
     class Meta:
         verbose_name = _("alarm")
@@ -183,10 +177,8 @@ class AlarmEvent(models.Model):
         verbose_name=_("by"),
     )
     note = models.TextField(_("note"), blank=True, default="", max_length=2000)
-    old_news = models.BooleanField(
-        default=False,
-        help_text="It was measured so long before it was judged that it woke nobody.",
-    )
+    # Measured so long before it was judged that it woke nobody.
+    old_news = models.BooleanField(default=False)
 
     class Meta:
         verbose_name = _("alarm event")

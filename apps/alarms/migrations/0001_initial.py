@@ -103,7 +103,6 @@ class Migration(migrations.Migration):
                             ("critical", "Critical"),
                         ],
                         default="",
-                        help_text="The highest severity that people were told of in this occurrence; empty where all of it was old news.",
                         max_length=8,
                     ),
                 ),
@@ -192,7 +191,6 @@ class Migration(migrations.Migration):
                     "old_news",
                     models.BooleanField(
                         default=False,
-                        help_text="It was measured so long before it was judged that it woke nobody.",
                     ),
                 ),
                 (

@@ -1,0 +1,348 @@
+"""What changes alarms: findings and people. Each change is an event, its outbox in the same commit.
+
+`ohmwatch.lifecycle.decide` says what happens next and why; here it is written down.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from uuid import UUID
+
+import structlog
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+
+from apps.accounts.models import User
+from apps.accounts.permissions import Permission
+from apps.alarms import signals
+from apps.alarms.models import Alarm, AlarmEvent, Consumer, Kind, Outbox, Severity, State
+from apps.alarms.numbering import Numbers
+from apps.fleet.models import Connector
+from apps.tenants.schema import current_schema
+from ohmwatch import findings as core
+from ohmwatch.findings import Finding
+from ohmwatch.lifecycle import Action, ClearedAlarm, Decision, OpenAlarm, decide, is_fresh
+
+log = structlog.get_logger(__name__)
+
+Key = tuple[UUID, str]
+"""A connector and a condition: at most one open alarm each."""
+
+KINDS = {
+    Action.OPEN: Kind.OPENED,
+    Action.REOPEN: Kind.REOPENED,
+    Action.WORSEN: Kind.WORSENED,
+    Action.EASE: Kind.EASED,
+    Action.CLEAR: Kind.CLEARED,
+    Action.EVIDENCE: Kind.EVIDENCE,
+}
+WITHOUT_EVENT = frozenset({Action.NOTHING, Action.REFRESH})
+TOLD = frozenset({Kind.OPENED, Kind.REOPENED, Kind.WORSENED, Kind.EVIDENCE, Kind.CLEARED})
+"""Kinds that people are told of; the others are for those who look."""
+
+
+class NotOpen(Exception):
+    """The alarm is over: there is nothing left to acknowledge."""
+
+    code = "alarm_not_open"
+
+
+def apply_findings(findings: Sequence[Finding], *, judged_at: datetime) -> list[AlarmEvent]:
+    """Lets findings open, change and clear alarms of the current tenant, in their order.
+
+    Joins the caller's transaction, so that a checkpoint commits with it or not at all. The same
+    findings once more change nothing. Findings of connectors that don't exist are logged and
+    left out: they must not hold up the others.
+    """
+    with transaction.atomic():
+        known = _of_known_connectors(findings)
+        if not known:
+            return []
+        stories = _Stories.load(known)
+        if all(stories.decide(each, now=judged_at).action in WITHOUT_EVENT for each in known):
+            for finding in known:
+                stories.refresh(finding)
+            return []
+        numbers = Numbers()
+        stories = _Stories.load(known)  # again: until here somebody else may have written
+        journal = Journal(judged_at, numbers)
+        for finding in known:
+            stories.apply(finding, journal)
+        return journal.close()
+
+
+def acknowledge(*, user: User, alarm: Alarm, now: datetime) -> AlarmEvent | None:
+    """Notes that this person has the alarm in hand. None where somebody already had it.
+
+    Raises PermissionDenied, and NotOpen for an alarm that is over.
+    """
+    if not user.can(Permission.ACKNOWLEDGE):
+        raise PermissionDenied
+    with transaction.atomic():
+        journal = Journal(now, Numbers())
+        alarm.refresh_from_db()
+        if alarm.state != State.OPEN:
+            raise NotOpen
+        if alarm.acknowledged_at is not None:
+            return None
+        alarm.acknowledged_at, alarm.acknowledged_by = now, user
+        alarm.save(update_fields=["acknowledged_at", "acknowledged_by"])
+        journal.write(alarm, Kind.ACKNOWLEDGED, reason="by_person", actor=user)
+        return journal.close()[0]
+
+
+def note(*, user: User, alarm: Alarm, text: str, now: datetime) -> AlarmEvent:
+    """Adds what a person found or did to the alarm's story. Raises PermissionDenied."""
+    if not user.can(Permission.ACKNOWLEDGE):
+        raise PermissionDenied
+    with transaction.atomic():
+        journal = Journal(now, Numbers())
+        journal.write(alarm, Kind.NOTED, reason="by_person", actor=user, text=text.strip()[:2000])
+        return journal.close()[0]
+
+
+def clear(*, user: User, alarm: Alarm, now: datetime) -> AlarmEvent | None:
+    """Ends an alarm by hand, for a fault that no reading can show as repaired.
+
+    None where it was over already. Raises PermissionDenied.
+    """
+    if not (user.can(Permission.ACKNOWLEDGE) and user.is_staff_of_tenant):
+        raise PermissionDenied
+    with transaction.atomic():
+        journal = Journal(now, Numbers())
+        alarm.refresh_from_db()
+        if alarm.state != State.OPEN:
+            return None
+        alarm.state, alarm.cleared_at = State.CLEARED, now
+        alarm.save(update_fields=["state", "cleared_at"])
+        told = bool(alarm.told_severity)
+        journal.write(alarm, Kind.CLEARED, reason="by_person", actor=user, tell=told)
+        return journal.close()[0]
+
+
+@dataclass
+class Journal:
+    """Collects the events of one transaction; `close` writes them with all that must be told."""
+
+    judged_at: datetime
+    numbers: Numbers
+    events: list[AlarmEvent] = field(default_factory=list)
+    outbox: list[Outbox] = field(default_factory=list)
+
+    def write(
+        self,
+        alarm: Alarm,
+        kind: Kind,
+        *,
+        reason: str,
+        finding: Finding | None = None,
+        tell: bool = False,
+        actor: User | None = None,
+        text: str = "",
+    ) -> None:
+        event = AlarmEvent(
+            number=self.numbers.next(),
+            alarm=alarm,
+            kind=kind,
+            severity=alarm.severity,
+            reason=reason,
+            measured_at=_instant(finding.measured_ms) if finding else None,
+            arrived_at=_instant(finding.arrived_ms) if finding else None,
+            judged_at=self.judged_at,
+            evidence=evidence_of(finding.evidence) if finding else {},
+            actor=actor,
+            note=text,
+            old_news=finding is not None and not is_fresh(finding, now=self.judged_at),
+        )
+        consumers = [Consumer.LIVE, Consumer.INDEX]
+        if tell and kind in TOLD:
+            consumers.append(Consumer.NOTIFY)
+        self.events.append(event)
+        self.outbox += [Outbox(event=event, consumer=consumer) for consumer in consumers]
+
+    def close(self) -> list[AlarmEvent]:
+        self.numbers.save()
+        AlarmEvent.objects.bulk_create(self.events)
+        Outbox.objects.bulk_create(self.outbox)
+        if self.events:
+            notify = any(entry.consumer == Consumer.NOTIFY for entry in self.outbox)
+            numbers = [event.number for event in self.events]
+            announce = partial(_announce, current_schema(), numbers, notify=notify)
+            transaction.on_commit(announce)
+        return self.events
+
+
+@dataclass
+class _Stories:
+    """The open and the newest cleared alarm of each connector and condition at hand."""
+
+    open: dict[Key, Alarm]
+    cleared: dict[Key, Alarm]
+
+    @classmethod
+    def load(cls, findings: Sequence[Finding]) -> "_Stories":
+        keys = {_key(finding) for finding in findings}
+        rows = Alarm.objects.filter(
+            connector__in={connector for connector, _ in keys},
+            condition__in={condition for _, condition in keys},
+        )
+        cleared = rows.filter(state=State.CLEARED).order_by(
+            "connector", "condition", "-last_measured_at"
+        )
+        return cls(
+            open={_key_of(alarm): alarm for alarm in rows.filter(state=State.OPEN)},
+            cleared={_key_of(alarm): alarm for alarm in cleared.distinct("connector", "condition")},
+        )
+
+    def decide(self, finding: Finding, *, now: datetime) -> Decision:
+        alarm, past = self.open.get(_key(finding)), self.cleared.get(_key(finding))
+        return decide(
+            _as_open(alarm) if alarm else None,
+            finding,
+            now=now,
+            cleared=ClearedAlarm(_milliseconds(past.last_measured_at)) if past else None,
+        )
+
+    def refresh(self, finding: Finding) -> None:
+        """Takes the newest evidence into the open alarm, unless it has newer."""
+        measured_at = _instant(finding.measured_ms)
+        alarm = self.open.get(_key(finding))
+        if alarm is None or finding.severity is None:
+            return
+        Alarm.objects.filter(
+            pk=alarm.pk, state=State.OPEN, last_measured_at__lt=measured_at
+        ).update(
+            last_measured_at=measured_at,
+            evidence=evidence_of(finding.evidence),
+            time_left_s=_finite(finding.time_left_s),
+            pole=str(finding.pole),
+        )
+
+    def apply(self, finding: Finding, journal: Journal) -> None:
+        decision = self.decide(finding, now=journal.judged_at)
+        if decision.action is Action.NOTHING:
+            return
+        if decision.action is Action.REFRESH:
+            self.refresh(finding)
+            return
+        tell = decision.tell
+        if decision.action in (Action.OPEN, Action.REOPEN):
+            alarm = self._begin(finding, decision.action, journal.judged_at)
+        else:
+            alarm = self.open[_key(finding)]
+        if decision.action is Action.CLEAR:
+            # Who heard of it at any severity hears of its end, unless that is old news.
+            tell = bool(alarm.told_severity) and is_fresh(finding, now=journal.judged_at)
+            self._end(alarm, journal.judged_at)
+        _take_in(finding, alarm, worse=decision.action is Action.WORSEN)
+        if tell and decision.action not in (Action.CLEAR, Action.EASE):
+            alarm.told_severity = alarm.severity
+        alarm.save()
+        journal.write(
+            alarm,
+            KINDS[decision.action],
+            reason=str(decision.reason),
+            finding=finding,
+            tell=tell,
+        )
+
+    def _begin(self, finding: Finding, action: Action, now: datetime) -> Alarm:
+        key = _key(finding)
+        if action is Action.REOPEN:
+            alarm = self.cleared.pop(key)
+            alarm.occurrences += 1
+        else:
+            alarm = Alarm(connector_id=key[0], condition=key[1])
+        alarm.state, alarm.cleared_at = State.OPEN, None
+        alarm.opened_at, alarm.since = now, _instant(min(finding.since_ms, finding.measured_ms))
+        alarm.acknowledged_at, alarm.acknowledged_by, alarm.told_severity = None, None, ""
+        self.open[key] = alarm
+        return alarm
+
+    def _end(self, alarm: Alarm, now: datetime) -> None:
+        alarm.state, alarm.cleared_at = State.CLEARED, now
+        self.cleared[_key_of(alarm)] = self.open.pop(_key_of(alarm))
+
+
+def _take_in(finding: Finding, alarm: Alarm, *, worse: bool) -> None:
+    alarm.last_measured_at = max(_instant(finding.measured_ms), alarm.since)
+    alarm.evidence = evidence_of(finding.evidence)
+    alarm.time_left_s = _finite(finding.time_left_s)
+    if finding.severity is not None:
+        alarm.severity, alarm.pole = Severity[finding.severity.name], str(finding.pole)
+    if worse:  # who acknowledged the lesser one has not seen this
+        alarm.acknowledged_at, alarm.acknowledged_by = None, None
+
+
+def evidence_of(evidence: Mapping[str, float | str]) -> dict[str, float | str | None]:
+    """Evidence as JSON that Postgres takes: what is not finite is null."""
+    return {
+        str(name): value if isinstance(value, str) else _finite(value)
+        for name, value in evidence.items()
+    }
+
+
+def _of_known_connectors(findings: Sequence[Finding]) -> list[Finding]:
+    named = [finding for finding in findings if _is_uuid(finding.connector)]
+    there = set(
+        Connector.objects.filter(pk__in={_key(each)[0] for each in named}).values_list(
+            "pk", flat=True
+        )
+    )
+    known = [finding for finding in named if _key(finding)[0] in there]
+    if len(known) < len(findings):
+        log.warning("findings_of_unknown_connectors", left_out=len(findings) - len(known))
+    return known
+
+
+def _announce(schema: str, numbers: list[int], *, notify: bool) -> None:
+    for receiver, outcome in signals.events_written.send_robust(
+        sender=AlarmEvent, schema=schema, numbers=numbers, notify=notify
+    ):
+        if isinstance(outcome, Exception):
+            # The outbox keeps what was not said; the sweep says it some seconds later.
+            name = getattr(receiver, "__name__", str(receiver))
+            log.warning("announcement_failed", receiver=name, error=repr(outcome))
+
+
+def _as_open(alarm: Alarm) -> OpenAlarm:
+    severity = Severity(alarm.severity)
+    told = bool(alarm.told_severity) and Severity(alarm.told_severity).rank >= severity.rank
+    return OpenAlarm(
+        severity=core.Severity[severity.name],
+        since_ms=_milliseconds(alarm.since),
+        last_measured_ms=_milliseconds(alarm.last_measured_at),
+        told=told,
+    )
+
+
+def _key(finding: Finding) -> Key:
+    return UUID(finding.connector), finding.condition
+
+
+def _key_of(alarm: Alarm) -> Key:
+    return alarm.connector_id, alarm.condition
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _instant(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _milliseconds(instant: datetime) -> int:
+    return round(instant.timestamp() * 1000)
+
+
+def _finite(value: float | None) -> float | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return float(value)
