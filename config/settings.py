@@ -45,8 +45,8 @@ _IN_BOTH = [
     "apps.accounts",
 ]
 SHARED_APPS = [
+    "apps.tenants",  # first: its create_tenant command stands in for django_tenants' own
     "django_tenants",
-    "apps.tenants",
     "apps.partitions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
@@ -171,6 +171,10 @@ ELASTICSEARCH_DSL = {"default": {"hosts": str(ENVIRONMENT.elasticsearch_url)}}
 # Documents follow the outbox: a signal would fire inside the transaction and outlive a rollback.
 ELASTICSEARCH_DSL_AUTOSYNC = False
 ELASTICSEARCH_DSL_AUTO_REFRESH = False
+ELASTICSEARCH_PREFIX = ENVIRONMENT.elasticsearch_prefix
+ELASTICSEARCH_REPLICAS = ENVIRONMENT.elasticsearch_replicas
+# How many days back readings are accepted. The demo writes a month of history through the door.
+TELEMETRY_OPEN_DAYS = 35 if DEMO else 7
 
 # --- Celery -----------------------------------------------------------------------------------
 CELERY_BROKER_URL = REDIS_BROKER_URL

@@ -1,5 +1,7 @@
 """Who the manufacturers are. These tables stand in the public schema only."""
 
+from typing import ClassVar
+
 from django.db import models
 from django.db.models.functions import Concat, Replace
 from django.utils import timezone
@@ -9,7 +11,7 @@ from django_tenants.models import DomainMixin, TenantMixin
 from apps.tenants.identifiers import SLUG_PATTERN, new_id
 
 
-class Plan(models.Model):
+class Plan(models.Model):  # type: ignore[django-manager-missing]  # TenantMixin is untyped
     """What a tenant may use. `limits`: {"devices": 1000, "readings_per_s": 2000, ...}."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -33,6 +35,8 @@ class Tenant(TenantMixin):
     # operations.create_tenant makes the schema, step by step and repeatable; save() never does.
     auto_create_schema = False
     auto_drop_schema = False
+
+    objects: ClassVar[models.Manager["Tenant"]] = models.Manager()
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     slug = models.CharField(max_length=31, unique=True)

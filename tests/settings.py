@@ -1,0 +1,53 @@
+"""The product's settings on stores of the test worker's own.
+
+Each xdist worker has its own database, four Redis databases, Elasticsearch prefix and data
+directory, told to it through the same environment variables as in production, so that worker
+processes which a test starts find the same stores.
+"""
+
+import os
+import tempfile
+from urllib.parse import urlsplit, urlunsplit
+
+_REDIS_DATABASES = 4
+
+
+def _worker() -> str:
+    return os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+
+
+def _own_postgres(url: str, worker: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"/test_{parts.path.lstrip('/')}_{worker}"))
+
+
+def _own_redis(url: str, worker: str) -> str:
+    base, database = url.rsplit("/", 1)
+    number = int(worker.removeprefix("gw"))
+    return f"{base}/{int(database or 0) + _REDIS_DATABASES * (1 + number)}"
+
+
+def _take_own_stores(environment: "os._Environ[str]") -> None:
+    worker = _worker()
+    if environment.get("OHMWATCH_TESTED_BY") == worker:
+        return
+    prefix = environment.get("OHMWATCH_ELASTICSEARCH_PREFIX", "")
+    environment.update(
+        OHMWATCH_TESTED_BY=worker,
+        OHMWATCH_POSTGRES_URL=_own_postgres(environment["OHMWATCH_POSTGRES_URL"], worker),
+        OHMWATCH_REDIS_URL=_own_redis(environment["OHMWATCH_REDIS_URL"], worker),
+        OHMWATCH_ELASTICSEARCH_PREFIX=f"{prefix}test-{worker}-",
+        OHMWATCH_DATA_DIR=tempfile.mkdtemp(prefix=f"ohmwatch-test-{worker}-"),
+        OHMWATCH_MQTT_PASSWORD_FILE="",
+        OHMWATCH_MQTT_PID_FILE="",
+    )
+
+
+_take_own_stores(os.environ)
+# Processes that a test starts are the product, not the tests.
+os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+
+from config.settings import *  # noqa: E402, F403
+from config.settings import DATABASES  # noqa: E402
+
+DATABASES["default"]["TEST"] = {"NAME": DATABASES["default"]["NAME"]}
