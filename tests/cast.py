@@ -136,7 +136,7 @@ def _write_fleet(text: Text) -> None:
         )
         for number, (pk, organisation, vin, plate, label) in enumerate(
             [
-                (BENS_VEHICLE, HARBOUR, "LSVAU2A37N2183294", "HH-BT 1", "Taxi 1"),
+                (BENS_VEHICLE, HARBOUR, "LSVAU2A34N2183294", "HH-BT 1", "Taxi 1"),
                 (CLARAS_VEHICLE, CITY, "WVWZZZE1ZMP012345", "HH-CL 1", "Van 1"),
             ],
             start=1,
