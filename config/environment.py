@@ -36,6 +36,9 @@ class Environment(BaseSettings):
     elasticsearch_prefix: str = Field(
         default="", pattern=r"^([a-z0-9][a-z0-9-]*-)?$", description="Set before every index name"
     )
+    elasticsearch_replicas: int = Field(
+        default=0, ge=0, le=5, description="Copies of each shard: 0 on one node, 1 on a cluster"
+    )
     mqtt_url: AnyUrl = Field(
         description="The workers' listener, mqtt://host:port; user name is the slot's client id"
     )

@@ -1,0 +1,270 @@
+"""What the store answers with: plain values in the units of READINGS, ms since 1970 UTC."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from apps.telemetry.slices import from_ms
+
+
+class ItemResult(NamedTuple):
+    """What a bulk request did with one document: 201 stored, 409 a duplicate, else refused."""
+
+    status: int
+    error_type: str = ""
+    error_reason: str = ""
+
+    @property
+    def is_stored(self) -> bool:
+        return self.status < 300
+
+    @property
+    def is_duplicate(self) -> bool:
+        return self.status == 409
+
+    @property
+    def is_worth_retrying(self) -> bool:
+        """The store was busy or its slice is not there yet: the same document may pass later."""
+        return self.status in (429, 502, 503, 504) or (
+            self.status == 404 and self.error_type == "index_not_found_exception"
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The state of one connector at one instant."""
+
+    connector: str
+    measured_ms: int
+    arrived_ms: int
+    values: dict[str, float]
+    dimensions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def measured_at(self) -> datetime:
+        return from_ms(self.measured_ms)
+
+    @property
+    def arrived_at(self) -> datetime:
+        return from_ms(self.arrived_ms)
+
+
+@dataclass(frozen=True)
+class ReadingPage:
+    """Readings in order of measurement, and the `after` that asks for the next page."""
+
+    readings: list[Reading]
+    after: int | None
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A quantity within one bucket. A spike is in `maximum`, however wide the bucket."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    last: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """From `start_ms` for one interval; quantities without a value in it are left out."""
+
+    start_ms: int
+    count: int
+    values: dict[str, Envelope]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A connector's quantities over time. Buckets without readings are left out: gaps stay gaps."""
+
+    connector: str
+    start_ms: int
+    end_ms: int
+    interval_ms: int
+    buckets: list[Bucket]
+
+    def with_gaps(self, gap_ms: int) -> Iterator[Bucket | None]:
+        """The buckets, with None wherever two are further apart than gap_ms (≥ the interval)."""
+        before: Bucket | None = None
+        for bucket in self.buckets:
+            if before and bucket.start_ms - before.start_ms > max(gap_ms, self.interval_ms):
+                yield None
+            yield bucket
+            before = bucket
+
+
+HEALTH_RANKS = {"ok": 0, "notice": 1, "warning": 2, "critical": 3}
+
+
+@dataclass(frozen=True)
+class State:
+    """A connector now. What was never reported is None; dimensions that are empty are ""."""
+
+    connector: str
+    last: dict[str, float]
+    measured_ms: int | None
+    arrived_ms: int | None
+    judged_ms: int | None
+    health: str  # ok, notice, warning, critical; unknown where it never reported
+    margin_k: float | None
+    open_alarms: int
+    worst_condition: str
+    dimensions: dict[str, str]  # ids: model, batch, organisation, vehicle, position, device
+    names: dict[str, str]  # serial, model_code, model_name, vehicle_label, vin, plate, …
+
+    @property
+    def measured_at(self) -> datetime | None:
+        return None if self.measured_ms is None else from_ms(self.measured_ms)
+
+
+@dataclass(frozen=True)
+class StatePage:
+    """One page of connectors, how many there are in all, and counts by facet: value → how many."""
+
+    states: list[State]
+    total: int
+    facets: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Event:
+    """An alarm event as the search knows it; Postgres holds the truth."""
+
+    event: str
+    number: int
+    alarm: str
+    connector: str
+    kind: str
+    condition: str
+    severity: str
+    reason: str
+    measured_ms: int | None
+    arrived_ms: int | None
+    judged_ms: int
+    dimensions: dict[str, str]
+    names: dict[str, str]
+    evidence: dict[str, object]
+
+
+@dataclass(frozen=True)
+class EventPage:
+    """Events, newest first, how many match, and counts by facet."""
+
+    events: list[Event]
+    total: int
+    facets: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class QuarantinedMessage:
+    """A refused message or row. `payload` is filled where one message is asked for."""
+
+    id: str
+    reason: str
+    field: str
+    detail: str
+    identity: str
+    device: str
+    topic: str
+    row: int | None
+    count: int
+    payload_bytes: int
+    arrived_ms: int
+    payload: bytes = b""
+    content_type: str = ""
+    codec: str = ""
+
+    @property
+    def arrived_at(self) -> datetime:
+        return from_ms(self.arrived_ms)
+
+
+@dataclass(frozen=True)
+class QuarantinePage:
+    """Newest first; `after` asks for the next page; `reasons` counts all that match by reason."""
+
+    messages: list[QuarantinedMessage]
+    total: int
+    after: str
+    reasons: dict[str, int]
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """What became of one batch for one tenant, as acquisition enters it before its PUBACK.
+
+    `arrived_ms` is the batch's one time of arrival: every reading and every quarantined message of
+    it carries the same, so that any stretch of time closes.
+    """
+
+    tenant: str
+    batch_id: int
+    arrived_ms: int
+    stored: int
+    duplicate: int
+    quarantined: dict[str, int]
+    reconciled: bool = False
+
+    @property
+    def received(self) -> int:
+        return self.stored + self.duplicate + sum(self.quarantined.values())
+
+
+@dataclass(frozen=True)
+class AccountLine:
+    """A tenant's account over a stretch of arrival: what the ledger says, what the store holds."""
+
+    tenant: str
+    received: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    quarantined: dict[str, int] = field(default_factory=dict)
+    held_readings: int = 0
+    held_quarantined: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def quarantined_total(self) -> int:
+        return sum(self.quarantined.values())
+
+    @property
+    def apart(self) -> int:
+        """How many readings are unaccounted for; 0 is a closed account."""
+        reasons = self.quarantined.keys() | self.held_quarantined.keys()
+        return (
+            abs(self.received - self.stored - self.duplicate - self.quarantined_total)
+            + abs(self.stored - self.held_readings)
+            + sum(
+                abs(self.quarantined.get(reason, 0) - self.held_quarantined.get(reason, 0))
+                for reason in reasons
+            )
+        )
+
+    @property
+    def is_closed(self) -> bool:
+        return self.apart == 0
+
+
+def total_of(lines: Sequence[AccountLine]) -> AccountLine:
+    """All tenants together, as the line of tenant "total"."""
+    return AccountLine(
+        tenant="total",
+        received=sum(line.received for line in lines),
+        stored=sum(line.stored for line in lines),
+        duplicate=sum(line.duplicate for line in lines),
+        quarantined=_added(line.quarantined for line in lines),
+        held_readings=sum(line.held_readings for line in lines),
+        held_quarantined=_added(line.held_quarantined for line in lines),
+    )
+
+
+def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for one in counts:
+        for reason, number in one.items():
+            total[reason] = total.get(reason, 0) + number
+    return total

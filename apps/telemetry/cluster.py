@@ -1,0 +1,112 @@
+"""The connection to Elasticsearch: one client a process, errors as ours, whole answers or none."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch, TransportError
+from elasticsearch.serializer import OrjsonSerializer
+
+from apps.telemetry.answers import ItemResult
+from apps.telemetry.errors import StoreRefused, StoreSlow, StoreUnavailable
+
+CONNECTIONS = 16
+ANSWER_LIMIT_S = 5.0
+"""A question that takes longer is ended in Elasticsearch, too."""
+BULK_LIMIT_S = 60.0
+_NDJSON = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
+_JSON = "application/vnd.elasticsearch+json; compatible-with=8"
+_BULK_PATH = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
+_BUSY = (429, 502, 503, 504)
+
+
+@lru_cache(maxsize=4)
+def client_of(url: str) -> Elasticsearch:
+    """The process's client for that address. Safe among threads; made after any fork."""
+    return Elasticsearch(
+        url,
+        connections_per_node=CONNECTIONS,
+        request_timeout=ANSWER_LIMIT_S * 2,
+        # A repeat of our own is ours to decide: a bulk sent twice by the client would answer
+        # "duplicate" for what its first sending stored.
+        max_retries=0,
+        retry_on_timeout=False,
+        serializers={"application/json": OrjsonSerializer()},
+    )
+
+
+@contextmanager
+def our_errors(limit_s: float = ANSWER_LIMIT_S) -> Iterator[None]:
+    """Elasticsearch's exceptions as those of errors.py."""
+    try:
+        yield
+    except ConnectionTimeout as error:
+        raise StoreSlow(limit_s=limit_s) from error
+    except ApiError as error:
+        if error.status_code in _BUSY:
+            raise StoreUnavailable(status=error.status_code) from error
+        raise StoreRefused(status=error.status_code, reason=_reason(error)) from error
+    except TransportError as error:
+        raise StoreUnavailable(reason=type(error).__name__) from error
+
+
+def _reason(error: ApiError) -> str:
+    body = error.body
+    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
+        return f"{body['error'].get('type')}: {body['error'].get('reason')}"[:500]
+    return str(error)[:500]
+
+
+def search(client: Elasticsearch, index: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """One search. Raises StoreSlow rather than returning a part of the answer."""
+    with our_errors():
+        answer = client.search(
+            index=index,
+            body={**body, "timeout": f"{int(ANSWER_LIMIT_S * 1000)}ms"},
+            allow_partial_search_results=False,
+            ignore_unavailable=True,
+        ).body
+    if answer.get("timed_out"):
+        raise StoreSlow(limit_s=ANSWER_LIMIT_S)
+    return dict(answer)
+
+
+_KNOWN = {status: ItemResult(status) for status in (200, 201)}
+_DUPLICATE = ItemResult(409, "version_conflict_engine_exception", "")
+
+
+def bulk(client: Elasticsearch, lines: bytes, limit_s: float) -> list[ItemResult]:
+    """Send ready `_bulk` bytes; a result for each action, in order.
+
+    Raises StoreUnavailable where nothing was tried, and StoreSlow or StoreUnavailable where it is
+    not known what was: the caller asks what the store holds (`held_batches`) before it counts.
+    """
+    with our_errors(limit_s):
+        answer = client.options(request_timeout=limit_s).perform_request(
+            "POST",
+            _BULK_PATH,
+            headers={"content-type": _NDJSON, "accept": _JSON},
+            body=lines,
+        )
+    return [_result(item) for item in answer.body.get("items", ())]
+
+
+def _result(item: Mapping[str, Any]) -> ItemResult:
+    (outcome,) = item.values()
+    status: int = outcome["status"]
+    if status in _KNOWN:
+        return _KNOWN[status]
+    if status == 409:
+        return _DUPLICATE
+    error = outcome.get("error") or {}
+    return ItemResult(status, error.get("type", ""), (error.get("reason") or "")[:500])
+
+
+def delete(client: Elasticsearch, indices: Sequence[str]) -> None:
+    """Delete indices by their whole names; one that is gone already is fine."""
+    for index in indices:
+        if "*" in index or "," in index or not index:
+            raise ValueError(f"not one index: {index!r}")
+        with our_errors():
+            client.options(ignore_status=404).indices.delete(index=index)

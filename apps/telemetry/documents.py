@@ -1,0 +1,279 @@
+"""What Elasticsearch holds: the shape of each kind of document, and the templates made of them.
+
+Readings, quarantine and the account are plain documents: a time-series index refuses an `_id` of
+one's own. State and events mirror rows of Postgres; `apps/fleet/documents.py` and
+`apps/alarms/documents.py` prepare them from models, and the shapes here are what they fill.
+
+A changed shape gets a higher VERSION; `prepare_stores` writes the template anew, and slices made
+from then on have it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from elasticsearch.dsl import (
+    Binary,
+    Boolean,
+    Date,
+    Document,
+    Double,
+    InnerDoc,
+    Integer,
+    Keyword,
+    Long,
+    MetaField,
+    Object,
+    Short,
+)
+
+from ohmwatch.readings import QUANTITIES
+
+VERSION = 1
+PLATFORM = "_platform"
+"""The `tenant` of what belongs to none: no slug can be this."""
+
+SEARCH_FIELDS = ("serial", "vin", "plate", "vehicle_label", "organisation_name", "model_code")
+"""What a person types into the installed base's search box is looked for in these."""
+DIMENSIONS = ("model", "batch", "organisation", "vehicle", "position", "device")
+"""What people slice readings, states and events by; ids as text, a batch by its name."""
+
+_OWN_QUANTITIES = [{"own": {"match": "x_*", "mapping": {"type": "double", "index": False}}}]
+
+
+def _moment() -> Date:
+    """Milliseconds since 1970 UTC, as numbers: nothing is guessed about zones."""
+    return Date(format="epoch_millis")
+
+
+def _quantity() -> Double:
+    # Aggregations read doc values; an index over every quantity would cost more than the readings.
+    return Double(index=False)
+
+
+def _name() -> Keyword:
+    return Keyword(ignore_above=256)
+
+
+class Reading(Document):
+    """The state of one connector at one instant. Identity: (tenant, connector, @timestamp)."""
+
+    tenant = Keyword(time_series_dimension=True)
+    connector = Keyword(time_series_dimension=True)
+    model = Keyword()
+    batch = Keyword()
+    organisation = Keyword()
+    vehicle = Keyword()
+    position = Keyword()
+    device = Keyword()
+    arrived_at = _moment()
+    batch_id = Long()
+
+    class Meta:
+        dynamic = MetaField(True)
+        date_detection = MetaField(False)
+        dynamic_templates = MetaField(_OWN_QUANTITIES)
+
+
+Reading._doc_type.mapping.field("@timestamp", _moment())
+for _quantity_name in QUANTITIES:
+    Reading._doc_type.mapping.field(_quantity_name, _quantity())
+
+
+class Quarantined(Document):
+    """A refused message, or the refused rows of one. `_id` is `<tenant>:<batch>-<number>`."""
+
+    tenant = Keyword()
+    identity = Keyword(ignore_above=256)
+    device = Keyword(ignore_above=256)
+    connector = Keyword()
+    topic = Keyword(ignore_above=512)
+    reason = Keyword()
+    field = Keyword(ignore_above=128)
+    detail = Keyword(index=False, doc_values=False)
+    number = Integer()  # position within its batch, from 0
+    row = Integer()
+    count = Long()  # readings this document stands for; 1 unless rows were put together
+    codec = Keyword()
+    content_type = Keyword(ignore_above=128)
+    payload = Binary()
+    payload_bytes = Integer()
+    arrived_at = _moment()
+    batch_id = Long()
+
+    class Meta:
+        dynamic = MetaField("strict")
+
+
+class Ledger(Document):
+    """What became of a batch for one tenant. `_id` is `<tenant>:<batch>`; see decision 0002."""
+
+    tenant = Keyword()
+    batch_id = Long()
+    arrived_at = _moment()
+    received = Long()
+    stored = Long()
+    duplicate = Long()
+    quarantined = Object(dynamic=True)  # reason → readings
+    reconciled = Keyword()  # "true" where a later life of the slot entered it
+
+    class Meta:
+        dynamic = MetaField("strict")
+        dynamic_templates = MetaField(
+            [{"reasons": {"path_match": "quarantined.*", "mapping": {"type": "long"}}}]
+        )
+
+
+class LastReading(InnerDoc):
+    """The newest values, by quantity; own quantities come as they are named."""
+
+    class Meta:
+        dynamic = MetaField(True)
+
+
+for _quantity_name in QUANTITIES:
+    LastReading._doc_type.mapping.field(_quantity_name, _quantity())
+
+
+class State(Document):
+    """A connector now. `_id` is `<tenant>:<connector>`.
+
+    The detection worker writes `last`, the three times and `margin_k`; upkeep writes all else
+    (decision 0001), so the two never touch one field.
+    """
+
+    tenant = Keyword()
+    connector = Keyword()
+    # what it is, and whose
+    model = Keyword()
+    batch = Keyword()
+    organisation = Keyword()
+    vehicle = Keyword()
+    position = Keyword()
+    device = Keyword()
+    serial = _name()
+    model_code = _name()
+    model_name = _name()
+    vehicle_label = _name()
+    vin = _name()
+    plate = _name()
+    organisation_name = _name()
+    service = Keyword()  # in_service, retired
+    installed_at = _moment()
+    # how it goes
+    last = Object(LastReading)
+    measured_at = _moment()
+    arrived_at = _moment()
+    judged_at = _moment()
+    margin_k = Double()
+    # what was said about it
+    health = Keyword()  # ok, notice, warning, critical
+    severity_rank = Short()  # 0 ok … 3 critical, to sort by
+    open_alarms = Integer()
+    worst_condition = Keyword()
+
+    class Meta:
+        dynamic = MetaField("strict")
+        date_detection = MetaField(False)
+        dynamic_templates = MetaField(
+            [{"own": {"path_match": "last.x_*", "mapping": {"type": "double", "index": False}}}]
+        )
+
+
+class Event(Document):
+    """An alarm event with what people ask it by. `_id` is `<tenant>:<event>`."""
+
+    tenant = Keyword()
+    event = Keyword()
+    number = Long()
+    alarm = Keyword()
+    connector = Keyword()
+    kind = Keyword()
+    condition = Keyword()
+    pole = Keyword()
+    severity = Keyword()
+    severity_rank = Short()
+    reason = Keyword()
+    actor = Keyword()
+    note = Keyword(index=False, doc_values=False)
+    old_news = Boolean()
+    measured_at = _moment()
+    arrived_at = _moment()
+    judged_at = _moment()
+    time_left_s = Double()
+    evidence = Object(enabled=False)
+    model = Keyword()
+    batch = Keyword()
+    organisation = Keyword()
+    vehicle = Keyword()
+    position = Keyword()
+    device = Keyword()
+    serial = _name()
+    model_code = _name()
+    model_name = _name()
+    vehicle_label = _name()
+    vin = _name()
+    plate = _name()
+    organisation_name = _name()
+
+    class Meta:
+        dynamic = MetaField("strict")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A family of indices of one shape, and how they are set up."""
+
+    name: str
+    document: type[Document]
+    settings: dict[str, Any]
+    sliced: bool
+
+    @property
+    def mappings(self) -> dict[str, Any]:
+        """The mapping as Elasticsearch wants it."""
+        return self.document._doc_type.mapping.to_dict()
+
+    def template(self, prefix: str, replicas: int) -> dict[str, Any]:
+        """The composable template: the shape, and that nothing but us creates such an index."""
+        return {
+            "index_patterns": [f"{prefix}{self.name}-*"],
+            "version": VERSION,
+            "priority": 500,
+            "allow_auto_create": False,
+            "template": {
+                "settings": {**self.settings, "index.number_of_replicas": replicas},
+                "mappings": self.mappings,
+            },
+        }
+
+
+_EVERY_INDEX = {
+    "index.number_of_shards": 1,
+    "index.refresh_interval": "1s",  # what a browser shows is at most this old
+    "index.mapping.total_fields.limit": 2000,
+    # A device with ever new x_ names must not stop the readings of all others.
+    "index.mapping.total_fields.ignore_dynamic_beyond_limit": True,
+}
+READINGS = Kind(
+    "readings",
+    Reading,
+    {
+        **_EVERY_INDEX,
+        "index.mode": "time_series",
+        "index.routing_path": ["tenant", "connector"],
+        "index.codec": "best_compression",
+    },
+    sliced=True,
+)
+QUARANTINE = Kind(
+    "quarantine",
+    Quarantined,
+    {**_EVERY_INDEX, "index.codec": "best_compression"},
+    sliced=True,
+)
+ACCOUNT = Kind("account", Ledger, {**_EVERY_INDEX, "index.codec": "best_compression"}, sliced=True)
+STATE = Kind("state", State, _EVERY_INDEX, sliced=False)
+EVENTS = Kind("events", Event, _EVERY_INDEX, sliced=False)
+KINDS = (READINGS, QUARANTINE, ACCOUNT, STATE, EVENTS)
+STATE_INDEX = f"state-{VERSION}"
+EVENTS_INDEX = f"events-{VERSION}"

@@ -1,0 +1,269 @@
+"""Questions as Elasticsearch wants them: pure functions from checked arguments to request bodies.
+
+No body here names a tenant: `TenantTelemetry` puts its filter around each of them. Nothing a
+caller types becomes an index name, an aggregation or a field: those are chosen from the tables.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from apps.telemetry.documents import DIMENSIONS, SEARCH_FIELDS
+from apps.telemetry.errors import AskedTooMuch, WrongQuestion
+from ohmwatch.readings import quantity_of
+
+Body = dict[str, Any]
+Clause = dict[str, Any]
+
+POINTS_LIMIT = 2_000
+QUANTITIES_LIMIT = 16
+PAGE_LIMIT = 1_000
+READINGS_PAGE_LIMIT = 10_000
+DEPTH_LIMIT = 10_000  # how deep a numbered page may lie; narrower filters beyond
+CONNECTORS_LIMIT = 10_000
+FACET_SIZE = 200
+
+STATE_ORDERS: dict[str, list[Body]] = {
+    "worst": [
+        {"severity_rank": {"order": "desc", "missing": "_last", "unmapped_type": "short"}},
+        {"margin_k": {"order": "asc", "missing": "_last", "unmapped_type": "double"}},
+        {"serial": {"order": "asc", "missing": "_last"}},
+    ],
+    "margin": [
+        {"margin_k": {"order": "asc", "missing": "_last", "unmapped_type": "double"}},
+        {"serial": {"order": "asc", "missing": "_last"}},
+    ],
+    "serial": [{"serial": {"order": "asc", "missing": "_last"}}, {"connector": "asc"}],
+    "newest": [
+        {"measured_at": {"order": "desc", "missing": "_last", "unmapped_type": "date"}},
+        {"connector": "asc"},
+    ],
+}
+STATE_FACETS = (*DIMENSIONS, "service", "worst_condition", "health")
+EVENT_FACETS = (*DIMENSIONS, "kind", "condition", "severity", "reason")
+UNKNOWN_HEALTH = "unknown"
+
+Choice = str | Sequence[str] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateFilter:
+    """Which connectors: each given field must match (one of) its values. Empty: all of them."""
+
+    connector: Choice = None
+    model: Choice = None
+    batch: Choice = None
+    organisation: Choice = None
+    vehicle: Choice = None
+    position: Choice = None
+    device: Choice = None
+    service: Choice = None
+    worst_condition: Choice = None
+    health: Choice = None
+    margin_below_k: float | None = None
+    search: str = ""
+
+    def clauses(self) -> list[Clause]:
+        """As filters; `health` "unknown" is a connector that never reported."""
+        chosen = [
+            any_of(each.name, getattr(self, each.name))
+            for each in fields(self)
+            if each.name not in ("health", "margin_below_k", "search")
+        ]
+        chosen.append(_health_clause(self.health))
+        if self.margin_below_k is not None:
+            chosen.append({"range": {"margin_k": {"lt": self.margin_below_k}}})
+        chosen.append(text_clause(self.search))
+        return [clause for clause in chosen if clause]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventFilter:
+    """Which alarm events; times are of judging, start_ms ≤ t < end_ms."""
+
+    connector: Choice = None
+    alarm: Choice = None
+    kind: Choice = None
+    condition: Choice = None
+    severity: Choice = None
+    reason: Choice = None
+    model: Choice = None
+    batch: Choice = None
+    organisation: Choice = None
+    vehicle: Choice = None
+    position: Choice = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+    search: str = ""
+
+    def clauses(self) -> list[Clause]:
+        """As filters."""
+        chosen = [
+            any_of(each.name, getattr(self, each.name))
+            for each in fields(self)
+            if each.name not in ("start_ms", "end_ms", "search")
+        ]
+        chosen.append(within("judged_at", self.start_ms, self.end_ms))
+        chosen.append(text_clause(self.search))
+        return [clause for clause in chosen if clause]
+
+
+def any_of(field: str, choice: Choice) -> Clause:
+    """`field` is (one of) `choice`; nothing where there is no choice."""
+    if choice is None or choice == "":
+        return {}
+    values = [choice] if isinstance(choice, str) else [str(value) for value in choice]
+    if len(values) > CONNECTORS_LIMIT:
+        raise AskedTooMuch(what=field, asked=len(values), limit=CONNECTORS_LIMIT)
+    return {"terms": {field: values}}
+
+
+def within(field: str, start_ms: int | None, end_ms: int | None) -> Clause:
+    """start_ms ≤ field < end_ms; an open side where None."""
+    bounds = {
+        name: bound for name, bound in (("gte", start_ms), ("lt", end_ms)) if bound is not None
+    }
+    return {"range": {field: bounds}} if bounds else {}
+
+
+def _health_clause(choice: Choice) -> Clause:
+    if not choice:
+        return {}
+    asked = [choice] if isinstance(choice, str) else list(choice)
+    reported = {"exists": {"field": "measured_at"}}
+    ways: list[Clause] = []
+    if UNKNOWN_HEALTH in asked:
+        ways.append(unknown_health())
+    known = [value for value in asked if value != UNKNOWN_HEALTH]
+    ways += [
+        {"bool": {"filter": [{"term": {"health": value}}]}} for value in known if value != "ok"
+    ]
+    if "ok" in known:
+        ways.append({"bool": {"filter": [{"term": {"health": "ok"}}, reported]}})
+    return {"bool": {"should": ways, "minimum_should_match": 1}}
+
+
+def unknown_health() -> Clause:
+    """Connectors that never reported, and of which nothing bad is known."""
+    return {
+        "bool": {
+            "must_not": [
+                {"exists": {"field": "measured_at"}},
+                {"terms": {"health": ["notice", "warning", "critical"]}},
+            ]
+        }
+    }
+
+
+def text_clause(search: str) -> Clause:
+    """Any of the names contains the text, whatever its case."""
+    text = search.strip()[:64]
+    if not text:
+        return {}
+    escaped = "".join("\\" + letter if letter in "*?\\" else letter for letter in text)
+    return {
+        "bool": {
+            "should": [
+                {"wildcard": {name: {"value": f"*{escaped}*", "case_insensitive": True}}}
+                for name in SEARCH_FIELDS
+            ],
+            "minimum_should_match": 1,
+        }
+    }
+
+
+def known_quantities(quantities: Sequence[str]) -> list[str]:
+    """The names, once each; raises WrongQuestion for one that no reading can have."""
+    names = list(dict.fromkeys(quantities))
+    for name in names:
+        if quantity_of(name) is None:
+            raise WrongQuestion(field="quantities", value=name[:64])
+    if not 1 <= len(names) <= QUANTITIES_LIMIT:
+        raise AskedTooMuch(what="quantities", asked=len(names), limit=QUANTITIES_LIMIT)
+    return names
+
+
+def interval_ms(start_ms: int, end_ms: int, points: int) -> int:
+    """The bucket's width that divides the range into at most `points` buckets."""
+    if not 1 <= points <= POINTS_LIMIT:
+        raise AskedTooMuch(what="points", asked=points, limit=POINTS_LIMIT)
+    if end_ms <= start_ms:
+        raise WrongQuestion(field="end", value=end_ms)
+    return -(-(end_ms - start_ms) // points)
+
+
+def series(quantities: Sequence[str], start_ms: int, width_ms: int) -> Body:
+    """Buckets of width_ms from start_ms on; empty ones are not answered."""
+    newest = {
+        "top_hits": {
+            "size": 1,
+            "sort": [{"@timestamp": "desc"}],
+            "_source": False,
+            "docvalue_fields": list(quantities),
+        }
+    }
+    stats = {f"q:{name}": {"stats": {"field": name}} for name in quantities}
+    return {
+        "size": 0,
+        "track_total_hits": False,
+        "aggs": {
+            "time": {
+                "date_histogram": {
+                    "field": "@timestamp",
+                    "fixed_interval": f"{width_ms}ms",
+                    "offset": f"{start_ms % width_ms}ms",
+                    "min_doc_count": 1,
+                },
+                "aggs": {**stats, "newest": newest},
+            }
+        },
+    }
+
+
+def readings(size: int, after: Sequence[int | str] | None, sort: list[Body]) -> Body:
+    """A page of raw readings, in order."""
+    body: Body = {"size": page_size(size, READINGS_PAGE_LIMIT), "sort": sort}
+    body["track_total_hits"] = False
+    if after is not None:
+        body["search_after"] = list(after)
+    return body
+
+
+def page_size(size: int, limit: int = PAGE_LIMIT) -> int:
+    """The size, if it is 1 … limit."""
+    if not 1 <= size <= limit:
+        raise AskedTooMuch(what="page size", asked=size, limit=limit)
+    return size
+
+
+def numbered_page(page: int, size: int) -> Body:
+    """`from` and `size` of page 1, 2, …"""
+    page_size(size)
+    if page < 1:
+        raise WrongQuestion(field="page", value=page)
+    if page * size > DEPTH_LIMIT:
+        raise AskedTooMuch(what="page", asked=page, limit=DEPTH_LIMIT // size)
+    return {"from": (page - 1) * size, "size": size, "track_total_hits": True}
+
+
+def facets(asked: Sequence[str], known: Sequence[str]) -> Body:
+    """Counts by value for each asked facet; min_doc_count 1, so foreign values never show."""
+    for name in asked:
+        if name not in known:
+            raise WrongQuestion(field="facets", value=name[:64])
+    return {name: _facet(name) for name in asked}
+
+
+def _facet(name: str) -> Body:
+    if name != "health":
+        return {"terms": {"field": name, "size": FACET_SIZE, "min_doc_count": 1}}
+    healths = {value: _health_clause(value) for value in ("ok", "notice", "warning", "critical")}
+    return {"filters": {"filters": {**healths, UNKNOWN_HEALTH: unknown_health()}}}
+
+
+def order(name: str) -> list[Body]:
+    """A sort by its name."""
+    try:
+        return STATE_ORDERS[name]
+    except KeyError:
+        raise WrongQuestion(field="sort", value=name[:64]) from None

@@ -1,0 +1,114 @@
+"""Slices of time: which index a document belongs to, which indices must exist, which expire.
+
+A slice is an index for a range of time and a retention class, named after the day it begins:
+`readings-30d-20261123`. Slices begin on Mondays (widths are whole weeks) or any day (width 1),
+in UTC, so every process finds the same name without asking.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+DAY_MS = 86_400_000
+AHEAD = timedelta(minutes=5)  # READINGS.md: how far a device's clock may be ahead
+FIRST_MONDAY_MS = 4 * DAY_MS  # 1970-01-05: widths of 7 days count from here
+
+
+@dataclass(frozen=True)
+class RetentionClass:
+    """How long readings stay.
+
+    `keep_days` counts from arrival: a slice goes when it ended keep_days + open_days ago, because
+    its last reading may have come open_days after it was measured.
+    """
+
+    name: str
+    keep_days: int
+    slice_days: int = 7
+
+
+CLASSES = {
+    known.name: known
+    for known in (
+        RetentionClass("30d", keep_days=30),
+        RetentionClass("90d", keep_days=90),
+        RetentionClass("1y", keep_days=366, slice_days=28),
+    )
+}
+DEFAULT_CLASS = "30d"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A range of time, `start_ms` ≤ t < `end_ms` since 1970 UTC, and the index that holds it."""
+
+    family: str  # "readings-30d", "quarantine", "account"
+    start_ms: int
+    end_ms: int
+
+    @property
+    def name(self) -> str:
+        """The index, without the installation's prefix."""
+        return f"{self.family}-{datetime.fromtimestamp(self.start_ms / 1000, UTC):%Y%m%d}"
+
+
+@lru_cache(maxsize=4096)
+def _slice_number(family: str, slice_days: int, number: int) -> Slice:
+    width_ms = slice_days * DAY_MS
+    start_ms = FIRST_MONDAY_MS + number * width_ms
+    return Slice(family, start_ms, start_ms + width_ms)
+
+
+def slice_of(family: str, slice_days: int, time_ms: int) -> Slice:
+    """The slice that `time_ms` lies in."""
+    return _slice_number(family, slice_days, (time_ms - FIRST_MONDAY_MS) // (slice_days * DAY_MS))
+
+
+def slices_between(family: str, slice_days: int, start_ms: int, end_ms: int) -> Iterator[Slice]:
+    """Every slice that holds a part of start_ms … end_ms, both included."""
+    current = slice_of(family, slice_days, start_ms)
+    while current.start_ms <= end_ms:
+        yield current
+        current = slice_of(family, slice_days, current.end_ms)
+
+
+def open_range_ms(now: datetime, open_days: int) -> tuple[int, int]:
+    """The oldest and the newest instant of measurement that is accepted, both included."""
+    now_ms = to_ms(now)
+    return now_ms - open_days * DAY_MS, now_ms + int(AHEAD.total_seconds() * 1000)
+
+
+def wanted(family: str, slice_days: int, now: datetime, open_days: int) -> list[Slice]:
+    """The slices that must be there: the open range, and one ahead of it for tomorrow."""
+    oldest_ms, newest_ms = open_range_ms(now, open_days)
+    return list(slices_between(family, slice_days, oldest_ms, newest_ms + slice_days * DAY_MS))
+
+
+def begin_of(index: str) -> datetime | None:
+    """When the slice of that index name begins; None where the name is not a slice's."""
+    day = index.rsplit("-", 1)[-1]
+    try:
+        return datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def is_expired(
+    index: str, *, slice_days: int, keep_days: int, open_days: int, now: datetime
+) -> bool:
+    """Whether all that the slice can hold came more than keep_days ago."""
+    begin = begin_of(index)
+    return begin is not None and begin + timedelta(days=slice_days + keep_days + open_days) < now
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since 1970 UTC; the moment must say its zone."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone means nothing here")
+    return int(moment.timestamp() * 1000)
+
+
+def from_ms(time_ms: int | float | str) -> datetime:
+    """The moment, in UTC."""
+    return datetime.fromtimestamp(int(time_ms) / 1000, UTC)

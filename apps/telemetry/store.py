@@ -1,0 +1,594 @@
+"""The door to Elasticsearch, and the only one.
+
+`TelemetryStore` is for workers, which handle many tenants at once: it writes, makes and drops
+slices, and closes the account. `TenantTelemetry` is for everybody who asks: one tenant's, and
+nothing of another's can be asked through it. An alias with a filter would not do (it holds for
+searches only, not for get, update or delete by id), so this class is the wall.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+from elasticsearch import Elasticsearch
+
+from apps.telemetry import cluster, ledger, parsing, questions, slices
+from apps.telemetry.answers import (
+    AccountLine,
+    EventPage,
+    ItemResult,
+    LedgerEntry,
+    QuarantinedMessage,
+    QuarantinePage,
+    Reading,
+    ReadingPage,
+    Series,
+    State,
+    StatePage,
+)
+from apps.telemetry.documents import (
+    ACCOUNT,
+    EVENTS,
+    EVENTS_INDEX,
+    KINDS,
+    PLATFORM,
+    QUARANTINE,
+    READINGS,
+    STATE,
+    STATE_INDEX,
+    Kind,
+)
+from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
+from apps.telemetry.questions import Choice, Clause, EventFilter, StateFilter
+from apps.telemetry.slices import CLASSES, DEFAULT_CLASS, Slice
+
+SLUG = re.compile(r"[a-z][a-z0-9-]{1,30}")
+KEY = re.compile(r"[0-9A-Za-z-]{1,64}")
+KEEP_REFUSED_DAYS = 37
+"""How long quarantine and account stay: the shortest class's readings, and a week of late ones."""
+SLICE_DAYS = 7
+
+Id = str | UUID
+
+
+class TelemetryStore:
+    """All tenants' telemetry, for workers. Threads may share one."""
+
+    def __init__(
+        self,
+        *,
+        client: Elasticsearch | None = None,
+        prefix: str | None = None,
+        open_days: int | None = None,
+    ) -> None:
+        url = settings.ELASTICSEARCH_DSL["default"]["hosts"]
+        self.client = client or cluster.client_of(url)
+        self.prefix = settings.ELASTICSEARCH_PREFIX if prefix is None else prefix
+        self.open_days = settings.TELEMETRY_OPEN_DAYS if open_days is None else open_days
+
+    # --- where a document belongs -----------------------------------------------------------
+
+    def open_range_ms(self, now: datetime) -> tuple[int, int]:
+        """The oldest and newest instant of measurement that is taken in, both included."""
+        return slices.open_range_ms(now, self.open_days)
+
+    def reading_index(self, tenant_class: str, time_ms: int) -> str:
+        """The index for a reading of that retention class measured at time_ms."""
+        kept = CLASSES.get(tenant_class) or CLASSES[DEFAULT_CLASS]
+        family = f"{READINGS.name}-{kept.name}"
+        return self.prefix + slices.slice_of(family, kept.slice_days, time_ms).name
+
+    def quarantine_index(self, arrived_ms: int) -> str:
+        """The index for what was refused at arrived_ms."""
+        return self.prefix + slices.slice_of(QUARANTINE.name, SLICE_DAYS, arrived_ms).name
+
+    def account_index(self, arrived_ms: int) -> str:
+        """The index for the ledger of a batch that arrived at arrived_ms."""
+        return self.prefix + slices.slice_of(ACCOUNT.name, SLICE_DAYS, arrived_ms).name
+
+    # --- writing ----------------------------------------------------------------------------
+
+    def bulk(self, lines: bytes, *, limit_s: float = cluster.BULK_LIMIT_S) -> list[ItemResult]:
+        """Ready `_bulk` bytes; a result for each action, in order. See `cluster.bulk`."""
+        return cluster.bulk(self.client, lines, limit_s)
+
+    def write_ledger(self, entries: Sequence[LedgerEntry]) -> None:
+        """Enter what became of batches; entering one again changes nothing.
+
+        Raises TelemetryError unless every entry is written.
+        """
+        self._write([self._ledger_lines(entry) for entry in entries])
+
+    def update_states(self, rows: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
+        """Merge each row into its connector's state; `tenant` and `connector` say whose.
+
+        The other fields are those of `documents.State`. A row that the store refuses doesn't hold
+        back the others: its result says why. Raises StoreUnavailable where the store is busy.
+        """
+        index = self.prefix + STATE_INDEX
+        return self._tried([_merge_lines(index, row) for row in rows])
+
+    def index_events(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write alarm events; `tenant` and `event` say which. Writing one again is harmless."""
+        index = self.prefix + EVENTS_INDEX
+        self._write([_event_lines(index, row) for row in rows])
+
+    def delete_states(self, tenant: str, connectors: Sequence[Id]) -> None:
+        """Forget the state of connectors that are gone."""
+        index = self.prefix + STATE_INDEX
+        lines = [_action("delete", index, document_id(tenant, each)) for each in connectors]
+        self._tried(lines)
+
+    def _ledger_lines(self, entry: LedgerEntry) -> bytes:
+        index = self.account_index(entry.arrived_ms)
+        action = _action("index", index, f"{checked_tenant(entry.tenant)}:{entry.batch_id}")
+        return action + orjson.dumps(parsing.ledger_source(entry)) + b"\n"
+
+    def _tried(self, lines: Sequence[bytes]) -> list[ItemResult]:
+        if not lines:
+            return []
+        results = self.bulk(b"".join(lines), limit_s=cluster.ANSWER_LIMIT_S * 2)
+        for result in results:
+            if result.is_worth_retrying or result.is_duplicate:
+                raise StoreUnavailable(status=result.status, reason=result.error_reason)
+        return results
+
+    def _write(self, lines: Sequence[bytes]) -> None:
+        for result in self._tried(lines):
+            if not result.is_stored:
+                raise StoreRefused(status=result.status, reason=result.error_reason)
+
+    # --- slices -----------------------------------------------------------------------------
+
+    def prepare(self, now: datetime) -> list[str]:
+        """Templates, fixed indices and slices; returns what was made. Repeating is harmless."""
+        for kind in KINDS:
+            template = kind.template(self.prefix, settings.ELASTICSEARCH_REPLICAS)
+            with cluster.our_errors():
+                self.client.indices.put_index_template(
+                    name=f"{self.prefix}{kind.name}", body=template
+                )
+        fixed = [(STATE, STATE_INDEX), (EVENTS, EVENTS_INDEX)]
+        made = [name for kind, name in fixed if self._create(kind, name, {})]
+        return made + self.ensure_slices(now)
+
+    def ensure_slices(self, now: datetime, classes: Sequence[str] = ()) -> list[str]:
+        """Make the missing slices of the open range, and one ahead; returns their names.
+
+        For the default class, those given, and those that have slices already: a class that no
+        tenant is in costs no indices.
+        """
+        there = set(self.indices())
+        return [
+            each.name
+            for kind, each in self._wanted(now, {DEFAULT_CLASS, *classes, *self._classes(there)})
+            if self.prefix + each.name not in there and self._create_slice(kind, each)
+        ]
+
+    def drop_expired(self, now: datetime) -> list[str]:
+        """Drop whole slices that are past their class's time; returns their names."""
+        expired = [index for index in self.indices() if self._is_expired(index, now)]
+        cluster.delete(self.client, expired)
+        return expired
+
+    def indices(self) -> list[str]:
+        """The names of all indices of this installation."""
+        patterns = [f"{self.prefix}{kind.name}-*" for kind in KINDS]
+        with cluster.our_errors():
+            found = self.client.indices.get(index=patterns, features="aliases")
+        return sorted(found.body)
+
+    def refresh(self, *kinds: Kind) -> None:
+        """Make all that was written visible to searches."""
+        patterns = [self._pattern(kind) for kind in kinds or KINDS]
+        with cluster.our_errors():
+            self.client.indices.refresh(index=patterns, ignore_unavailable=True)
+
+    def _classes(self, indices: Collection[str]) -> set[str]:
+        families = {name.removeprefix(self.prefix).rsplit("-", 1)[0] for name in indices}
+        return {name for name in CLASSES if f"{READINGS.name}-{name}" in families}
+
+    def _wanted(self, now: datetime, classes: Collection[str]) -> Iterator[tuple[Kind, Slice]]:
+        for kept in (CLASSES[name] for name in sorted(classes) if name in CLASSES):
+            family = f"{READINGS.name}-{kept.name}"
+            for each in slices.wanted(family, kept.slice_days, now, self.open_days):
+                yield READINGS, each
+        for kind in (QUARANTINE, ACCOUNT):
+            for each in slices.wanted(kind.name, SLICE_DAYS, now, open_days=1):
+                yield kind, each
+
+    def _create_slice(self, kind: Kind, each: Slice) -> bool:
+        if kind is not READINGS:
+            return self._create(kind, each.name, {})
+        bounds = {
+            "index.time_series.start_time": each.start_ms,
+            "index.time_series.end_time": each.end_ms,
+        }
+        return self._create(kind, each.name, bounds)
+
+    def _create(self, kind: Kind, name: str, more: Mapping[str, Any]) -> bool:
+        # The template alone doesn't do: its mode is not seen while the bounds are checked.
+        with cluster.our_errors():
+            answer = self.client.options(ignore_status=400).indices.create(
+                index=self.prefix + name,
+                settings={
+                    **kind.settings,
+                    "index.number_of_replicas": settings.ELASTICSEARCH_REPLICAS,
+                    **more,
+                },
+                mappings=kind.mappings,
+            )
+        error = answer.body.get("error")
+        if error and error["type"] != "resource_already_exists_exception":
+            raise StoreRefused(status=400, reason=str(error["reason"])[:500])
+        return not error
+
+    def _is_expired(self, index: str, now: datetime) -> bool:
+        name = index.removeprefix(self.prefix)
+        family = name.rsplit("-", 1)[0]
+        if family in (QUARANTINE.name, ACCOUNT.name):
+            return slices.is_expired(
+                name, slice_days=SLICE_DAYS, keep_days=KEEP_REFUSED_DAYS, open_days=0, now=now
+            )
+        kept = CLASSES.get(family.removeprefix(f"{READINGS.name}-"))
+        if kept is None or not family.startswith(f"{READINGS.name}-"):
+            return False
+        return slices.is_expired(
+            name,
+            slice_days=kept.slice_days,
+            keep_days=kept.keep_days,
+            open_days=self.open_days,
+            now=now,
+        )
+
+    def _pattern(self, kind: Kind) -> str:
+        return f"{self.prefix}{kind.name}-*"
+
+    # --- the account ------------------------------------------------------------------------
+
+    def account(
+        self, start_ms: int, end_ms: int, *, tenant: str | None = None
+    ) -> list[AccountLine]:
+        """The account over start_ms ≤ arrival < end_ms: a line for each tenant that has any.
+
+        It closes for batches that are done: give the newest a moment, or ask again.
+        """
+        self.refresh(ACCOUNT, READINGS, QUARANTINE)
+        clauses: list[Clause] = [ledger.arrived_within(start_ms, end_ms)]
+        if tenant is not None:
+            clauses.append({"term": {"tenant": checked_tenant(tenant)}})
+        return ledger.lines(
+            self._search(ACCOUNT, clauses, ledger.ledger_sums()),
+            self._search(READINGS, clauses, ledger.held_readings()),
+            self._search(QUARANTINE, clauses, ledger.held_quarantined()),
+        )
+
+    def last_ledger_batch(self, low: int, high: int) -> int | None:
+        """The highest batch number in low ≤ number < high that the ledger has."""
+        self.refresh(ACCOUNT)
+        return self._highest_batch(ACCOUNT, low, high)
+
+    def held_batches(self, low: int, high: int) -> list[LedgerEntry]:
+        """What the store holds of batches low ≤ number < high, as `reconciled` entries.
+
+        For a slot that starts (what did my former life store without a ledger?) and after a bulk
+        request of unknown outcome (which of these did it store?). Duplicates leave no trace.
+        """
+        self.refresh(READINGS, QUARANTINE)
+        return parsing.held_entries(
+            list(self._every_bucket(READINGS, low, high, ["tenant"], {})),
+            list(self._every_bucket(QUARANTINE, low, high, ["tenant", "reason"], parsing.COUNT)),
+        )
+
+    def _highest_batch(self, kind: Kind, low: int, high: int) -> int | None:
+        body = {"size": 1, "sort": [{"batch_id": "desc"}], "_source": ["batch_id"]}
+        answer = self._search(kind, [questions.within("batch_id", low, high)], body)
+        hits = answer["hits"]["hits"]
+        return int(hits[0]["_source"]["batch_id"]) if hits else None
+
+    def _every_bucket(
+        self, kind: Kind, low: int, high: int, fields: Sequence[str], inner: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        clauses = [questions.within("batch_id", low, high)]
+        after: dict[str, Any] | None = None
+        while True:
+            body = parsing.by_batch(fields, inner, after)
+            found = self._search(kind, clauses, body).get("aggregations", {}).get("batches", {})
+            yield from found.get("buckets", ())
+            after = found.get("after_key")
+            if not after:
+                return
+
+    def _search(
+        self, kind: Kind, clauses: Sequence[Clause], body: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        query = {"bool": {"filter": [clause for clause in clauses if clause]}}
+        return cluster.search(self.client, self._pattern(kind), {**body, "query": query})
+
+
+class TenantTelemetry:
+    """One tenant's telemetry: everything that pages, APIs and detection ask goes through here.
+
+    Each search carries the tenant's filter, each id the tenant's prefix, and each document that
+    comes back is looked at once more. Callers choose neither indices nor fields nor queries.
+    """
+
+    def __init__(self, tenant: str, *, store: TelemetryStore | None = None) -> None:
+        self.tenant = checked_tenant(tenant)
+        self._store = store or the_store()
+
+    # --- readings ---------------------------------------------------------------------------
+
+    def series(
+        self,
+        connector: Id,
+        quantities: Sequence[str],
+        *,
+        start: datetime,
+        end: datetime,
+        points: int = 500,
+    ) -> Series:
+        """Quantities of a connector over start ≤ measured < end in at most `points` buckets.
+
+        Each bucket has minimum, maximum, mean, last and count, so a spike stays visible; a bucket
+        without readings is left out. Raises AskedTooMuch, WrongQuestion, StoreSlow.
+        """
+        start_ms, end_ms = slices.to_ms(start), slices.to_ms(end)
+        names = questions.known_quantities(quantities)
+        width_ms = questions.interval_ms(start_ms, end_ms, points)
+        body = questions.series(names, start_ms, width_ms)
+        answer = self._search(READINGS, self._measured([connector], start_ms, end_ms), body)
+        return Series(
+            connector=checked_key(connector),
+            start_ms=start_ms,
+            end_ms=end_ms,
+            interval_ms=width_ms,
+            buckets=parsing.buckets(answer, names),
+        )
+
+    def readings(
+        self,
+        connector: Id,
+        *,
+        start: datetime,
+        end: datetime,
+        after: int | None = None,
+        size: int = 1_000,
+    ) -> ReadingPage:
+        """A connector's readings as they came, in order of measurement, a page at a time.
+
+        `after` is the last page's `after`; None is the first page, and its answer at the end.
+        """
+        body = questions.readings(size, None if after is None else [after], [{"@timestamp": "asc"}])
+        clauses = self._measured([connector], slices.to_ms(start), slices.to_ms(end))
+        found = [parsing.reading(hit) for hit in self._hits(READINGS, clauses, body)]
+        return ReadingPage(found, found[-1].measured_ms if len(found) == size else None)
+
+    def replay(
+        self,
+        connectors: Sequence[Id],
+        *,
+        since_ms: int,
+        until_ms: int | None = None,
+        size: int = 5_000,
+    ) -> Iterator[list[Reading]]:
+        """Every reading of these connectors measured at or after since_ms, before until_ms.
+
+        In order of measurement, then connector; in pages, all of one question. For detection,
+        where a partition's log is gone. What was written before the call is in it.
+        """
+        self._store.refresh(READINGS)
+        clauses = self._measured(connectors, since_ms, until_ms)
+        order: list[dict[str, Any]] = [{"@timestamp": "asc"}, {"connector": "asc"}]
+        after: list[int | str] | None = None
+        while True:
+            body = questions.readings(size, after, order)
+            page = [parsing.reading(hit) for hit in self._hits(READINGS, clauses, body)]
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            after = [page[-1].measured_ms, page[-1].connector]
+
+    # --- state ------------------------------------------------------------------------------
+
+    def latest(self, connectors: Sequence[Id]) -> dict[str, State]:
+        """The state of each of these connectors that has one, by its id. At most 10 000."""
+        keys = [checked_key(connector) for connector in connectors]
+        questions.any_of("connectors", keys)
+        if not keys:
+            return {}
+        with cluster.our_errors():
+            answer = self._store.client.mget(
+                index=self._store.prefix + STATE_INDEX,
+                ids=[document_id(self.tenant, key) for key in keys],
+            )
+        found = [hit for hit in answer["docs"] if hit.get("found") and self._is_ours(hit)]
+        states = [parsing.state(hit["_source"]) for hit in found]
+        return {state.connector: state for state in states}
+
+    def states(
+        self,
+        filters: StateFilter | None = None,
+        *,
+        sort: str = "worst",
+        page: int = 1,
+        size: int = 50,
+        facets: Sequence[str] = (),
+    ) -> StatePage:
+        """Connectors now, across all dimensions: filtered, sorted, counted by facets.
+
+        sort: "worst" (severity, then margin), "margin", "serial", "newest". facets: any of
+        `questions.STATE_FACETS`. Pages count from 1 and reach 10 000 connectors deep.
+        """
+        body = {
+            **questions.numbered_page(page, size),
+            "sort": questions.order(sort),
+            "aggs": questions.facets(facets, questions.STATE_FACETS),
+        }
+        answer = self._search(STATE, (filters or StateFilter()).clauses(), body)
+        return StatePage(
+            states=[parsing.state(hit["_source"]) for hit in self._ours(answer)],
+            total=answer["hits"]["total"]["value"],
+            facets=parsing.facets(answer),
+        )
+
+    def update_states(self, rows: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
+        """As TelemetryStore.update_states, for rows of this tenant only."""
+        return self._store.update_states([self._claimed(row) for row in rows])
+
+    def delete_states(self, connectors: Sequence[Id]) -> None:
+        """Forget the state of connectors of this tenant."""
+        self._store.delete_states(self.tenant, connectors)
+
+    # --- alarm events -----------------------------------------------------------------------
+
+    def events(
+        self,
+        filters: EventFilter | None = None,
+        *,
+        page: int = 1,
+        size: int = 50,
+        facets: Sequence[str] = (),
+    ) -> EventPage:
+        """Alarm events, newest first. facets: any of `questions.EVENT_FACETS`."""
+        body = {
+            **questions.numbered_page(page, size),
+            "sort": [{"number": "desc"}],
+            "aggs": questions.facets(facets, questions.EVENT_FACETS),
+        }
+        answer = self._search(EVENTS, (filters or EventFilter()).clauses(), body)
+        return EventPage(
+            events=[parsing.event(hit["_source"]) for hit in self._ours(answer)],
+            total=answer["hits"]["total"]["value"],
+            facets=parsing.facets(answer),
+        )
+
+    def index_events(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """As TelemetryStore.index_events, for rows of this tenant only."""
+        self._store.index_events([self._claimed(row) for row in rows])
+
+    # --- quarantine -------------------------------------------------------------------------
+
+    def quarantine(
+        self,
+        *,
+        reason: Choice = None,
+        device: Choice = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        after: str = "",
+        size: int = 50,
+    ) -> QuarantinePage:
+        """Refused messages, newest first, without their bytes. `after` is the last page's."""
+        questions.page_size(size)
+        clauses = [
+            questions.any_of("reason", reason),
+            questions.any_of("device", device),
+            questions.within(
+                "arrived_at",
+                slices.to_ms(start) if start else None,
+                slices.to_ms(end) if end else None,
+            ),
+        ]
+        answer = self._search(QUARANTINE, clauses, parsing.quarantine_page(size, after))
+        return parsing.quarantined_page(answer, self._ours(answer), size)
+
+    def quarantine_message(self, message: str) -> QuarantinedMessage | None:
+        """One refused message with its bytes; None where this tenant has none of that id."""
+        if not message.startswith(f"{self.tenant}:"):
+            return None
+        answer = self._search(QUARANTINE, [{"ids": {"values": [message]}}], {"size": 1})
+        hits = self._ours(answer)
+        return parsing.quarantined(hits[0]) if hits else None
+
+    # --- the account ------------------------------------------------------------------------
+
+    def account(self, start: datetime, end: datetime) -> AccountLine:
+        """This tenant's account over start ≤ arrival < end."""
+        lines = self._store.account(slices.to_ms(start), slices.to_ms(end), tenant=self.tenant)
+        return lines[0] if lines else AccountLine(self.tenant)
+
+    # --- the wall ---------------------------------------------------------------------------
+
+    def _search(
+        self, kind: Kind, clauses: Sequence[Clause], body: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        ours: list[Clause] = [{"term": {"tenant": self.tenant}}]
+        return self._store._search(kind, [*ours, *clauses], body)
+
+    def _hits(
+        self, kind: Kind, clauses: Sequence[Clause], body: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        return self._ours(self._search(kind, clauses, body))
+
+    def _ours(self, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return [hit for hit in answer["hits"]["hits"] if self._is_ours(hit)]
+
+    def _is_ours(self, hit: Mapping[str, Any]) -> bool:
+        return bool(hit["_source"].get("tenant") == self.tenant)
+
+    def _claimed(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        if row.get("tenant", self.tenant) != self.tenant:
+            raise WrongQuestion(field="tenant", value="another tenant's")
+        return {**row, "tenant": self.tenant}
+
+    def _measured(
+        self, connectors: Sequence[Id], start_ms: int, end_ms: int | None
+    ) -> list[Clause]:
+        keys = [checked_key(connector) for connector in connectors]
+        return [
+            questions.any_of("connector", keys) or {"match_none": {}},
+            questions.within("@timestamp", start_ms, end_ms),
+        ]
+
+
+@lru_cache(maxsize=1)
+def the_store() -> TelemetryStore:
+    """The process's store, as settings say."""
+    return TelemetryStore()
+
+
+def checked_tenant(tenant: str) -> str:
+    """The slug, or the platform's own mark; anything else is a WrongQuestion."""
+    if tenant != PLATFORM and not SLUG.fullmatch(tenant):
+        raise WrongQuestion(field="tenant", value=tenant[:64])
+    return tenant
+
+
+def checked_key(key: Id) -> str:
+    """The id as text, if it is of letters, digits and dashes."""
+    text = str(key)
+    if not KEY.fullmatch(text):
+        raise WrongQuestion(field="id", value=text[:64])
+    return text
+
+
+def document_id(tenant: str, key: Id) -> str:
+    """`_id` of what mirrors a row: `<tenant>:<pk>`, so equal keys of two tenants stay two."""
+    return f"{checked_tenant(tenant)}:{checked_key(key)}"
+
+
+def _action(name: str, index: str, key: str, **more: object) -> bytes:
+    return orjson.dumps({name: {"_index": index, "_id": key, **more}}) + b"\n"
+
+
+def _merge_lines(index: str, row: Mapping[str, Any]) -> bytes:
+    key = document_id(row["tenant"], row["connector"])
+    source = {name: parsing.plain(value) for name, value in row.items()}
+    action = _action("update", index, key, retry_on_conflict=5)
+    return action + orjson.dumps({"doc": source, "doc_as_upsert": True}) + b"\n"
+
+
+def _event_lines(index: str, row: Mapping[str, Any]) -> bytes:
+    key = document_id(row["tenant"], row["event"])
+    source = {name: parsing.plain(value) for name, value in row.items()}
+    return _action("index", index, key) + orjson.dumps(source, default=str) + b"\n"
+
+
+__all__ = ["EventFilter", "StateFilter", "TelemetryStore", "TenantTelemetry", "the_store"]
