@@ -66,6 +66,20 @@ class Batch:
     def __len__(self) -> int:
         return len(self.time_ms)
 
+    @classmethod
+    def of_one(
+        cls, connector: str, time_ms: Sequence[int] | Times, **values: Sequence[float] | Floats
+    ) -> "Batch":
+        """The readings of one connector, in order of time, as if they came when measured."""
+        times = np.asarray(time_ms, dtype=np.int64)
+        return cls(
+            connectors=[connector],
+            connector=np.zeros(len(times), dtype=np.int32),
+            time_ms=times,
+            arrived_ms=times,
+            values={name: np.asarray(each, dtype=np.float64) for name, each in values.items()},
+        )
+
     def column(self, quantity: str) -> Floats:
         """The values of a quantity, float64[n]; all NaN where nobody reported it."""
         values = self.values.get(quantity)

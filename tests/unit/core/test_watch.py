@@ -1,0 +1,112 @@
+"""The engine: clocks, failing detectors, checkpoints, and many connectors in step."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+
+from ohmwatch.checks.detectors import EXAMPLE, recording
+from ohmwatch.detector import Batch, Detector, Ratings, State
+from ohmwatch.detectors.overtemperature import Overtemperature
+from ohmwatch.findings import Finding
+from ohmwatch.physics.heat import allowed_rise_per_a2, derated_current_a
+from ohmwatch.physics.sequence import Runs, _in_step, _one_by_one
+from ohmwatch.watch import Watch
+
+
+@dataclass(frozen=True)
+class Raises(Overtemperature):
+    name = "raises"
+
+    def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
+        state["last_ms"] = 1
+        raise ValueError("nonsense")
+
+
+def hot(times: Sequence[int]) -> Batch:
+    return Batch.of_one("inlet", times, temperature_pos_c=[95.0] * len(times))
+
+
+def test_late_and_repeated_readings_are_counted_and_not_judged() -> None:
+    watch = Watch([Overtemperature()])
+    first = watch.observe(hot([1000, 2000, 3000]), [EXAMPLE])
+    second = watch.observe(hot([2000, 2500, 3000, 4000, 4000]), [EXAMPLE])
+    assert (first.judged, first.late) == (3, 0)
+    assert (second.judged, second.late) == (1, 4)
+    assert watch.clock_ms("inlet") == 4000
+    assert watch.clock_ms("unknown") == 0
+
+
+def test_failing_detector_is_named_and_stops_nobody() -> None:
+    watch = Watch([Raises(), Overtemperature()])
+    judgement = watch.observe(hot(list(range(1000, 20_000, 1000))), [EXAMPLE])
+    assert list(judgement.failed) == ["raises"]
+    assert [finding.detector for finding in judgement.findings] == ["overtemperature"]
+    assert watch._states["raises"]["last_ms"].tolist() == [0]
+
+
+def test_guard_may_end_a_turn() -> None:
+    @contextmanager
+    def no_time(detector: Detector) -> Iterator[None]:
+        if detector.name:
+            raise TimeoutError(detector.name)
+        yield
+
+    judgement = Watch([Overtemperature()]).observe(hot([1000]), [EXAMPLE], guard=no_time)
+    assert isinstance(judgement.failed["overtemperature"], TimeoutError)
+
+
+def test_checkpoint_keeps_what_is_known_and_starts_a_changed_detector_anew() -> None:
+    watch = Watch([Overtemperature()])
+    watch.observe(hot([1000, 2000, 3000]), [EXAMPLE])
+    again = Watch.load(watch.dump(), [Overtemperature()])
+    assert again.clock_ms("inlet") == 3000
+    assert again._states["overtemperature"]["last_ms"].tolist() == [3000]
+    changed = Watch.load(watch.dump(), [Raises()])
+    assert changed.clock_ms("inlet") == 3000
+    assert changed._states["raises"]["last_ms"].tolist() == [0]
+
+
+def test_nothing_is_an_empty_watch() -> None:
+    assert Watch.load(b"", [Overtemperature()]).connectors == []
+
+
+def test_checkpoint_holds_no_code() -> None:
+    poisoned = np.array([object()], dtype=object)
+    target = BytesIO()
+    np.savez(target, connectors=poisoned)
+    with pytest.raises(ValueError, match="pickle"):
+        Watch.load(target.getvalue(), [Overtemperature()])
+
+
+def test_recursion_is_the_same_in_step_and_one_by_one() -> None:
+    batch = recording()
+    runs = Runs.of(batch.connector)
+    chance = np.random.default_rng(1)
+    gain, target = chance.random(len(batch)), chance.normal(0, 1e4, len(batch))
+    before = chance.normal(0, 1e4, 6)
+    stepwise = _in_step(runs, before, gain, target, 2_400)
+    assert np.array_equal(stepwise, _one_by_one(runs, before, gain, target))
+
+
+def test_derating_of_different_models_in_one_batch() -> None:
+    flat = replace(EXAMPLE, derating=())
+    models = [EXAMPLE, flat, replace(EXAMPLE, derating=((0.0, 100.0), (100.0, 0.0)))]
+    connector = np.array([0, 1, 2, 2], dtype=np.int32)
+    ambient_c = np.array([55.0, 55.0, 50.0, 100.0])
+    currents = derated_current_a(models, connector, ambient_c)
+    assert currents.tolist() == [185.0, 250.0, 50.0, 0.0]
+
+
+def test_stricter_limit_of_rise_and_derating_counts() -> None:
+    connector, cold = np.zeros(1, np.int32), np.array([10.0])
+    at_rated_k = float(allowed_rise_per_a2([EXAMPLE], connector, cold)[0]) * 250.0**2
+    assert at_rated_k == pytest.approx(50.0)
+    generous = replace(EXAMPLE, temperature_rise_limit_k=200.0)
+    warm = np.array([70.0])
+    at_edge_k = float(allowed_rise_per_a2([generous], connector, warm)[0]) * 120.0**2
+    assert at_edge_k == pytest.approx(20.0)
+    assert np.isnan(allowed_rise_per_a2([Ratings()], connector, cold)[0])
