@@ -10,6 +10,8 @@ app = TenantAwareCelery("ohmwatch")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(
     [
+        "apps.tenants",
+        "apps.devices",
         "workers.acquisition",
         "workers.detection",
         "workers.notification",

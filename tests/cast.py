@@ -16,15 +16,13 @@ from apps.accounts.models import Organisation, User
 from apps.accounts.permissions import Role
 from apps.catalog.models import ConnectorModel
 from apps.devices.models import Channel, Device
+from apps.devices.passwords import hash_password
 from apps.fleet.models import Connector, Vehicle
 
 LONG_AGO = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PASSWORD = "correct horse battery staple"
 DEVICE_PASSWORD = "device-secret-of-the-tests"
-DEVICE_HASH = (
-    "$7$101$Y29ubmVjdG9y$8GvZ5VgVqkAVd3pQx0nYB7cT9b9o6lJp0z9b3m8nC2fL1oXlqk7k8y0C3r0e3mJ8"
-    "Kq2m0d8q1r6vCq0l8n2ZVg=="
-)
+DEVICE_HASH = hash_password(DEVICE_PASSWORD, salt=b"twelve bytes")
 CANARY = "CANARY-B-"
 
 

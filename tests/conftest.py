@@ -95,7 +95,7 @@ def empty_elasticsearch(elasticsearch: str) -> str:
 
 
 @pytest.fixture
-def redis_log() -> Iterator["redis.Redis[bytes]"]:
+def redis_log() -> Iterator[redis.Redis]:
     """A client of the database that holds the partitions' logs."""
     with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
         yield client

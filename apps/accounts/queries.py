@@ -13,7 +13,7 @@ def organisations(*, for_user: User) -> QuerySet[Organisation]:
         return Organisation.objects.none()
     if for_user.is_staff_of_tenant:
         return Organisation.objects.all()
-    return Organisation.objects.filter(pk=for_user.organisation_id)
+    return Organisation.objects.filter(people=for_user)
 
 
 def organisation_for(*, user: User, pk: object) -> Organisation:

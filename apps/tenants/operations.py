@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 from django_tenants.utils import get_public_schema_name, schema_context
 
+from apps.tenants.changes import count
 from apps.tenants.identifiers import RESERVED_SLUGS, schema_name_of
 from apps.tenants.models import Domain, Plan, Tenant, TenantState
 from apps.tenants.queries import expected_tables
@@ -62,6 +63,7 @@ def build_tenant(*, tenant: Tenant) -> Tenant:
             _settle(tenant, TenantState.FAILED, failure=f"{type(error).__name__}: {error}"[:2000])
             raise TenantFailed(tenant.slug) from error
         _settle(tenant, TenantState.READY, failure="")
+        transaction.on_commit(lambda: count(tenant.slug))
     logger.info("tenant_ready", tenant=tenant.slug)
     return tenant
 
