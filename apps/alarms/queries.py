@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import Max, QuerySet
-from django.http import Http404
 
 from apps.accounts.models import User
 from apps.accounts.permissions import Permission
 from apps.alarms.models import Alarm, AlarmEvent, Severity, State
-
-PAGE = 500
+from apps.tenants.lookups import find_or_404
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +35,9 @@ def alarms(*, for_user: User, state: str | None = None) -> QuerySet[Alarm]:
     return found.filter(connector__vehicle__organisation=for_user.organisation_id)
 
 
-def alarm_for(*, user: User, pk: UUID | str) -> Alarm:
+def alarm_for(*, user: User, pk: object) -> Alarm:
     """One alarm. Raises Http404 where it is missing or not this person's to see."""
-    alarm = alarms(for_user=user).filter(pk=_uuid(pk)).first()
-    if alarm is None:
-        raise Http404
-    return alarm
+    return find_or_404(alarms(for_user=user), pk)
 
 
 def events_of(*, for_user: User, alarm: Alarm) -> QuerySet[AlarmEvent]:
@@ -88,10 +83,3 @@ def _events(user: User) -> QuerySet[AlarmEvent]:
     if user.is_staff_of_tenant:
         return found
     return found.filter(alarm__connector__vehicle__organisation=user.organisation_id)
-
-
-def _uuid(pk: UUID | str) -> UUID:
-    try:
-        return UUID(str(pk))
-    except ValueError:
-        raise Http404 from None

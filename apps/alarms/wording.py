@@ -1,5 +1,7 @@
 """Conditions in people's words: what it is, and what to do. For pages and messages alike."""
 
+from collections.abc import Mapping
+
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -95,3 +97,48 @@ def advice(condition: str, severity: str) -> str:
     if condition in ELECTRIC_SHOCK:
         return str(SHOCK_ADVICE[severity])
     return str(MEASURING_ADVICE[severity])
+
+
+UNITS = {
+    "c": "°C",
+    "k": "K",
+    "a": "A",
+    "v": "V",
+    "mv": "mV",
+    "kohm": "kΩ",
+    "uohm": "µΩ",
+    "s": "s",
+    "pct": "%",
+    "g": "g",
+}
+LABELS: dict[str, Text] = {
+    "current": _("Current"),
+    "voltage": _("Voltage"),
+    "temperature": _("Temperature"),
+    "temperature_pos": _("Temperature, positive pole"),
+    "temperature_neg": _("Temperature, negative pole"),
+    "ambient": _("Ambient"),
+    "limit": _("Limit"),
+    "rise": _("Temperature rise"),
+    "rise_limit": _("Temperature rise allowed"),
+    "difference": _("Difference between the poles"),
+    "insulation": _("Insulation resistance"),
+    "held": _("Held for"),
+    "margin": _("Margin to the limit"),
+}
+
+
+def evidence_rows(evidence: Mapping[str, float | str | None]) -> list[tuple[str, str]]:
+    """Evidence as people read it: (what, value with its unit); the unit is in the key's end."""
+    rows = []
+    for name, value in evidence.items():
+        stem, _underscore, ending = name.rpartition("_")
+        unit = UNITS.get(ending, "") if stem else ""
+        label = str(LABELS.get(stem if unit else name, _spoken(stem if unit else name)))
+        shown = "—" if value is None else value if isinstance(value, str) else f"{value:.4g}"
+        rows.append((label, f"{shown} {unit}".rstrip()))
+    return rows
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ").capitalize()

@@ -7,3 +7,8 @@ from django.utils.translation import gettext_lazy as _
 class LiveConfig(AppConfig):
     name = "apps.live"
     verbose_name = _("live")
+
+    def ready(self) -> None:
+        from apps.live import relay
+
+        relay.connect()

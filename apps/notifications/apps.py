@@ -7,3 +7,8 @@ from django.utils.translation import gettext_lazy as _
 class NotificationsConfig(AppConfig):
     name = "apps.notifications"
     verbose_name = _("notifications")
+
+    def ready(self) -> None:
+        from apps.notifications import wake
+
+        wake.connect()

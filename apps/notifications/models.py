@@ -1,11 +1,20 @@
 """Contacts, and a delivery for each message that a contact must get: the row is the queue."""
 
+from zoneinfo import available_timezones
+
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from apps.tenants.identifiers import new_id
+
+
+def validate_timezone(name: str) -> None:
+    """Raises ValidationError unless `name` is an IANA zone, as Asia/Shanghai is."""
+    if name not in available_timezones():
+        raise ValidationError(_("There is no such time zone."))
 
 
 class Contact(models.Model):
@@ -25,7 +34,9 @@ class Contact(models.Model):
     language = models.CharField(
         _("language"), max_length=10, choices=settings.LANGUAGES, default=settings.LANGUAGE_CODE
     )
-    timezone = models.CharField(_("time zone"), max_length=64, default="UTC")
+    timezone = models.CharField(
+        _("time zone"), max_length=64, default="UTC", validators=[validate_timezone]
+    )
     organisation = models.ForeignKey(
         "accounts.Organisation",
         on_delete=models.CASCADE,

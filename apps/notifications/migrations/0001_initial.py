@@ -4,6 +4,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
+import apps.notifications.models
 import apps.tenants.identifiers
 
 
@@ -50,7 +51,12 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "timezone",
-                    models.CharField(default="UTC", max_length=64, verbose_name="time zone"),
+                    models.CharField(
+                        default="UTC",
+                        max_length=64,
+                        validators=[apps.notifications.models.validate_timezone],
+                        verbose_name="time zone",
+                    ),
                 ),
                 (
                     "minimum_severity",

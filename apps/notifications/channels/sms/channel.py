@@ -1,0 +1,117 @@
+"""SMS through an HTTP gateway: POST with an Idempotency-Key; its answer means accepted, not read.
+
+The gateway's receipt is kept as it is: nobody claims that a phone has shown the message.
+"""
+
+from datetime import datetime
+
+import httpx
+import orjson
+import phonenumbers
+import redis
+import structlog
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+
+from apps.alarms.models import Kind
+from apps.notifications.channel import Message, TransportError
+from apps.notifications.channels.sms.limits import take
+from apps.notifications.channels.sms.settings import CRITICAL_LIMITS, LIMITS, SmsSettings
+from apps.notifications.channels.sms.text import text_of
+
+log = structlog.get_logger(__name__)
+ANSWER_BYTES = 65_536
+REFUSED_FOR_GOOD = frozenset({400, 404, 410, 413, 422})
+COSTLY = frozenset(
+    {
+        phonenumbers.PhoneNumberType.PREMIUM_RATE,
+        phonenumbers.PhoneNumberType.SHARED_COST,
+        phonenumbers.PhoneNumberType.PAGER,
+        phonenumbers.PhoneNumberType.UAN,
+        phonenumbers.PhoneNumberType.VOICEMAIL,
+    }
+)
+
+
+class SmsChannel:
+    kind = "sms"
+    tells = frozenset({Kind.OPENED, Kind.REOPENED, Kind.WORSENED, Kind.EVIDENCE})
+
+    def is_ready(self) -> bool:
+        return bool(SmsSettings().gateway_url)
+
+    def normalise(self, address: str) -> str:
+        try:
+            number = phonenumbers.parse(address, None)
+        except phonenumbers.NumberParseException:
+            raise ValidationError(_("Write the number with its country code: +49 …")) from None
+        if not phonenumbers.is_valid_number(number):
+            raise ValidationError(_("There is no such number."))
+        if phonenumbers.number_type(number) in COSTLY:
+            raise ValidationError(_("This kind of number can't be used."))
+        return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+    def wait_s(self, message: Message, *, tenant: str, now: datetime) -> float:
+        bucket, limits = (
+            ("critical", CRITICAL_LIMITS) if message.first.urgent else ("other", LIMITS)
+        )
+        try:
+            return take(
+                tenant=tenant,
+                number=message.recipient.address,
+                bucket=bucket,
+                message=message.key,
+                limits=limits,
+                now=now,
+            )
+        except redis.RedisError as error:
+            log.warning("sms_limits_unavailable", error=type(error).__name__)
+            return 0.0  # a counter that is away must not hold back an alarm
+
+    def send(self, message: Message) -> str:
+        settings = SmsSettings()
+        body = {"to": message.recipient.address, "text": text_of(message)}
+        headers = {
+            "Authorization": f"Bearer {settings.gateway_token.get_secret_value()}",
+            "Idempotency-Key": message.key,
+        }
+        try:
+            # trust_env: a proxy of the environment is no way for people's phone numbers.
+            with (
+                httpx.Client(timeout=settings.timeout_s, trust_env=False) as client,
+                client.stream("POST", settings.gateway_url, json=body, headers=headers) as answer,
+            ):
+                return _receipt(answer)
+        except httpx.HTTPError as error:
+            raise TransportError(
+                "gateway_unreachable", permanent=False, detail=type(error).__name__, reached=False
+            ) from error
+
+
+def _receipt(answer: httpx.Response) -> str:
+    if answer.status_code == httpx.codes.CONFLICT:
+        return "accepted-before"  # this key went through in other words: it was said
+    if not answer.is_success:
+        raise TransportError(
+            f"gateway_{answer.status_code}",
+            permanent=answer.status_code in REFUSED_FOR_GOOD,
+            retry_after_s=_retry_after_s(answer),
+        )
+    read = bytearray()
+    for piece in answer.iter_bytes():
+        read += piece
+        if len(read) > ANSWER_BYTES:
+            return ""
+    try:
+        answered = orjson.loads(read)
+        return str(answered["id"])[:200]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return ""  # it was accepted; that the receipt is unreadable is no reason to say it twice
+
+
+def _retry_after_s(answer: httpx.Response) -> float | None:
+    text = answer.headers.get("Retry-After", "")
+    return min(float(text), 3600.0) if text.isdigit() else None
+
+
+CHANNEL = SmsChannel()

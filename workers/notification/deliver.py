@@ -1,0 +1,27 @@
+"""Sends what one tenant's people must hear.
+
+Queue `notification`; limit: 10 s for each message (the transports' own), about 120 s for a run.
+Killed at any point: what was claimed is free again after a lease of 60 s and goes out under the
+same key; what was planned and not claimed is still due; the sweep starts it within 10 s.
+"""
+
+import structlog
+from django.utils import timezone
+from django_tenants.utils import schema_context
+
+from apps.notifications import operations
+from apps.tenants.queries import tenant_of_schema
+from config.celery import app
+
+log = structlog.get_logger(__name__)
+
+
+@app.task(name="notification.deliver", queue="notification", time_limit=180)
+def deliver(*, schema: str, **later: object) -> None:
+    """Plans and sends all that is due in the tenant's schema."""
+    tenant = tenant_of_schema(schema)
+    if tenant is None or not tenant.is_ready:
+        log.warning("discarded_tenant_gone", task="notification.deliver", schema=schema)
+        return
+    with schema_context(schema):
+        operations.plan_and_deliver(now=timezone.now())
