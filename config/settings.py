@@ -53,6 +53,7 @@ SHARED_APPS = [
     "django.contrib.humanize",
     "django.forms",
     "channels",
+    "apps.telemetry",  # before the next one, whose search_index it forbids
     "django_elasticsearch_dsl",
     "django_htmx",
     "django_filters",
@@ -61,7 +62,6 @@ SHARED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "phonenumber_field",
-    "apps.telemetry",
     *_IN_BOTH,
 ]
 TENANT_APPS = [
@@ -119,6 +119,7 @@ TEMPLATES = [
                 "django.templatetags.i18n",
                 "django.templatetags.static",
                 "config.presentation",
+                "config.words",
             ],
         },
     }
@@ -197,7 +198,14 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_TASK_TIME_LIMIT = 240
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULE = {}
+# Public tasks that fan out to tenants by themselves; one that is late is worthless, so it expires.
+CELERY_BEAT_SCHEDULE = {
+    "notification.sweep": {
+        "task": "notification.sweep",
+        "schedule": 10.0,
+        "options": {"queue": "notification", "expires": 10},
+    },
+}
 
 # --- people -----------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
