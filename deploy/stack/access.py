@@ -20,10 +20,15 @@ def grant(owner: Owner) -> None:
     """Opens the way for `owner` where it is closed. Says so before."""
     if not owner.is_somebody_else:
         return
-    closed = [folder for folder in CHECKOUT.parents if not _may(owner, "-x", folder)]
-    sources = not _may(owner, "-r", CHECKOUT / "manage.py") or not _may(owner, "-x", CHECKOUT)
-    if sources or closed:
-        _open(owner, closed, sources=sources)
+    for folder in reversed(CHECKOUT.parents):
+        if not _may(owner, "-x", folder):
+            say(f"{folder} is private: letting the user {owner.name} pass through it (setfacl x).")
+            _change(["-m", f"u:{owner.name}:x"], [folder], recursive=False)
+    if not _may(owner, "-r", CHECKOUT / "manage.py"):
+        say(f"{CHECKOUT} is private: letting the user {owner.name} read it (setfacl rX).")
+        sources = [entry for entry in CHECKOUT.iterdir() if entry != RUN]
+        _change(["-m", f"u:{owner.name}:rx"], [CHECKOUT], recursive=False)
+        _change(["-m", f"u:{owner.name}:rX"], sources, recursive=True)
     if not _may(owner, "-r", CHECKOUT / "manage.py"):
         raise StackError(
             f"The user {owner.name} can't read {CHECKOUT}, and access control lists don't help "
@@ -38,37 +43,17 @@ def revoke() -> None:
         _KEPT.unlink()
 
 
-def _open(owner: Owner, closed: list[Path], *, sources: bool) -> None:
-    _keep(closed, sources=sources)
-    for folder in closed:
-        say(f"{folder} is private: letting the user {owner.name} pass through it (setfacl x).")
-        _setfacl("-m", f"u:{owner.name}:x", str(folder))
-    if sources:
-        say(f"{CHECKOUT} is private: letting the user {owner.name} read it (setfacl rX).")
-        kept = [str(entry) for entry in CHECKOUT.iterdir() if entry != RUN]
-        _setfacl("-m", f"u:{owner.name}:rx", str(CHECKOUT))
-        _setfacl("-R", "-m", f"u:{owner.name}:rX", *kept)
-    say("`./ohmwatch reset` takes that back.")
-
-
-def _keep(closed: list[Path], *, sources: bool) -> None:
-    """Appends: a second `grant` (the checkout was moved open and shut) must not lose the first."""
-    command = ["getfacl", "--absolute-names", *map(str, closed)]
-    before = subprocess.run(command, capture_output=True, text=True).stdout if closed else ""
-    if sources:
-        kept = [str(entry) for entry in CHECKOUT.iterdir() if entry != RUN]
-        for extra in (
-            ["getfacl", "--absolute-names", str(CHECKOUT)],
-            [
-                "getfacl",
-                "-R",
-                "--absolute-names",
-                *kept,
-            ],
-        ):
-            before += subprocess.run(extra, capture_output=True, text=True).stdout
+def _change(entries: list[str], paths: list[Path], *, recursive: bool) -> None:
+    """setfacl, after the lists as they are were put beside those kept before."""
+    names = [*(["-R"] if recursive else []), *map(str, paths)]
+    listed = ["getfacl", "--absolute-names", *names]
+    before = subprocess.run(listed, capture_output=True, text=True).stdout
     earlier = _KEPT.read_text() if _KEPT.exists() else ""
+    # The oldest state comes last, because --restore goes through them in order.
     write_private(_KEPT, before + earlier)
+    result = subprocess.run(["setfacl", *entries, *names], capture_output=True, text=True)
+    if result.returncode:
+        raise StackError(f"setfacl {entries[1]} failed: {result.stderr.strip()}")
 
 
 def _may(owner: Owner, test: str, path: Path) -> bool:
@@ -80,9 +65,3 @@ def _may(owner: Owner, test: str, path: Path) -> bool:
         ).returncode
         == 0
     )
-
-
-def _setfacl(*arguments: str) -> None:
-    result = subprocess.run(["setfacl", *arguments], capture_output=True, text=True)
-    if result.returncode:
-        raise StackError(f"setfacl {' '.join(arguments[:2])} failed: {result.stderr.strip()}")

@@ -65,7 +65,7 @@ def show(found: list[Line]) -> None:
 def duration(seconds: float) -> str:
     """The two largest units: 2d 3h, 5m 10s, 7s."""
     whole = int(seconds)
-    parts = []
+    parts: list[str] = []
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, whole = divmod(whole, length)
         if count or parts:
