@@ -1,0 +1,83 @@
+"""What travels through the acquisition worker: messages, batches of them, and receipts."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ohmwatch.refusals import Reason
+
+SLOT_SHIFT = 42
+"""A batch's number is slot << 42 | count: below 2^53 for 2,000 slots, so that a double holds it."""
+
+
+class Origin(Protocol):
+    """The connection that a message came over; nothing else may acknowledge it."""
+
+    def acknowledge(self, packet_id: int) -> None: ...
+
+
+@dataclass(slots=True)
+class Message:
+    """One PUBLISH as it came. `packet_id` is 0 for QoS 0, which nobody waits for."""
+
+    topic: str
+    payload: bytes
+    packet_id: int = 0
+    origin: Origin | None = None
+    content_type: str = ""
+
+    @property
+    def bytes_held(self) -> int:
+        """What it takes in memory, about: payload, topic and the objects around them."""
+        return len(self.payload) + len(self.topic) + 400
+
+
+@dataclass(slots=True)
+class Batch:
+    """Messages that are stored, counted and acknowledged together.
+
+    `number` is unique for ever, rises within a slot and stands in each document as `batch_id`.
+    `turn` counts this process's batches from 0: the order in which they are committed.
+    `arrived_ms` is the moment at which the batch closed; all that is in it arrived then.
+    """
+
+    number: int
+    turn: int
+    arrived_ms: int
+    messages: list[Message]
+
+    @property
+    def bytes_held(self) -> int:
+        return sum(message.bytes_held for message in self.messages)
+
+
+@dataclass
+class Tally:
+    """What became of one tenant's readings in one batch. A message refused as a whole counts 1."""
+
+    stored: int = 0
+    duplicate: int = 0
+    quarantined: Counter[Reason] = field(default_factory=Counter)
+    late: int = 0
+    """Of the stored ones: older than an hour when they arrived."""
+
+    @property
+    def received(self) -> int:
+        return self.stored + self.duplicate + self.quarantined.total()
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A batch is safe: every document answered for, in the partitions' logs, in the ledger."""
+
+    batch: Batch
+    tallies: dict[str, Tally]
+
+    @property
+    def received(self) -> int:
+        return sum(tally.received for tally in self.tallies.values())
+
+
+def first_number(slot: int, now_ms: int) -> int:
+    """The number of a batch that a slot closes now, if it is the first in this millisecond."""
+    return slot << SLOT_SHIFT | now_ms

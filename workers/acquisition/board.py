@@ -1,0 +1,89 @@
+"""The notice board in Redis: what devices say of themselves, and copies of the counts.
+
+Everything here can be lost: the account is in Elasticsearch, devices repeat their status. Keys, in
+the database of the partitions' logs:
+    ow:status:<tenant>   hash, device → {"online": bool, "firmware": str, "at_ms": int}
+    ow:seen:<tenant>     hash, device → ms of its last arrival
+    ow:counts:<tenant>   hash, received, stored, duplicate, late, quarantined:<reason>, events, …
+    ow:unknown-fields:<tenant>          hash, name → how often
+    ow:unknown-fields:<tenant>:sample   one payload an hour
+    ow:acquisition:<slot>               JSON, how the worker is; gone when it is silent for 30 s
+"""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import redis
+
+from workers.acquisition.batches import Batch, Tally
+from workers.acquisition.sorting import Sorted
+
+UNKNOWN_NAMES_LIMIT = 200
+_SAMPLE_S = 3600
+_REPORT_S = 30
+_json = msgspec.json.Encoder()
+
+
+class Board:
+    """Written by acquisition, read by upkeep, `status`, metrics and the portals."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
+        self._unknown_names: dict[str, set[str]] = {}
+
+    def note(self, batch: Batch, work: Sorted, tallies: dict[str, Tally]) -> None:
+        """Put up what a batch says. Raises redis.RedisError."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            _put_seen(pipe, batch, work)
+            _put_notes(pipe, batch, work)
+            for tenant, tally in tallies.items():
+                _count(pipe, tenant, _numbers(tally))
+            for tenant, names in work.unknown_fields.items():
+                self._put_unknown(pipe, tenant, names, work.samples[tenant])
+            pipe.execute()
+
+    def report(self, slot: int, state: dict[str, Any]) -> None:
+        """How this worker is. Raises redis.RedisError."""
+        self._redis.set(f"ow:acquisition:{slot}", _json.encode(state), ex=_REPORT_S)
+
+    def _put_unknown(self, pipe: Any, tenant: str, names: Counter[str], sample: bytes) -> None:
+        known = self._unknown_names.setdefault(tenant, set())
+        for name, times in names.items():
+            if name in known or len(known) < UNKNOWN_NAMES_LIMIT:
+                known.add(name)
+                pipe.hincrby(f"ow:unknown-fields:{tenant}", name, times)
+        pipe.set(f"ow:unknown-fields:{tenant}:sample", sample, ex=_SAMPLE_S, nx=True)
+
+
+def _put_seen(pipe: Any, batch: Batch, work: Sorted) -> None:
+    seen: dict[str, dict[str, int]] = {}
+    for parcel in work.parcels:
+        seen.setdefault(parcel.device.tenant, {})[parcel.device.identifier] = batch.arrived_ms
+    for tenant, devices in seen.items():
+        pipe.hset(f"ow:seen:{tenant}", mapping=devices)
+
+
+def _put_notes(pipe: Any, batch: Batch, work: Sorted) -> None:
+    for note in work.notes:
+        if note.kind == "status":
+            status = {"online": note.online, "firmware": note.firmware, "at_ms": batch.arrived_ms}
+            pipe.hset(f"ow:status:{note.tenant}", note.device, _json.encode(status))
+        else:
+            _count(pipe, note.tenant, {note.kind[:32]: 1})
+
+
+def _numbers(tally: Tally) -> dict[str, int]:
+    return {
+        "received": tally.received,
+        "stored": tally.stored,
+        "duplicate": tally.duplicate,
+        "late": tally.late,
+        **{f"quarantined:{reason}": number for reason, number in tally.quarantined.items()},
+    }
+
+
+def _count(pipe: Any, tenant: str, numbers: dict[str, int]) -> None:
+    for name, number in numbers.items():
+        if number:
+            pipe.hincrby(f"ow:counts:{tenant}", name, number)

@@ -1,0 +1,275 @@
+"""Elasticsearch has every document of a batch, or the quarantine has it with the store's answer.
+
+Each document is answered for by itself: stored, a duplicate, worth another try, or refused for
+good. A request that fails in the middle may have been carried out all the same; then a repeat
+answers "duplicate" to documents of this very batch, and only a count of what the store holds under
+the batch's number tells what is what.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeVar
+
+import numpy as np
+import structlog
+from apps.partitions.log import Chunk
+from numpy.typing import NDArray
+
+from apps.telemetry.answers import ItemResult, LedgerEntry
+from apps.telemetry.errors import TelemetryError
+from apps.telemetry.slices import from_ms
+from apps.telemetry.store import TelemetryStore
+from ohmwatch.refusals import Reason, RowRefusal
+from workers.acquisition import faults
+from workers.acquisition.batches import Batch, Tally
+from workers.acquisition.documents import quarantine_lines, reading_lines
+from workers.acquisition.patience import patiently, pauses
+from workers.acquisition.sorting import ConnectorReadings, Refusal, Sorted, chosen, grouped
+from workers.acquisition.turnstile import Stopping
+
+LATE_MS = 3600 * 1000
+"""A reading that is older than this when it arrives counts as late."""
+
+_SHUT = frozenset({"cluster_block_exception", "index_closed_exception"})
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Kept:
+    """What became of a batch, by tenant, and the readings that detection has to see."""
+
+    tallies: dict[str, Tally]
+    chunks: list[Chunk]
+
+    def ledger_entries(self, batch: Batch) -> list[LedgerEntry]:
+        return [
+            LedgerEntry(
+                tenant=tenant,
+                batch_id=batch.number,
+                arrived_ms=batch.arrived_ms,
+                stored=tally.stored,
+                duplicate=tally.duplicate,
+                quarantined={str(reason): n for reason, n in tally.quarantined.items()},
+            )
+            for tenant, tally in sorted(self.tallies.items())
+            if tally.received
+        ]
+
+
+def keep(
+    batch: Batch, work: Sorted, *, telemetry: TelemetryStore, stopping: threading.Event
+) -> Kept:
+    """Store a batch's readings and refusals. Returns when all are safe, however long it takes."""
+    writer = _Writer(batch, telemetry, stopping)
+    tallies: dict[str, Tally] = {}
+    chunks: list[Chunk] = []
+    results = writer.send([writer.reading_text(one) for one in work.readings])
+    faults.point("after_bulk")
+    refused = list(work.refused)
+    position = 0
+    for one in work.readings:
+        mine = results[position : position + len(one.columns)]
+        position += len(mine)
+        tally = tallies.setdefault(one.tenant, Tally())
+        refused.extend(_take_answers(one, mine, tally, chunks, batch.arrived_ms))
+    writer.quarantine(refused)
+    for refusal in refused:
+        tally = tallies.setdefault(refusal.tenant, Tally())
+        tally.quarantined[refusal.reason] += refusal.count
+    if writer.in_doubt:
+        _settle_doubt(tallies, writer.held_by_tenant())
+    return Kept(tallies, chunks)
+
+
+def _take_answers(
+    one: ConnectorReadings,
+    results: Sequence[ItemResult],
+    tally: Tally,
+    chunks: list[Chunk],
+    arrived_ms: int,
+) -> list[Refusal]:
+    """Count one connector's answers and hand on what was not refused, duplicates too: a crash
+    between store and log would else hide a reading from detection."""
+    statuses = np.fromiter((result.status for result in results), np.int64, len(results))
+    stored, duplicate = statuses < 300, statuses == 409
+    tally.stored += int(stored.sum())
+    tally.duplicate += int(duplicate.sum())
+    tally.late += int((one.columns.time_ms[stored] < arrived_ms - LATE_MS).sum())
+    good, columns = stored | duplicate, one.columns
+    refusals: list[Refusal] = []
+    if not good.all():
+        columns = chosen(columns, good)
+        refusals = grouped(one.parcel, _row_refusals(one, results, ~good))
+    if len(columns):
+        chunks.append(
+            Chunk(
+                tenant=one.tenant,
+                connector=one.connector.id,
+                arrived_ms=arrived_ms,
+                time_ms=columns.time_ms,
+                values=columns.values,
+                dimensions=one.connector.dimensions,
+            )
+        )
+    return refusals
+
+
+def _row_refusals(
+    one: ConnectorReadings, results: Sequence[ItemResult], bad: NDArray[np.bool_]
+) -> list[RowRefusal]:
+    return [
+        RowRefusal(
+            row=int(one.rows[position]),
+            reason=Reason.STORE_REFUSED,
+            detail=f"{results[position].error_type}: {results[position].error_reason}"[:300],
+        )
+        for position in np.flatnonzero(bad).tolist()
+    ]
+
+
+def _settle_doubt(tallies: dict[str, Tally], held: dict[str, int]) -> None:
+    for tenant, tally in tallies.items():
+        accepted = tally.stored + tally.duplicate
+        tally.stored = held.get(tenant, 0)
+        tally.duplicate = accepted - tally.stored
+
+
+class _Writer:
+    """The bulk requests of one batch, repeated until each document has its final answer."""
+
+    def __init__(self, batch: Batch, telemetry: TelemetryStore, stopping: threading.Event) -> None:
+        self._batch = batch
+        self._telemetry = telemetry
+        self._stopping = stopping
+        self.in_doubt = False
+        """Whether a failed request may have been carried out."""
+
+    def reading_text(self, one: ConnectorReadings) -> str:
+        """Action and document of each of a connector's readings, in their order."""
+        columns = one.columns
+        return "".join(
+            reading_lines(
+                index=index,
+                tenant=one.tenant,
+                connector=one.connector,
+                device=one.parcel.device.identifier,
+                columns=columns if stretch is None else chosen(columns, stretch),
+                arrived_ms=self._batch.arrived_ms,
+                batch_number=self._batch.number,
+            )
+            for index, stretch in self._stretches(one)
+        )
+
+    def _stretches(self, one: ConnectorReadings) -> Iterator[tuple[str, slice | None]]:
+        """Neighbouring readings of one index; None is all of them, as nearly always."""
+        kept_for, times = one.parcel.retention_class, one.columns.time_ms
+        first = self._telemetry.reading_index(kept_for, int(times.min()))
+        if first == self._telemetry.reading_index(kept_for, int(times.max())):
+            yield first, None
+            return
+        indices = [self._telemetry.reading_index(kept_for, time) for time in times.tolist()]
+        for index, run in groupby(range(len(indices)), key=indices.__getitem__):
+            rows = list(run)
+            yield index, slice(rows[0], rows[-1] + 1)
+
+    def quarantine(self, refused: Sequence[Refusal]) -> None:
+        """Keep refused messages with reason and bytes. Where the store refuses even that, what it
+        can't refuse is kept: the fact, the reason and the count."""
+        results = self.send([self._quarantine_text(refusal) for refusal in refused])
+        lost = [one for one, result in zip(refused, results, strict=True) if not _is_kept(result)]
+        if lost:
+            log.error("quarantine_refused", messages=len(lost))
+            self.send([self._quarantine_text(refusal, bare=True) for refusal in lost])
+
+    def _quarantine_text(self, refusal: Refusal, *, bare: bool = False) -> str:
+        batch, message = self._batch, refusal.message
+        about = {
+            "identity": refusal.identity,
+            "device": refusal.identity.partition(".")[2],
+            "topic": message.topic,
+            "field": refusal.field,
+            "detail": refusal.detail,
+            "row": refusal.row,
+            "content_type": message.content_type,
+        }
+        key = f"{batch.number}-{refusal.message_number}-{refusal.reason}"
+        return quarantine_lines(
+            index=self._telemetry.quarantine_index(batch.arrived_ms),
+            document_id=f"{refusal.tenant}:{key}",
+            fields={
+                "tenant": refusal.tenant,
+                "reason": refusal.reason,
+                "count": refusal.count,
+                "arrived_at": batch.arrived_ms,
+                "batch_id": batch.number,
+                **({} if bare else {name: said for name, said in about.items() if said != ""}),
+            },
+            payload=b"" if bare else message.payload,
+        )
+
+    def send(self, texts: Iterable[str]) -> list[ItemResult]:
+        """The final answer to each document. Waits, and tries again, for as long as it takes."""
+        body = "".join(texts)
+        if not body:
+            return []
+        results = self._bulk(body)
+        open_items = [i for i, result in enumerate(results) if _is_for_later(result)]
+        for pause_s in pauses():
+            if not open_items:
+                return results
+            log.warning("store_busy", documents=len(open_items), answer=results[open_items[0]])
+            if self._stopping.wait(pause_s):
+                raise Stopping
+            self._make_missing_slices(results)
+            self.in_doubt |= any(results[i].status != 429 for i in open_items)
+            again = self._bulk(_lines_of(body, open_items))
+            for item, result in zip(open_items, again, strict=True):
+                results[item] = result
+            open_items = [i for i in open_items if _is_for_later(results[i])]
+        raise AssertionError("pauses() never ends")
+
+    def _bulk(self, body: str) -> list[ItemResult]:
+        def attempt() -> list[ItemResult]:
+            try:
+                return self._telemetry.bulk(body.encode())
+            except TelemetryError:
+                self.in_doubt = True
+                raise
+
+        return self.hold(attempt)
+
+    def _make_missing_slices(self, results: Sequence[ItemResult]) -> None:
+        if any(result.status == 404 for result in results):
+            arrived_at = from_ms(self._batch.arrived_ms)
+            self.hold(lambda: self._telemetry.ensure_slices(arrived_at))
+
+    def held_by_tenant(self) -> dict[str, int]:
+        """How many readings the store holds under this batch's number."""
+        number = self._batch.number
+        entries = self.hold(lambda: self._telemetry.held_batches(number, number + 1))
+        return {entry.tenant: entry.stored for entry in entries}
+
+    def hold(self, action: Callable[[], T]) -> T:
+        return patiently(
+            action, store="elasticsearch", away=(TelemetryError,), stopping=self._stopping
+        )
+
+
+def _is_kept(result: ItemResult) -> bool:
+    """A duplicate of a quarantined message is this one, sent before."""
+    return result.is_stored or result.is_duplicate
+
+
+def _is_for_later(result: ItemResult) -> bool:
+    """Busy, or shut by an operator or a full disk: the document is not to blame."""
+    return result.is_worth_retrying or result.error_type in _SHUT
+
+
+def _lines_of(body: str, items: Sequence[int]) -> str:
+    """Those documents' actions and sources, out of a whole body."""
+    lines = body.split("\n")
+    return "".join(f"{lines[2 * item]}\n{lines[2 * item + 1]}\n" for item in items)

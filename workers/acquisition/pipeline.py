@@ -1,0 +1,68 @@
+"""What happens to a batch, in order, on one page.
+
+Nothing is acknowledged before the last line: until then a crash anywhere leaves the messages with
+the broker, which sends them again.
+"""
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+
+from apps.partitions.log import PartitionLog
+from redis import RedisError
+
+from apps.devices.directory import Directory
+from apps.telemetry.errors import TelemetryError
+from apps.telemetry.store import TelemetryStore
+from workers.acquisition import faults
+from workers.acquisition.batches import Batch, Receipt
+from workers.acquisition.board import Board
+from workers.acquisition.keeping import Kept, keep
+from workers.acquisition.patience import patiently
+from workers.acquisition.sorting import Sorted, check, decode, resolve
+from workers.acquisition.turnstile import Turnstile
+
+
+@dataclass(frozen=True)
+class Stores:
+    """All that the pipeline writes to and asks; several batches use them at once."""
+
+    directory: Directory
+    telemetry: TelemetryStore
+    partition_log: PartitionLog
+    board: Board
+    turnstile: Turnstile
+    stopping: threading.Event
+
+
+def take_in(batch: Batch, *, stores: Stores, now: datetime) -> Receipt:
+    """Store, log and enter a batch; the receipt says that its messages may be acknowledged.
+
+    Waits while a store is away. Raises Stopping when told to give up, and nothing else but faults
+    of ours.
+    """
+    decoded = decode(batch, directory=stores.directory)
+    faults.point("after_decode")
+    checked = check(decoded, open_range_ms=stores.telemetry.open_range_ms(now))
+    resolved = resolve(checked)
+    faults.point("before_bulk")
+    kept = keep(batch, resolved, telemetry=stores.telemetry, stopping=stores.stopping)
+    with stores.turnstile.turn(batch.turn):  # from here on in order of arrival
+        _log_and_enter(batch, resolved, kept, stores)
+        return Receipt(batch, kept.tallies)
+
+
+def _log_and_enter(batch: Batch, resolved: Sorted, kept: Kept, stores: Stores) -> None:
+    def log() -> None:
+        stores.partition_log.append(kept.chunks)  # duplicates too: a crash may have cut in here
+        stores.board.note(batch, resolved, kept.tallies)
+
+    patiently(log, store="redis", away=(RedisError,), stopping=stores.stopping)
+    faults.point("after_log")
+    patiently(
+        lambda: stores.telemetry.write_ledger(kept.ledger_entries(batch)),
+        store="elasticsearch",
+        away=(TelemetryError,),
+        stopping=stores.stopping,
+    )
+    faults.point("before_puback")

@@ -1,0 +1,60 @@
+"""A slot that starts enters what its former life stored and did not live to enter.
+
+Batches are entered in the ledger one after the other, so what may be missing lies beyond the last
+entry. It is entered from what the store holds: received is what is there; duplicates left no trace.
+The messages come again, and count again, as duplicates. A request that was on its way when the
+worker died may be carried out late, so the look is repeated; entering a batch again is harmless.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+
+from apps.telemetry.store import TelemetryStore
+from workers.acquisition.batches import first_number
+
+LOOKS_S = (0.0, 5.0, 30.0, 120.0)
+"""Seconds after the start, and from then on each LOOK_AGAIN_S."""
+LOOK_AGAIN_S = 600.0
+LOOK_BACK_MS = 14 * 24 * 3600 * 1000
+"""A slot that was away for longer is looked after from here on only."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class FormerLives:
+    """The batch numbers that a slot may have used and not entered: low ≤ number < high."""
+
+    low: int
+    high: int
+
+
+def former_lives(telemetry: TelemetryStore, *, slot: int, now_ms: int) -> FormerLives:
+    """What to look at, before this life's first batch. Raises TelemetryError."""
+    earliest = first_number(slot, max(now_ms - LOOK_BACK_MS, 0))
+    last = telemetry.last_ledger_batch(earliest, first_number(slot + 1, 0))
+    low = earliest if last is None else last + 1
+    return FormerLives(low, max(low, first_number(slot, now_ms)))
+
+
+def enter_missing(telemetry: TelemetryStore, lives: FormerLives) -> int:
+    """Enter what the store holds of former lives; returns how many entries it was.
+
+    Raises TelemetryError.
+    """
+    entries = telemetry.held_batches(lives.low, lives.high)
+    telemetry.write_ledger(entries)
+    if entries:
+        log.warning("ledger_reconciled", entries=len(entries))
+    return len(entries)
+
+
+def looks() -> Iterator[float]:
+    """When to look, in seconds after the start."""
+    yield from LOOKS_S
+    at_s = LOOKS_S[-1]
+    while True:
+        at_s += LOOK_AGAIN_S
+        yield at_s

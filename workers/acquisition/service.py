@@ -1,0 +1,224 @@
+"""An acquisition slot: its session, the hands that carry batches, and the housekeeping.
+
+Three kinds of thread. The session reads and acknowledges; hands take batches through the pipeline,
+several at a time; the keeper refreshes the directory, reports, reconciles and watches. Whichever of
+them ends unexpectedly ends the process: a slot that looks alive and does nothing swallows its share
+of the broker's messages. The supervisor starts it again within seconds, under the same client id.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import structlog
+from django.db import InterfaceError, OperationalError
+from redis import RedisError
+
+from apps.telemetry.errors import TelemetryError
+from workers.acquisition.connection import Broker, TakenOver
+from workers.acquisition.intake import Intake, Limits
+from workers.acquisition.patience import patiently
+from workers.acquisition.pipeline import Stores, take_in
+from workers.acquisition.reconciling import FormerLives, enter_missing, former_lives, looks
+from workers.acquisition.session import Session, now_ms
+from workers.acquisition.turnstile import Stopping
+
+HANDS = 4
+"""Batches in the pipeline at once."""
+DRAIN_S = 10.0
+"""How long a stopping worker waits for what it holds; the rest comes again after the restart."""
+STUCK_S = 120.0
+_KEEP_S = 0.25
+_REPORT_S = 1.0
+_GIVE_UP_S = 2.0
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Which slot this process is, where its broker is, how much it may hold."""
+
+    number: int
+    broker: Broker
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def client_id(self) -> str:
+        """Stable: the broker keeps this session's messages while the slot is away."""
+        return f"ohmwatch-acq-{self.number}"
+
+
+def die(what: str) -> None:
+    """End the process at once, visibly. Called where an exception is being handled."""
+    log.critical("acquisition_dies", what=what, exc_info=True)
+    logging.shutdown()
+    os._exit(1)
+
+
+class Acquisition:
+    """Start it, stop it; in between it runs by itself."""
+
+    def __init__(self, slot: Slot, stores: Stores, *, die: Callable[[str], None] = die) -> None:
+        self._slot = slot
+        self._stores = stores
+        self._die = die
+        self._lock = threading.Lock()
+        self.crew: Crew | None = None
+        """Who works, once the stores have answered for the first time."""
+
+    def start(self) -> None:
+        """Begin, as soon as the stores answer. Returns at once."""
+        guarded_thread("acquisition-start", self._begin, self._die)
+
+    def stop(self) -> None:
+        """Read no more, finish what is held, acknowledge it, disconnect."""
+        log.info("acquisition_stops")
+        with self._lock:
+            if self.crew is not None:
+                self.crew.leave(limit_s=DRAIN_S)
+            self._stores.stopping.set()
+
+    def _begin(self) -> None:
+        try:
+            lives = self._hold("elasticsearch", self._look_back)
+            # A directory that knows nobody would quarantine everything as unknown.
+            self._hold("postgres", self._stores.directory.load)
+        except Stopping:
+            return
+        with self._lock:
+            if not self._stores.stopping.is_set():
+                self.crew = Crew(self._slot, self._stores, lives, self._die)
+                self.crew.begin()
+
+    def _look_back(self) -> FormerLives:
+        return former_lives(self._stores.telemetry, slot=self._slot.number, now_ms=now_ms())
+
+    def _hold(self, store: str, action: Callable[[], T]) -> T:
+        away = (TelemetryError, RedisError, OperationalError, InterfaceError)
+        return patiently(action, store=store, away=away, stopping=self._stores.stopping)
+
+
+def guarded_thread(
+    name: str, target: Callable[[], None], die: Callable[[str], None]
+) -> threading.Thread:
+    """A started thread whose unexpected end is the end of the process."""
+
+    def run() -> None:
+        try:
+            target()
+        except TakenOver:
+            die("another process uses this slot's client id")
+        except BaseException:
+            die(name)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+class Crew:
+    """The threads of a slot and what they share."""
+
+    def __init__(
+        self, slot: Slot, stores: Stores, lives: FormerLives, die: Callable[[str], None]
+    ) -> None:
+        self._slot = slot
+        self._stores = stores
+        self._lives = lives
+        self._die = die
+        self.intake = Intake(slot=slot.number, above=lives.high, limits=slot.limits)
+        self.session = Session(broker=slot.broker, client_id=slot.client_id, intake=self.intake)
+        self._reader: threading.Thread | None = None
+        self._hands: list[threading.Thread] = []
+        self._reported_at = 0.0
+
+    def begin(self) -> None:
+        self._reader = self._thread("session", self.session.run)
+        self._hands = [self._thread(f"hand-{number}", self._carry) for number in range(HANDS)]
+        self._thread("keeper", self._keep_house)
+        log.info("acquisition_begins", client_id=self._slot.client_id)
+
+    def leave(self, *, limit_s: float) -> None:
+        """Finish within the limit; what is not finished then comes again."""
+        deadline = time.monotonic() + limit_s
+        self.session.drain()
+        for hand in self._hands:  # they end when the intake is empty
+            hand.join(max(deadline - time.monotonic(), 0.0))
+        self._stores.stopping.set()
+        self._stores.turnstile.stop()
+        for hand in self._hands:
+            hand.join(_GIVE_UP_S)
+        self.session.leave()
+        if self._reader is not None:
+            self._reader.join(_GIVE_UP_S)
+
+    def _thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
+        return guarded_thread(f"acquisition-{name}", target, self._die)
+
+    # --- the hands ----------------------------------------------------------------------------
+
+    def _carry(self) -> None:
+        while (batch := self.intake.take()) is not None:
+            try:
+                receipt = take_in(batch, stores=self._stores, now=datetime.now(UTC))
+            except Stopping:
+                return
+            self.intake.settle(batch)  # first, so that the session wakes to a socket it may read
+            self.session.confirm(receipt.batch)
+
+    # --- the keeper ---------------------------------------------------------------------------
+
+    def _keep_house(self) -> None:
+        began = time.monotonic()
+        times = looks()
+        look_at = began + next(times)
+        while not self._stores.stopping.wait(_KEEP_S):
+            self._stores.directory.refresh_if_changed()
+            self._watch()
+            self._report()
+            if time.monotonic() >= look_at and self._reconcile():
+                look_at = began + next(times)
+
+    def _reconcile(self) -> bool:
+        try:
+            enter_missing(self._stores.telemetry, self._lives)
+        except TelemetryError as error:
+            log.warning("not_reconciled_yet", error=str(error))
+            return False
+        return True
+
+    def _watch(self) -> None:
+        silent_s = time.monotonic() - self.session.ticked_at
+        if silent_s > STUCK_S:
+            raise TimeoutError(f"the session's loop has stood still for {silent_s:.0f} s")
+
+    def _report(self) -> None:
+        if time.monotonic() - self._reported_at < _REPORT_S:
+            return
+        self._reported_at = time.monotonic()
+        try:
+            self._stores.board.report(self._slot.number, self.state())
+        except RedisError as error:
+            log.warning("not_reported", error=str(error))
+
+    def state(self) -> dict[str, object]:
+        """How the slot is, for `status`, metrics and the portal."""
+        return {
+            "at_ms": now_ms(),
+            "client_id": self._slot.client_id,
+            "pid": os.getpid(),
+            "connected": self.session.is_connected,
+            "connections": self.session.connections,
+            "reading": self.intake.has_room(),
+            "waiting_messages": self.intake.held_messages,
+            "waiting_bytes": self.intake.held_bytes,
+            "waiting_batches": self.intake.waiting_batches,
+            "oldest_ms": self.intake.oldest_ms(),
+        }

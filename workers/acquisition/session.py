@@ -1,0 +1,180 @@
+"""The slot's MQTT session: one thread that reads, acknowledges, reconnects, hides no fault.
+
+The socket is read only while the intake has room. Acknowledgements come from the pipeline in order
+of arrival and leave from this thread, because paho belongs to one.
+"""
+
+import random
+import select
+import socket
+import time
+from contextlib import suppress
+
+import structlog
+
+from workers.acquisition import faults
+from workers.acquisition.batches import Batch, Message
+from workers.acquisition.connection import Broker, Connection, ConnectionEnded
+from workers.acquisition.intake import Intake
+
+RECONNECT_S = (1.0, 5.0)
+_READS_AT_ONCE = 256
+_TICK_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Session:
+    """Runs in a thread of its own: `run` returns after `stop`, and raises only what is fatal."""
+
+    def __init__(self, *, broker: Broker, client_id: str, intake: Intake) -> None:
+        self._broker = broker
+        self._client_id = client_id
+        self._intake = intake
+        self._connection: Connection | None = None
+        self._connect_at = 0.0
+        self._misc_at = 0.0
+        self._confirmed: dict[int, list[Message]] = {}
+        self._next_turn = 0
+        self._is_draining = False
+        self._is_leaving = False
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self.connections = 0
+        self.ticked_at = time.monotonic()
+        """When the loop last went round; the watchdog's evidence."""
+
+    # --- from other threads -------------------------------------------------------------------
+
+    def confirm(self, batch: Batch) -> None:
+        """A batch is safe: acknowledge it as soon as all before it are acknowledged."""
+        self._confirmed[batch.turn] = batch.messages
+        self._wake()
+
+    def drain(self) -> None:
+        """Read no more, and close what is open; acknowledgements still leave."""
+        self._is_draining = True
+        self._wake()
+
+    def leave(self) -> None:
+        """Send what is confirmed, disconnect, return."""
+        self._is_leaving = True
+        self._wake()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connection is not None and self._connection.is_ready
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):  # then it is awake
+            self._wake_writer.send(b"\0")
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        while not self._is_leaving:
+            self.ticked_at = time.monotonic()
+            self._close_due_batch()
+            try:
+                self._turn()
+            except (ConnectionEnded, OSError) as ended:
+                self._lose(ended)
+        self._say_goodbye()
+
+    def _turn(self) -> None:
+        connection = self._connection
+        if connection is None:
+            self._connect_or_wait()
+            return
+        may_read = not self._is_draining and self._intake.has_room()
+        readable, writable = self._wait(connection, may_read)
+        if readable:
+            self._read(connection)
+        self._acknowledge()
+        if writable or connection.wants_write():
+            connection.write()
+        if time.monotonic() >= self._misc_at:
+            self._misc_at = time.monotonic() + _TICK_S
+            connection.keep_alive()
+
+    def _wait(self, connection: Connection, may_read: bool) -> tuple[bool, bool]:
+        poll = select.poll()
+        poll.register(self._wake_reader, select.POLLIN)
+        wanted = (select.POLLIN if may_read else 0) | (
+            select.POLLOUT if connection.wants_write() else 0
+        )
+        sock = connection.socket
+        if wanted:
+            poll.register(sock, wanted)
+        events = dict(poll.poll(self._timeout_s() * 1000))
+        if self._wake_reader.fileno() in events:
+            self._wake_reader.recv(4096)
+        seen = events.get(sock.fileno(), 0)
+        ended = seen & (select.POLLHUP | select.POLLERR)
+        return may_read and bool(seen & select.POLLIN or ended), bool(seen & select.POLLOUT)
+
+    def _timeout_s(self) -> float:
+        due_s = self._intake.close_when_due(now_ms=now_ms(), tick=time.monotonic())
+        return _TICK_S if due_s is None else min(max(due_s, 0.001), _TICK_S)
+
+    def _read(self, connection: Connection) -> None:
+        """Packets as they lie in the socket, but not one beyond the high-water mark."""
+        for _ in range(_READS_AT_ONCE):
+            if not connection.read() or not self._intake.has_room():
+                return
+
+    def _take(self, message: Message) -> None:
+        faults.point("after_receive")
+        self._intake.put(message, now_ms=now_ms(), tick=time.monotonic())
+
+    def _acknowledge(self) -> None:
+        while (messages := self._confirmed.pop(self._next_turn, None)) is not None:
+            self._next_turn += 1
+            for number, message in enumerate(messages):
+                if number == len(messages) // 2:
+                    faults.point("half_pubacks")
+                if message.origin is not None and message.packet_id:
+                    message.origin.acknowledge(message.packet_id)
+
+    def _close_due_batch(self) -> None:
+        if self._is_draining:
+            self._intake.end(now_ms=now_ms())
+        else:
+            self._intake.close_when_due(now_ms=now_ms(), tick=time.monotonic())
+
+    # --- connections --------------------------------------------------------------------------
+
+    def _connect_or_wait(self) -> None:
+        """A full worker does not reconnect: the broker would send all of it once more."""
+        may_connect = self._intake.has_room() and not self._is_draining
+        wait_s = self._connect_at - time.monotonic()
+        if not may_connect or wait_s > 0:
+            poll = select.poll()
+            poll.register(self._wake_reader, select.POLLIN)
+            if poll.poll(min(max(wait_s, 0.1), self._timeout_s()) * 1000):
+                self._wake_reader.recv(4096)
+            self._acknowledge()
+            return
+        self.connections += 1
+        connection = Connection(self._broker, self._client_id, self._take)
+        connection.open()
+        self._connection = connection
+
+    def _lose(self, reason: Exception) -> None:
+        pause_s = random.uniform(*RECONNECT_S)  # noqa: S311 - spreads load, guards nothing
+        log.warning("mqtt_lost", reason=str(reason), again_in_s=round(pause_s, 1))
+        self._connection = None
+        self._connect_at = time.monotonic() + pause_s
+
+    def _say_goodbye(self) -> None:
+        try:
+            self._acknowledge()
+            if self._connection is not None:
+                self._connection.close()
+        except (ConnectionEnded, OSError) as ended:
+            log.info("mqtt_ended_early", reason=str(ended))

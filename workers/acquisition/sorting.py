@@ -1,0 +1,291 @@
+"""From messages to readings of connectors: decode ▸ check ▸ resolve. No store is asked here.
+
+What can't become a reading leaves with its reason; the good readings of a message go on.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from apps.devices.directory import ConnectorEntry, DeviceEntry, Directory
+from apps.telemetry.documents import PLATFORM
+from apps.telemetry.slices import DEFAULT_CLASS
+from ohmwatch.codecs import json
+from ohmwatch.codecs.json import Decoded
+from ohmwatch.readings import MESSAGE_BYTES_LIMIT, Columns
+from ohmwatch.refusals import Reason, Refused, RowRefusal
+from workers.acquisition.batches import Batch, Message
+
+log = structlog.get_logger(__name__)
+
+_CODECS: dict[str, Callable[[bytes], Decoded]] = {
+    "json": json.decode,
+    "application/json": json.decode,
+}
+_ROWS_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Readings of one message that were refused for one reason; `count` of them."""
+
+    tenant: str
+    identity: str
+    reason: Reason
+    message_number: int
+    message: Message
+    count: int = 1
+    field: str = ""
+    detail: str = ""
+    row: int | None = None
+
+
+@dataclass
+class Parcel:
+    """A message of a known device, decoded."""
+
+    number: int
+    message: Message
+    identity: str
+    device: DeviceEntry
+    retention_class: str
+    decoded: Decoded
+
+
+@dataclass
+class ConnectorReadings:
+    """Readings of one connector from one message. `rows`: where each stood in the message."""
+
+    parcel: Parcel
+    connector: ConnectorEntry
+    columns: Columns
+    rows: NDArray[np.int64]
+
+    @property
+    def tenant(self) -> str:
+        return self.parcel.device.tenant
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a device said beside readings: its status, or an event it noticed."""
+
+    tenant: str
+    device: str
+    kind: str
+    online: bool | None = None
+    firmware: str = ""
+
+
+@dataclass
+class Sorted:
+    """A batch, taken apart."""
+
+    parcels: list[Parcel] = field(default_factory=list)
+    readings: list[ConnectorReadings] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    unknown_fields: dict[str, Counter[str]] = field(default_factory=dict)
+    samples: dict[str, bytes] = field(default_factory=dict)
+    """One payload with an unknown field for each tenant that sent some."""
+
+
+# --- decode -----------------------------------------------------------------------------------
+
+
+def decode(batch: Batch, *, directory: Directory) -> Sorted:
+    """Whose message it is, by its topic alone, and what it says."""
+    work = Sorted()
+    for number, message in enumerate(batch.messages):
+        identity, kind = _parts(message.topic)
+        try:
+            device = _known(identity, directory)
+            if kind != "readings":
+                work.notes.append(_noted(device, kind, message.payload))
+                continue
+            decoded = _decoded(message, device)
+            kept_for = _retention_class(device.tenant, directory)
+            work.parcels.append(Parcel(number, message, identity, device, kept_for, decoded))
+        except Refused as refused:
+            if kind == "readings":
+                work.refused.append(_whole(number, message, identity, refused, directory))
+    _count_unknown_fields(work)
+    return work
+
+
+def _parts(topic: str) -> tuple[str, str]:
+    """Identity and kind in `ow/v1/<identity>/<kind>`; a topic of no such form is nobody's."""
+    parts = topic.split("/")
+    return (parts[2], parts[3]) if len(parts) == 4 else ("", "readings")
+
+
+def _tenant_of(identity: str, directory: Directory) -> str:
+    tenant = identity.partition(".")[0]
+    return tenant if directory.knows_tenant(tenant) else PLATFORM
+
+
+def _retention_class(tenant: str, directory: Directory) -> str:
+    found = directory.tenant(tenant)
+    return found.retention_class if found else DEFAULT_CLASS
+
+
+def _known(identity: str, directory: Directory) -> DeviceEntry:
+    device = directory.entry(identity)
+    if device is None:
+        known = _tenant_of(identity, directory) != PLATFORM
+        raise Refused(Reason.UNKNOWN_DEVICE if known else Reason.UNKNOWN_TENANT)
+    if not device.enabled:
+        raise Refused(Reason.DEVICE_DISABLED)
+    return device
+
+
+def _decoded(message: Message, device: DeviceEntry) -> Decoded:
+    """The device's record names the codec, else the content type, else it is taken as JSON."""
+    if len(message.payload) > MESSAGE_BYTES_LIMIT:
+        raise Refused(Reason.TOO_LARGE, detail=f"{len(message.payload)} bytes")
+    name = device.codec or message.content_type.partition(";")[0].strip().lower()
+    codec = _CODECS.get(name or "json")
+    if codec is None:
+        raise Refused(Reason.UNDECODABLE, detail=f"no codec for {name[:80]!r}")
+    try:
+        return codec(message.payload)
+    except Refused:
+        raise
+    except Exception as error:
+        log.exception("codec_failed", codec=name or "json")
+        raise Refused(
+            Reason.CODEC_FAILED, detail=f"{type(error).__name__}: {error}"[:300]
+        ) from None
+
+
+def _whole(
+    number: int, message: Message, identity: str, refused: Refused, directory: Directory
+) -> Refusal:
+    return Refusal(
+        tenant=_tenant_of(identity, directory),
+        identity=identity,
+        reason=refused.reason,
+        message_number=number,
+        message=message,
+        field=refused.field,
+        detail=refused.detail,
+    )
+
+
+def _noted(device: DeviceEntry, kind: str, payload: bytes) -> Note:
+    if kind != "status":
+        return Note(device.tenant, device.identifier, kind)
+    try:
+        said = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        said = None
+    if not isinstance(said, dict) or type(said.get("online")) is not bool:
+        return Note(device.tenant, device.identifier, "status_unreadable")
+    firmware = said.get("firmware")
+    firmware = firmware[:60] if isinstance(firmware, str) else ""
+    return Note(device.tenant, device.identifier, kind, said["online"], firmware)
+
+
+def _count_unknown_fields(work: Sorted) -> None:
+    for parcel in work.parcels:
+        if parcel.decoded.unknown_fields:
+            tenant = parcel.device.tenant
+            work.unknown_fields.setdefault(tenant, Counter()).update(parcel.decoded.unknown_fields)
+            work.samples[tenant] = parcel.message.payload
+
+
+# --- check ------------------------------------------------------------------------------------
+
+
+def check(work: Sorted, *, open_range_ms: tuple[int, int]) -> Sorted:
+    """Refuse what was measured before the oldest open slice or too far ahead of our clock."""
+    oldest_ms, newest_ms = open_range_ms
+    for parcel in work.parcels:
+        times = parcel.decoded.columns.time_ms
+        if len(times) and (times.min() < oldest_ms or times.max() > newest_ms):
+            _refuse_where(parcel, times < oldest_ms, Reason.TIME_TOO_OLD, "time")
+            times = parcel.decoded.columns.time_ms
+            _refuse_where(parcel, times > newest_ms, Reason.TIME_IN_FUTURE, "time")
+    return work
+
+
+def _refuse_where(parcel: Parcel, bad: NDArray[np.bool_], reason: Reason, name: str) -> None:
+    if bad.any():
+        decoded = parcel.decoded
+        decoded.refused.extend(RowRefusal(row, reason, name) for row in decoded.rows[bad].tolist())
+        decoded.columns, decoded.rows = chosen(decoded.columns, ~bad), decoded.rows[~bad]
+
+
+def chosen(columns: Columns, these: NDArray[np.bool_] | slice) -> Columns:
+    """The readings where a mask is true, or a stretch of them."""
+    values = {name: column[these] for name, column in columns.values.items()}
+    return Columns(columns.time_ms[these], columns.channel[these], values)
+
+
+# --- resolve ----------------------------------------------------------------------------------
+
+
+def resolve(work: Sorted) -> Sorted:
+    """Each channel's readings go to the connector it watches, or are refused."""
+    for parcel in work.parcels:
+        channels = parcel.decoded.columns.channel
+        if len(channels):
+            first = int(channels[0])
+            if (channels == first).all():
+                _resolve_channel(work, parcel, first, None)
+            else:
+                for channel in np.unique(channels).tolist():
+                    _resolve_channel(work, parcel, channel, channels == channel)
+        if parcel.decoded.refused:
+            work.refused.extend(grouped(parcel, parcel.decoded.refused))
+    return work
+
+
+def _resolve_channel(
+    work: Sorted, parcel: Parcel, channel: int, mask: NDArray[np.bool_] | None
+) -> None:
+    columns, rows = parcel.decoded.columns, parcel.decoded.rows
+    if mask is not None:
+        columns, rows = chosen(columns, mask), rows[mask]
+    connector = parcel.device.channels.get(channel)
+    if connector is not None and connector.in_service:
+        work.readings.append(ConnectorReadings(parcel, connector, columns, rows))
+        return
+    reason = Reason.UNKNOWN_CHANNEL if connector is None else Reason.CONNECTOR_RETIRED
+    detail = f"channel {channel}"
+    parcel.decoded.refused.extend(
+        RowRefusal(row, reason, "channel", detail) for row in rows.tolist()
+    )
+
+
+def grouped(parcel: Parcel, refusals: list[RowRefusal]) -> list[Refusal]:
+    """One refusal for each reason, however many of the message's readings it concerns."""
+    by_reason: dict[Reason, list[RowRefusal]] = {}
+    for refusal in refusals:
+        by_reason.setdefault(refusal.reason, []).append(refusal)
+    return [_group(parcel, reason, rows) for reason, rows in by_reason.items()]
+
+
+def _group(parcel: Parcel, reason: Reason, refusals: list[RowRefusal]) -> Refusal:
+    fields = sorted({refusal.field for refusal in refusals if refusal.field})
+    detail = refusals[0].detail
+    if len(refusals) > 1:
+        named = ", ".join(str(refusal.row) for refusal in refusals[:_ROWS_NAMED])
+        more = ", …" if len(refusals) > _ROWS_NAMED else ""
+        detail = f"rows {named}{more}" + (f"; {detail}" if detail else "")
+    return Refusal(
+        tenant=parcel.device.tenant,
+        identity=parcel.identity,
+        reason=reason,
+        message_number=parcel.number,
+        message=parcel.message,
+        count=len(refusals),
+        field=", ".join(fields)[:128],
+        detail=detail,
+        row=refusals[0].row if len(refusals) == 1 else None,
+    )
