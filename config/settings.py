@@ -48,6 +48,7 @@ SHARED_APPS = [
     "apps.tenants",  # first: its create_tenant command stands in for django_tenants' own
     "django_tenants",
     "apps.partitions",
+    "apps.platform",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
@@ -85,10 +86,14 @@ SHOW_PUBLIC_IF_NO_TENANT_FOUND = False
 PUBLIC_SCHEMA_URLCONF = "config.urls_platform"
 ROOT_URLCONF = "config.urls_tenant"
 
+MACHINE_URLCONF = "config.urls_machine"
+NOT_READY_VIEW = "config.errors.unavailable"
+
 MIDDLEWARE = [
+    "apps.tenants.middleware.MachineMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django_tenants.middleware.main.TenantMainMiddleware",
+    "apps.tenants.middleware.HostMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",

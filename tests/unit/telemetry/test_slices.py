@@ -1,0 +1,84 @@
+"""Which index a reading belongs to, at every edge: a wrong name is a refused reading."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from apps.telemetry import slices
+from apps.telemetry.slices import DAY_MS, slice_of, to_ms
+
+MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
+NOON = MONDAY + timedelta(hours=12)
+
+
+def test_a_slice_is_named_after_the_monday_it_begins() -> None:
+    assert slice_of("readings-30d", 7, to_ms(NOON)).name == "readings-30d-20261123"
+    assert slice_of("readings-30d", 7, to_ms(MONDAY)).name == "readings-30d-20261123"
+
+
+def test_the_last_millisecond_belongs_to_the_old_slice_and_the_next_to_the_new() -> None:
+    last = slice_of("readings-30d", 7, to_ms(MONDAY) - 1)
+
+    assert last.name == "readings-30d-20261116"
+    assert last.end_ms == to_ms(MONDAY) == slice_of("readings-30d", 7, to_ms(MONDAY)).start_ms
+
+
+def test_slices_of_a_day_and_of_four_weeks_fit_without_gaps() -> None:
+    for days in (1, 7, 28):
+        found = list(slices.slices_between("x", days, to_ms(NOON), to_ms(NOON) + 90 * DAY_MS))
+        for before, after in zip(found, found[1:], strict=False):
+            assert before.end_ms == after.start_ms
+            assert after.end_ms - after.start_ms == days * DAY_MS
+
+
+def test_times_before_1970_and_the_first_monday_have_slices_too() -> None:
+    assert slice_of("x", 7, 0).name == "x-19691229"
+    assert slice_of("x", 7, -1).start_ms <= -1
+
+
+def test_wanted_slices_cover_the_open_range_and_one_ahead() -> None:
+    names = [each.name for each in slices.wanted("readings-30d", 7, NOON, open_days=7)]
+
+    assert names == ["readings-30d-20261116", "readings-30d-20261123", "readings-30d-20261130"]
+    oldest_ms, newest_ms = slices.open_range_ms(NOON, 7)
+    wanted = list(slices.wanted("readings-30d", 7, NOON, open_days=7))
+    assert wanted[0].start_ms <= oldest_ms
+    assert wanted[-1].start_ms > newest_ms  # tomorrow's is there today
+
+
+def test_five_minutes_ahead_across_midnight_has_its_slice() -> None:
+    late_on_sunday = MONDAY + timedelta(days=6, hours=23, minutes=58)
+    _, newest_ms = slices.open_range_ms(late_on_sunday, 7)
+
+    wanted = {each.name for each in slices.wanted("readings-30d", 7, late_on_sunday, 7)}
+
+    assert slice_of("readings-30d", 7, newest_ms).name == "readings-30d-20261130"
+    assert "readings-30d-20261130" in wanted
+
+
+@pytest.mark.parametrize(("days_later", "expired"), [(43, False), (44, False), (45, True)])
+def test_a_slice_goes_once_its_latest_arrival_is_too_old(days_later: int, expired: bool) -> None:
+    # ends after 7 days, took late readings for 7 more, and the last of them is kept 30 days
+    now = MONDAY + timedelta(days=days_later)
+
+    assert expired is slices.is_expired(
+        "readings-30d-20261123", slice_days=7, keep_days=30, open_days=7, now=now
+    )
+
+
+def test_an_open_slice_never_expires() -> None:
+    for open_days in (1, 7, 35):
+        for each in slices.wanted("readings-30d", 7, NOON, open_days):
+            assert not slices.is_expired(
+                each.name, slice_days=7, keep_days=1, open_days=open_days, now=NOON
+            )
+
+
+def test_what_is_no_slice_never_expires() -> None:
+    for name in ("state-1", "events-1", "readings-30d-draft", ""):
+        assert not slices.is_expired(name, slice_days=1, keep_days=0, open_days=0, now=NOON)
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="zone"):
+        to_ms(datetime(2026, 11, 23))  # noqa: DTZ001
