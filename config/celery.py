@@ -18,3 +18,5 @@ app.autodiscover_tasks(
         "workers.upkeep",
     ]
 )
+# Of the worker, not of its consumer: that one restarts whenever the connection to Redis does.
+app.steps["worker"].add("workers.acquisition.step:AcquisitionStep")
