@@ -1,0 +1,213 @@
+"""The partitions' logs: which readings are still to be judged, in the order they were stored.
+
+A partition is a hash of (tenant, connector); its log is a Redis stream. Acquisition appends,
+the holder of the partition's lease reads, and trims what a checkpoint has made durable. Redis
+may lose all of it at any time: `generation` changes then, and detection reads the readings
+again from Elasticsearch.
+"""
+
+import secrets
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+import redis
+from django.conf import settings
+from numpy.typing import NDArray
+
+from apps.partitions.wakeups import WAKE_EVERY_MS, send_wakeups, wake_key
+
+GENERATION_KEY = "ow:log:generation"
+START = "0-0"
+
+
+def partition_of(tenant: str, connector: str, partitions: int) -> int:
+    """The partition of a connector, 0 … partitions − 1: the same in every process, for ever.
+
+    Golden values are pinned by a test: another hash would part checkpoints from their readings.
+    """
+    return zlib.crc32(f"{tenant}/{connector}".encode()) % partitions
+
+
+def log_key(partition: int) -> str:
+    """The stream's name in Redis."""
+    return f"ow:log:{partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Readings of one connector as they were stored together; `arrived_ms` is their arrival.
+
+    `time_ms` int64[n]; `values` float64[n] a quantity, NaN for none. `dimensions` stay behind:
+    the log carries what detectors need.
+    """
+
+    tenant: str
+    connector: str
+    arrived_ms: int
+    time_ms: NDArray[np.int64]
+    values: dict[str, NDArray[np.float64]]
+    dimensions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a log. `chunks` is None where its bytes can't be read."""
+
+    id: str
+    chunks: list[Chunk] | None
+
+    @property
+    def stored_ms(self) -> int:
+        """When it was appended, by Redis's clock."""
+        return int(self.id.partition("-")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a log: the log's generation, and the id of the last entry that was judged."""
+
+    generation: str = ""
+    entry: str = START
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        generation, _slash, entry = text.partition("/")
+        return cls(generation, entry) if entry else cls()
+
+    def __str__(self) -> str:
+        return f"{self.generation}/{self.entry}"
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    tenant: str
+    connector: str
+    arrived_ms: int
+    time_ms: bytes
+    values: dict[str, bytes]
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[_Packed]).decode
+
+
+class PartitionLog:
+    """All partitions' logs in one Redis database. Safe to use from any thread."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        partitions: int | None = None,
+        *,
+        wake: Callable[[Iterable[int]], None] = send_wakeups,
+    ) -> None:
+        self._redis = client
+        self._wake = wake
+        self.partitions = partitions or settings.ENVIRONMENT.partitions
+
+    def append(self, chunks: Iterable[Chunk]) -> None:
+        """Appends each chunk to its partition's log, then wakes who judges it.
+
+        One entry a partition a call. Raises redis.RedisError where not all is in; appending again
+        is harmless, detection's clock drops repeats. A wake-up that can't be sent raises nothing:
+        the sweep finds what lies unread.
+        """
+        packed: defaultdict[int, list[_Packed]] = defaultdict(list)
+        for chunk in chunks:
+            if len(chunk.time_ms):
+                home = partition_of(chunk.tenant, chunk.connector, self.partitions)
+                packed[home].append(_packed(chunk))
+        if not packed:
+            return
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for partition, its_chunks in packed.items():
+                pipeline.xadd(log_key(partition), {b"c": _pack(its_chunks)})
+                pipeline.set(wake_key(partition), b"1", nx=True, px=WAKE_EVERY_MS)
+            answers = pipeline.execute()
+        self._wake([each for each, first in zip(packed, answers[1::2], strict=True) if first])
+
+    def read(self, partition: int, after: str, *, count: int) -> list[Entry]:
+        """Up to `count` entries behind the entry id `after`, oldest first."""
+        found: Any = self._redis.xrange(log_key(partition), min=f"({after}", count=count)
+        return [Entry(name.decode(), _chunks(fields)) for name, fields in found]
+
+    def last_entry(self, partition: int) -> str | None:
+        """The id of the newest entry ever appended; None where there is no log."""
+        try:
+            info: Any = self._redis.xinfo_stream(log_key(partition))
+        except redis.ResponseError:
+            return None
+        return str(info["last-generated-id"].decode())
+
+    def trim(self, partition: int, judged: str) -> None:
+        """Drops all entries up to and including the id `judged`."""
+        milliseconds, _dash, number = judged.partition("-")
+        self._redis.xtrim(
+            log_key(partition), minid=f"{milliseconds}-{int(number) + 1}", approximate=False
+        )
+
+    def generation(self) -> str:
+        """Names this life of the logs: another one after a flush, a restart or a failover.
+
+        The server's run id tells a restart, which may have lost the newest entries; a key of our
+        own tells a flush.
+        """
+        self._redis.set(GENERATION_KEY, new_generation(), nx=True)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.get(GENERATION_KEY)
+            pipeline.info("server")
+            mark, server = pipeline.execute()
+        return f"{(mark or b'').decode()}.{server['run_id'][:12]}"
+
+    def now_ms(self) -> int:
+        """Redis's clock, by which entries are named."""
+        seconds, microseconds = self._redis.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def new_generation() -> bytes:
+    """A name that no other life of the logs has had."""
+    return secrets.token_hex(6).encode()
+
+
+def is_behind(entry: str, other: str) -> bool:
+    """Whether the first entry id is older than the second."""
+    return _order(entry) < _order(other)
+
+
+def _order(entry: str) -> tuple[int, int]:
+    milliseconds, _dash, number = entry.partition("-")
+    return int(milliseconds), int(number or 0)
+
+
+def _packed(chunk: Chunk) -> _Packed:
+    return _Packed(
+        tenant=chunk.tenant,
+        connector=chunk.connector,
+        arrived_ms=chunk.arrived_ms,
+        time_ms=np.ascontiguousarray(chunk.time_ms, dtype="<i8").tobytes(),
+        values={
+            name: np.ascontiguousarray(column, dtype="<f8").tobytes()
+            for name, column in chunk.values.items()
+            if not np.isnan(column).all()
+        },
+    )
+
+
+def _chunks(fields: dict[bytes, bytes]) -> list[Chunk] | None:
+    try:
+        return [_unpacked(each) for each in _unpack(fields[b"c"])]
+    except (msgspec.MsgspecError, KeyError, ValueError):
+        return None
+
+
+def _unpacked(packed: _Packed) -> Chunk:
+    time_ms = np.frombuffer(packed.time_ms, dtype="<i8")
+    values = {name: np.frombuffer(column, dtype="<f8") for name, column in packed.values.items()}
+    if any(len(column) != len(time_ms) for column in values.values()):
+        raise ValueError("columns of unequal length")
+    return Chunk(packed.tenant, packed.connector, packed.arrived_ms, time_ms, values)

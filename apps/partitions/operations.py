@@ -1,0 +1,59 @@
+"""What changes checkpoints: taking a partition over, and moving on in it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import F
+
+from apps.partitions.models import Checkpoint
+
+
+class Fenced(Exception):
+    """Somebody has taken the partition over since: what we would write is not ours to say."""
+
+    code = "fenced"
+
+    def __init__(self, partition: int, fencing: int) -> None:
+        super().__init__(f"partition {partition} is no longer held under {fencing}")
+        self.partition = partition
+        self.fencing = fencing
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a holder has come: what `commit` writes."""
+
+    partition: int
+    fencing: int
+    position: str
+    state: bytes
+    clock_ms: int
+
+
+def take_over(*, partition: int, now: datetime) -> Checkpoint:
+    """Makes the caller the partition's newest holder; its checkpoint as it stands now.
+
+    From here on every older holder is fenced off.
+    """
+    with transaction.atomic():
+        Checkpoint.objects.get_or_create(partition=partition, defaults={"updated_at": now})
+        Checkpoint.objects.filter(partition=partition).update(
+            fencing=F("fencing") + 1, updated_at=now
+        )
+        return Checkpoint.objects.get(partition=partition)
+
+
+def commit(progress: Progress, *, now: datetime) -> None:
+    """Writes the checkpoint in the caller's transaction. Raises Fenced, and changes nothing."""
+    written = Checkpoint.objects.filter(
+        partition=progress.partition, fencing__lte=progress.fencing
+    ).update(
+        fencing=progress.fencing,
+        position=progress.position,
+        state=progress.state,
+        clock_ms=progress.clock_ms,
+        updated_at=now,
+    )
+    if not written:
+        raise Fenced(progress.partition, progress.fencing)

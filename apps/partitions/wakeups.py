@@ -1,0 +1,48 @@
+"""Telling detection that a partition has something to judge.
+
+A wake-up is a Celery task that carries nothing but the partition's number. It may come late,
+twice, out of order or never: order and position are in the log, and a sweep finds what lies
+unread.
+"""
+
+from collections.abc import Iterable
+
+import structlog
+from celery import current_app
+from kombu.exceptions import OperationalError
+from redis import RedisError
+
+logger = structlog.get_logger(__name__)
+
+WAKE_EVERY_MS = 300
+"""At most one wake-up a partition in this time; what comes in between is seen by its pass."""
+
+REORDER_WINDOW_MS = 300
+"""How long a reading waits for others of its connector that came by another way.
+
+A device's messages are spread over two slots, whose batches take some 100 ms each; what lies
+further apart is late."""
+
+EXPIRES_S = 60
+"""A wake-up that waited longer than some sweeps is not worth taking."""
+
+
+def wake_key(partition: int) -> str:
+    """In Redis while a partition has been woken a moment ago."""
+    return f"ow:wake:{partition}"
+
+
+def send_wakeups(partitions: Iterable[int], *, delay_ms: int = REORDER_WINDOW_MS) -> None:
+    """Asks for a pass over each partition after `delay_ms`; raises nothing."""
+    try:
+        for partition in partitions:
+            current_app.send_task(
+                "detection.wake",
+                kwargs={"partition": partition},
+                queue="detection",
+                countdown=delay_ms / 1000,
+                expires=EXPIRES_S,
+                retry=False,
+            )
+    except (OperationalError, RedisError, OSError) as error:
+        logger.warning("wake_up_not_sent", error=repr(error))
