@@ -189,11 +189,11 @@ class _Stories:
             condition__in={condition for _, condition in keys},
         )
         cleared = rows.filter(state=State.CLEARED).order_by(
-            "connector", "condition", "-last_measured_at"
+            "connector_id", "condition", "-last_measured_at"
         )
         return cls(
             open={_key_of(alarm): alarm for alarm in rows.filter(state=State.OPEN)},
-            cleared={_key_of(alarm): alarm for alarm in cleared.distinct("connector", "condition")},
+            cleared={_key_of(alarm): alarm for alarm in cleared.distinct("connector_id", "condition")},
         )
 
     def decide(self, finding: Finding, *, now: datetime) -> Decision:
