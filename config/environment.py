@@ -52,6 +52,11 @@ class Environment(BaseSettings):
         default=SecretStr(""), description="EMQX shows it when it asks who a device is; empty: off"
     )
 
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Who shows it may read /metrics; empty: this machine only",
+    )
+
     acquisition_slot: int = Field(default=-1, ge=-1, description="-1: this process is no slot")
     partitions: int = Field(default=16, ge=1, le=1024, description="Never change after first start")
 

@@ -38,6 +38,7 @@ def _take_own_stores(environment: "os._Environ[str]") -> None:
         OHMWATCH_REDIS_URL=_own_redis(environment["OHMWATCH_REDIS_URL"], worker),
         OHMWATCH_ELASTICSEARCH_PREFIX=f"{prefix}test-{worker}-",
         OHMWATCH_DATA_DIR=tempfile.mkdtemp(prefix=f"ohmwatch-test-{worker}-"),
+        OHMWATCH_STATIC_DIR=tempfile.mkdtemp(prefix=f"ohmwatch-static-{worker}-"),
         OHMWATCH_MQTT_PASSWORD_FILE="",
         OHMWATCH_MQTT_PID_FILE="",
     )
@@ -48,6 +49,8 @@ _take_own_stores(os.environ)
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 
 from config.settings import *  # noqa: E402, F403
-from config.settings import DATABASES  # noqa: E402
+from config.settings import DATABASES, STORAGES  # noqa: E402
 
 DATABASES["default"]["TEST"] = {"NAME": DATABASES["default"]["NAME"]}
+# Pages are rendered without collecting assets first: plain names instead of hashed ones.
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}

@@ -8,7 +8,7 @@ away it goes on with what it knows.
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import redis
@@ -21,6 +21,7 @@ from apps.catalog.models import ConnectorModel
 from apps.devices.models import Channel, Device, DeviceState
 from apps.fleet.models import Connector, ConnectorState
 from apps.tenants.changes import read_counters
+from apps.tenants.identifiers import schema_name_of
 from apps.tenants.models import Tenant
 from apps.tenants.queries import ready_tenants
 from ohmwatch.detector import Ratings
@@ -52,6 +53,7 @@ class DeviceEntry:
     """A device and what each of its channels measures."""
 
     tenant: str
+    retention_class: str
     identifier: str
     device_id: str
     enabled: bool
@@ -118,9 +120,20 @@ class Directory:
         return tenant.connectors.get(connector_id) if tenant else None
 
     def ratings_of(self, slug: str, connector_id: str) -> Ratings | None:
-        """What a connector's model is rated for."""
+        """What a connector's model is rated for; None where it is unknown or retired."""
         found = self.connector(slug, connector_id)
-        return found.ratings if found else None
+        return found.ratings if found and found.in_service else None
+
+    def connectors(self) -> Iterator[tuple[str, str]]:
+        """(tenant, connector) of all that are in service."""
+        for tenant in self.tenants():
+            for connector in tenant.connectors.values():
+                if connector.in_service:
+                    yield tenant.slug, connector.id
+
+    def schema_of(self, slug: str) -> str:
+        """The Postgres schema of a tenant. Raises ValueError for what is no slug."""
+        return schema_name_of(slug)
 
     # --- keeping up ---------------------------------------------------------------------------
 
@@ -202,6 +215,7 @@ def _device_entry(
 ) -> DeviceEntry:
     return DeviceEntry(
         tenant=tenant.slug,
+        retention_class=tenant.retention_class,
         identifier=device.identifier,
         device_id=str(device.pk),
         enabled=device.state == DeviceState.ENABLED,

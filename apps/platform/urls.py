@@ -1,0 +1,12 @@
+"""The platform's own host."""
+
+from django.urls import path
+
+from apps.platform import views
+
+urlpatterns = [
+    path("", views.tenant_list, name="tenant-list"),
+    path("tenants/new/", views.tenant_create, name="tenant-create"),
+    path("tenants/<uuid:pk>/retry", views.tenant_retry, name="tenant-retry"),
+    path("readiness/", views.readiness, name="readiness"),
+]

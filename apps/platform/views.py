@@ -1,0 +1,82 @@
+"""The operator's portal: tenants, and whether the platform is ready."""
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from apps.platform.doors import for_operators
+from apps.platform.forms import TenantForm
+from apps.platform.health import check_dependencies
+from apps.platform.overview import tenant_rows
+from apps.tenants.lookups import find_or_404
+from apps.tenants.models import Tenant
+from apps.tenants.operations import register_tenant
+from apps.tenants.queries import tenants
+from apps.tenants.tasks import build
+
+_PAGE_SIZE = 50
+
+
+@require_GET
+@for_operators
+def tenant_list(request: HttpRequest) -> HttpResponse:
+    page = Paginator(tenants(), _PAGE_SIZE).get_page(request.GET.get("page"))
+    rows = tenant_rows(page=page.object_list)
+    return render(request, "platform/tenants.html", {"rows": rows, "page_obj": page})
+
+
+@require_http_methods(["GET", "POST"])
+@for_operators
+def tenant_create(request: HttpRequest) -> HttpResponse:
+    form = TenantForm(request.POST or None)
+    if form.is_valid() and (tenant := _register(form)):
+        messages.success(request, _("%(name)s is being created.") % {"name": tenant.name})
+        return redirect("tenant-list")
+    return render(request, "platform/tenant_create.html", {"form": form})
+
+
+@require_POST
+@for_operators
+def tenant_retry(request: HttpRequest, pk: str) -> HttpResponse:
+    tenant = find_or_404(Tenant.objects.all(), pk)
+    _build_later(tenant)
+    messages.success(request, _("%(name)s is tried again.") % {"name": tenant.name})
+    return redirect("tenant-list")
+
+
+@require_GET
+@for_operators
+def readiness(request: HttpRequest) -> HttpResponse:
+    return render(request, "platform/readiness.html", {"checks": check_dependencies()})
+
+
+def _register(form: TenantForm) -> Tenant | None:
+    said = form.cleaned_data
+    try:
+        with transaction.atomic():
+            tenant = register_tenant(
+                slug=said["slug"], name=said["name"], plan=said["plan"], now=timezone.now()
+            )
+            _build_later(tenant)
+    except ValidationError as error:
+        _show(form, error)
+        return None
+    return tenant
+
+
+def _build_later(tenant: Tenant) -> None:
+    transaction.on_commit(lambda: build.delay(tenant=str(tenant.pk)))
+
+
+def _show(form: TenantForm, error: ValidationError) -> None:
+    """At the field that it is about; what is derived from the short name is about that."""
+    for field, texts in error.message_dict.items():
+        if field == "schema_name":
+            continue
+        form.add_error(field if field in form.fields else None, texts)
