@@ -8,7 +8,18 @@ from apps.telemetry.errors import AskedTooMuch, WrongQuestion
 from apps.telemetry.questions import EventFilter, StateFilter
 from apps.telemetry.store import checked_key, checked_tenant, document_id
 
-HOSTILE = ["*", "a,b", "<readings-{now/d}>", "kunlun:1", "../state-1", "a b", "", "kunlun*", "ä", "k\n"]
+HOSTILE = [
+    "*",
+    "a,b",
+    "<readings-{now/d}>",
+    "kunlun:1",
+    "../state-1",
+    "a b",
+    "",
+    "kunlun*",
+    "ä",
+    "k\n",
+]
 
 
 @pytest.mark.parametrize("key", HOSTILE)
@@ -45,7 +56,9 @@ def test_facets_and_sorts_come_from_tables() -> None:
         questions.facets(["tenant"], questions.STATE_FACETS)
     with pytest.raises(WrongQuestion):
         questions.order("_id")
-    assert questions.facets(["model"], questions.STATE_FACETS)["model"]["terms"]["min_doc_count"] == 1
+    assert (
+        questions.facets(["model"], questions.STATE_FACETS)["model"]["terms"]["min_doc_count"] == 1
+    )
 
 
 def test_pages_have_an_end() -> None:

@@ -1,6 +1,7 @@
 """Which index a reading belongs to, at every edge: a wrong name is a refused reading."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -26,7 +27,7 @@ def test_the_last_millisecond_belongs_to_the_old_slice_and_the_next_to_the_new()
 def test_slices_of_a_day_and_of_four_weeks_fit_without_gaps() -> None:
     for days in (1, 7, 28):
         found = list(slices.slices_between("x", days, to_ms(NOON), to_ms(NOON) + 90 * DAY_MS))
-        for before, after in zip(found, found[1:], strict=False):
+        for before, after in pairwise(found):
             assert before.end_ms == after.start_ms
             assert after.end_ms - after.start_ms == days * DAY_MS
 

@@ -1,0 +1,137 @@
+"""Slices exist before they are needed, and go as a whole once nothing in them may be kept."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import httpx
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from apps.telemetry import cluster
+from apps.telemetry.errors import StoreRefused, StoreUnavailable
+from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from tests.integration.telemetry.conftest import CONNECTOR, NOW, reading_lines
+
+
+@pytest.fixture
+def young_store(elasticsearch: str) -> Iterator[TelemetryStore]:
+    """A store with indices of its own that accepts readings a day back."""
+    store = TelemetryStore(prefix=f"{elasticsearch}slices-", open_days=1)
+    store.prepare(NOW)
+    yield store
+    cluster.delete(store.client, store.indices())
+    for kind in ("readings", "quarantine", "account", "state", "events"):
+        store.client.indices.delete_index_template(name=f"{store.prefix}{kind}")
+
+
+def test_preparing_twice_makes_nothing_the_second_time(young_store: TelemetryStore) -> None:
+    before = young_store.indices()
+
+    assert young_store.prepare(NOW) == []
+    assert young_store.indices() == before
+
+
+def test_readings_at_both_ends_of_the_open_range_are_stored(young_store: TelemetryStore) -> None:
+    for moment_ms in young_store.open_range_ms(NOW):
+        lines = reading_lines(young_store, "kunlun", [(moment_ms, {"current_a": 1.0})])
+        assert young_store.bulk(lines)[0].is_stored
+
+
+def test_a_slice_refuses_what_lies_outside_it(young_store: TelemetryStore) -> None:
+    _oldest_ms, newest_ms = young_store.open_range_ms(NOW)
+    index = young_store.reading_index("30d", newest_ms)
+    far_ms = newest_ms + 30 * 86_400_000
+    lines = reading_lines(young_store, "kunlun", [(far_ms, {"current_a": 1.0})])
+    wrong = lines.replace(young_store.reading_index("30d", far_ms).encode(), index.encode())
+
+    assert young_store.bulk(wrong)[0].status == 400
+
+
+def test_time_goes_on_and_old_slices_go(young_store: TelemetryStore) -> None:
+    before = set(young_store.indices())
+    later = NOW + timedelta(days=50)
+
+    made = young_store.ensure_slices(later)
+    dropped = young_store.drop_expired(later)
+
+    assert made
+    assert {name.removeprefix(young_store.prefix).split("-2")[0] for name in dropped} == {
+        "readings-30d",
+        "quarantine",
+        "account",
+    }
+    assert set(dropped) < before
+    assert young_store.drop_expired(later) == []
+
+
+def test_a_class_has_slices_once_a_tenant_is_in_it(young_store: TelemetryStore) -> None:
+    assert not [name for name in young_store.indices() if "readings-1y" in name]
+
+    made = young_store.ensure_slices(NOW, classes=["1y", "no-such-class"])
+
+    assert made
+    assert all(name.startswith("readings-1y-") for name in made)
+    assert young_store.ensure_slices(NOW) == []
+
+
+def test_questions_go_across_slices_and_classes(young_store: TelemetryStore) -> None:
+    young_store.ensure_slices(NOW, classes=["1y"])
+    oldest_ms, newest_ms = young_store.open_range_ms(NOW)
+    for index_class, moment_ms in (("30d", oldest_ms), ("1y", newest_ms)):
+        lines = reading_lines(young_store, "kunlun", [(moment_ms, {"current_a": 1.0})])
+        default = young_store.reading_index("30d", moment_ms).encode()
+        chosen = young_store.reading_index(index_class, moment_ms).encode()
+        assert young_store.bulk(lines.replace(default, chosen))[0].is_stored
+    young_store.refresh()
+
+    page = TenantTelemetry("kunlun", store=young_store).readings(
+        CONNECTOR, start=NOW - timedelta(days=2), end=NOW + timedelta(hours=1)
+    )
+
+    assert [reading.measured_ms for reading in page.readings] == [oldest_ms, newest_ms]
+
+
+def test_the_readings_index_is_a_time_series_of_tenant_and_connector(
+    young_store: TelemetryStore,
+) -> None:
+    index = young_store.reading_index("30d", young_store.open_range_ms(NOW)[1])
+
+    found = young_store.client.indices.get(index=index)[index]
+
+    assert found["settings"]["index"]["mode"] == "time_series"
+    assert found["settings"]["index"]["routing_path"] == ["tenant", "connector"]
+    dimensions = {
+        name
+        for name, field in found["mappings"]["properties"].items()
+        if field.get("time_series_dimension")
+    }
+    assert dimensions == {"tenant", "connector"}
+
+
+def test_deleting_takes_whole_names_only(young_store: TelemetryStore) -> None:
+    for pattern in ("*", f"{young_store.prefix}readings-*", "a,b", ""):
+        with pytest.raises(ValueError, match="not one index"):
+            cluster.delete(young_store.client, [pattern])
+
+
+def test_a_store_that_is_away_is_told_apart_from_one_that_refuses(
+    young_store: TelemetryStore,
+) -> None:
+    away = TelemetryStore(client=cluster.client_of("http://127.0.0.1:9"), prefix="away-")
+    with pytest.raises(StoreUnavailable):
+        away.bulk(b'{"create":{"_index":"away-x"}}\n{}\n')
+    with pytest.raises(StoreRefused):
+        young_store.bulk(b"not json at all\n")
+
+
+def test_search_index_is_refused_before_it_touches_anything(elasticsearch: str) -> None:
+    url = str(settings.ENVIRONMENT.elasticsearch_url)
+    before = httpx.get(f"{url}_cat/indices/{elasticsearch}events-1?h=uuid").text
+
+    with pytest.raises((CommandError, TypeError, SystemExit)):
+        call_command("search_index", "--rebuild", "-f")
+    with pytest.raises(CommandError, match="all tenants share"):
+        call_command("search_index")
+
+    assert httpx.get(f"{url}_cat/indices/{elasticsearch}events-1?h=uuid").text == before
