@@ -73,9 +73,7 @@ def test_the_same_findings_again_change_nothing(clock: Clock) -> None:
 
 def test_a_known_condition_refreshes_its_evidence_without_an_event(clock: Clock) -> None:
     judge(clock, WARNING)
-    said = finding(
-        WARNING, at=clock.now, evidence={"temperature_neg_c": 128.5}, pole=Pole.NEGATIVE
-    )
+    said = finding(WARNING, at=clock.now, evidence={"temperature_neg_c": 128.5}, pole=Pole.NEGATIVE)
     assert operations.apply_findings([said], judged_at=clock.now) == []
     alarm = Alarm.objects.get()
     assert alarm.evidence == {"temperature_neg_c": 128.5}
@@ -136,9 +134,9 @@ def test_the_database_refuses_a_second_open_alarm(clock: Clock) -> None:
 
 def test_numbers_have_no_gap_after_a_rollback(clock: Clock) -> None:
     judge(clock, NOTICE)
-    with pytest.raises(RuntimeError), transaction.atomic():
+    with transaction.atomic():
         judge(clock, CRITICAL)
-        raise RuntimeError("the checkpoint was fenced off")
+        transaction.set_rollback(True)  # as when the checkpoint is fenced off
     judge(clock, WARNING)
     assert list(AlarmEvent.objects.values_list("number", "severity")) == [
         (1, "notice"),
@@ -227,9 +225,7 @@ def test_health_is_the_worst_of_the_open_ones(clock: Clock) -> None:
     assert health[cast.CLARAS_CONNECTOR] == queries.Health("ok", 0, "")
 
 
-def test_equal_keys_at_another_tenant_stay_apart(
-    clock: Clock, aurora: Tenant, otto: User
-) -> None:
+def test_equal_keys_at_another_tenant_stay_apart(clock: Clock, aurora: Tenant, otto: User) -> None:
     from django_tenants.utils import tenant_context
 
     judge(clock, WARNING)
