@@ -97,7 +97,11 @@ def shell(request: HttpRequest) -> dict[str, object]:
 @register.simple_tag
 def icon(name: str, label: str = "") -> SafeString:
     """A drawing of static/icons.svg; hidden from a screen reader unless it has a label."""
-    said = format_html('role="img" aria-label="{}"', label) if label else mark_safe('aria-hidden="true"')
+    said = (
+        format_html('role="img" aria-label="{}"', label)
+        if label
+        else mark_safe('aria-hidden="true"')
+    )
     return format_html(
         '<svg class="icon" {} focusable="false"><use href="{}#{}"></use></svg>',
         said,
@@ -177,8 +181,12 @@ def quantity(value: float | str | bool | None, name: str) -> SafeString | str:
     if name in ("interlock", "mated"):
         return gettext("closed") if value else gettext("open")
     sign, digits = unit_of(name)
-    number = formats.number_format(round(float(value), digits), decimal_pos=digits, force_grouping=True)
-    return format_html('<span class="num">{}&nbsp;<span class="unit">{}</span></span>', number, sign)
+    number = formats.number_format(
+        round(float(value), digits), decimal_pos=digits, force_grouping=True
+    )
+    return format_html(
+        '<span class="num">{}&nbsp;<span class="unit">{}</span></span>', number, sign
+    )
 
 
 QUANTITY_WORDS = {
@@ -245,3 +253,9 @@ def query(context: Mapping[str, Any], **changes: object) -> str:
         if value not in (None, ""):
             parameters[name] = str(value)
     return f"?{parameters.urlencode()}"
+
+
+@register.simple_tag(takes_context=True)
+def facet(context: Mapping[str, Any], name: str, value: str = "") -> str:
+    """`query` for a field whose name is known at run time only."""
+    return query(context, **{name: value})

@@ -210,6 +210,36 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"queue": "notification", "expires": 10},
     },
+    "upkeep.index_events": {
+        "task": "upkeep.index_events",
+        "schedule": 2.0,
+        "options": {"queue": "upkeep", "expires": 4},
+    },
+    "upkeep.sync_changed_states": {
+        "task": "upkeep.sync_changed_states",
+        "schedule": 5.0,
+        "options": {"queue": "upkeep", "expires": 10},
+    },
+    "upkeep.sync_all_states": {
+        "task": "upkeep.sync_all_states",
+        "schedule": 3600.0,
+        "options": {"queue": "upkeep", "expires": 1800},
+    },
+    "upkeep.offline": {
+        "task": "upkeep.offline",
+        "schedule": 15.0,
+        "options": {"queue": "upkeep", "expires": 15},
+    },
+    "upkeep.slices": {
+        "task": "upkeep.slices",
+        "schedule": 600.0,
+        "options": {"queue": "upkeep", "expires": 600},
+    },
+    "upkeep.close_account": {
+        "task": "upkeep.close_account",
+        "schedule": 3600.0,
+        "options": {"queue": "upkeep", "expires": 1800},
+    },
 }
 
 # --- people -----------------------------------------------------------------------------------

@@ -1,0 +1,111 @@
+"""Alarms: what is open, the story of one, and what a person can do about it."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy
+from django.views.decorators.http import require_GET, require_POST
+
+from apps.accounts.permissions import Permission
+from apps.alarms import operations, queries
+from apps.alarms.models import Alarm, Severity, State
+from apps.console.people import PersonRequest, for_people
+from apps.notifications.queries import deliveries_of
+
+PAGE = 50
+TABS = {"open": gettext_lazy("Open"), "cleared": gettext_lazy("Cleared"), "": gettext_lazy("All")}
+
+
+class NoteForm(forms.Form):
+    text = forms.CharField(
+        label=gettext_lazy("Note"),
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        error_messages={"required": gettext_lazy("Write what was found or done, then save.")},
+    )
+
+
+def _worst_first(alarms: QuerySet[Alarm]) -> QuerySet[Alarm]:
+    ranks = [When(severity=each.value, then=Value(each.rank)) for each in Severity]
+    rank = Case(*ranks, output_field=IntegerField())
+    return alarms.annotate(severity_rank=rank).order_by("-severity_rank", "-opened_at", "-id")
+
+
+@for_people
+def alarm_list(request: PersonRequest) -> HttpResponse:
+    """Open alarms, worst first; the others newest first."""
+    tab = request.GET.get("state", State.OPEN)
+    tab = tab if tab in TABS else State.OPEN
+    alarms = queries.alarms(for_user=request.user, state=tab or None)
+    severity = request.GET.get("severity", "")
+    if severity in Severity.values:
+        alarms = alarms.filter(severity=severity)
+    ordered = _worst_first(alarms) if tab == State.OPEN else alarms
+    page = Paginator(ordered, PAGE).get_page(request.GET.get("page"))
+    context = {"page_obj": page, "tab": tab, "tabs": TABS.items(), "severity": severity}
+    return render(request, "console/alarms.html", context | {"severities": Severity.choices})
+
+
+@for_people
+@require_GET
+def alarm_count(request: PersonRequest) -> HttpResponse:
+    """How many alarms are open, for the figure in the menu."""
+    return JsonResponse({"open": queries.alarms(for_user=request.user, state=State.OPEN).count()})
+
+
+@for_people
+def alarm_page(request: PersonRequest, pk: UUID) -> HttpResponse:
+    return _alarm_page(request, pk, NoteForm())
+
+
+def _evidence_range(alarm: Alarm) -> str:
+    """The charts' address for the hours around the alarm's beginning."""
+    start, end = alarm.since - timedelta(hours=2), alarm.last_measured_at + timedelta(minutes=30)
+    return f"start={int(start.timestamp() * 1000)}&end={int(end.timestamp() * 1000)}"
+
+
+def _alarm_page(request: PersonRequest, pk: UUID, form: NoteForm) -> HttpResponse:
+    alarm = queries.alarm_for(user=request.user, pk=pk)
+    context = {
+        "alarm": alarm,
+        "events": list(queries.events_of(for_user=request.user, alarm=alarm))[::-1],
+        "deliveries": deliveries_of(for_user=request.user, alarm=alarm),
+        "may_act": request.user.can(Permission.ACKNOWLEDGE),
+        "form": form,
+        "evidence_range": _evidence_range(alarm),
+    }
+    return render(request, "console/alarm.html", context)
+
+
+@for_people
+@require_POST
+def acknowledge(request: PersonRequest, pk: UUID) -> HttpResponse:
+    alarm = queries.alarm_for(user=request.user, pk=pk)
+    try:
+        operations.acknowledge(user=request.user, alarm=alarm, now=timezone.now())
+    except operations.NotOpen:
+        messages.warning(request, gettext("The alarm is over already; nothing is left to do."))
+    else:
+        messages.success(request, gettext("Acknowledged. Everybody who looks sees that you know."))
+    return redirect("console:alarm", pk=pk)
+
+
+@for_people
+@require_POST
+def note(request: PersonRequest, pk: UUID) -> HttpResponse:
+    """Adds what was found or done to the alarm's story."""
+    form = NoteForm(request.POST)
+    if not form.is_valid():
+        return _alarm_page(request, pk, form)
+    alarm = queries.alarm_for(user=request.user, pk=pk)
+    text = form.cleaned_data["text"]
+    operations.note(user=request.user, alarm=alarm, text=text, now=timezone.now())
+    messages.success(request, gettext("The note is part of the alarm's story now."))
+    return redirect("console:alarm", pk=pk)

@@ -1,0 +1,93 @@
+"""The installed base: every connector of the manufacturer, sliced by what it is and where."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext_lazy as _
+
+from apps.accounts.models import User
+from apps.accounts.queries import organisations
+from apps.catalog.queries import models
+from apps.portal.people import StaffRequest, for_staff
+from apps.telemetry.errors import TelemetryError
+from apps.telemetry.store import StateFilter, TenantTelemetry
+from config.presentation import HEALTH_WORDS
+from config.words import position
+
+PAGE = 50
+FACETS = {
+    "health": _("Health"),
+    "model": _("Model"),
+    "batch": _("Batch"),
+    "organisation": _("Organisation"),
+    "position": _("Position"),
+}
+SORTS = {
+    "worst": _("Worst first"),
+    "margin": _("Least margin first"),
+    "newest": _("Newest reading first"),
+    "serial": _("Serial number"),
+}
+FACET_ROWS = 12
+
+
+def _names(user: User) -> dict[str, dict[str, str]]:
+    """What the ids of each facet are called."""
+    return {
+        "health": {code: str(word) for code, word in HEALTH_WORDS.items()},
+        "model": {str(pk): code for pk, code in models(for_user=user).values_list("pk", "code")},
+        "organisation": {
+            str(pk): name for pk, name in organisations(for_user=user).values_list("pk", "name")
+        },
+    }
+
+
+def _facet_rows(
+    counts: dict[str, dict[str, int]], names: dict[str, dict[str, str]], chosen: dict[str, str]
+) -> Iterable[tuple[str, object, list[tuple[str, str, int, bool]]]]:
+    """(field, title, [(value, name, count, chosen)]), the most frequent first."""
+    for name, title in FACETS.items():
+        called = names.get(name, {})
+        found = sorted(counts.get(name, {}).items(), key=lambda row: -row[1])
+        rows = [
+            (value, called.get(value) or _called(name, value), count, chosen.get(name) == value)
+            for value, count in found[:FACET_ROWS]
+        ]
+        if rows:
+            yield name, title, rows
+
+
+def _called(facet: str, value: str) -> str:
+    return position(value) if facet == "position" else value
+
+
+@for_staff()
+def installed_base(request: StaffRequest) -> HttpResponse:
+    chosen = {name: request.GET[name] for name in FACETS if request.GET.get(name)}
+    sort = request.GET.get("sort", "")
+    sort = sort if sort in SORTS else "worst"
+    search = request.GET.get("q", "")
+    context: dict[str, Any] = {"chosen": chosen, "sort": sort, "sorts": SORTS.items()}
+    context |= {"search": search, "number": _page_number(request)}
+    try:
+        found = TenantTelemetry(request.tenant.slug).states(
+            StateFilter(search=search, **chosen),
+            sort=sort,
+            page=context["number"],
+            size=PAGE,
+            facets=list(FACETS),
+        )
+    except TelemetryError as error:
+        context["failed"] = error.code
+    else:
+        context["found"] = found
+        context["facets"] = list(_facet_rows(found.facets, _names(request.user), chosen))
+        context["more"] = found.total > context["number"] * PAGE
+    return render(request, "portal/base.html", context)
+
+
+def _page_number(request: StaffRequest) -> int:
+    asked = request.GET.get("page", "1")
+    return max(1, int(asked)) if asked.isdecimal() and len(asked) < 6 else 1

@@ -1,0 +1,14 @@
+"""Signing in and out, and a new password. There is no sign-up: people are invited."""
+
+from allauth.account import views
+from django.urls import path
+
+from apps.console.preferences import preferences
+
+urlpatterns = [
+    path("account/login/", views.login, name="account_login"),
+    path("account/logout/", views.logout, name="account_logout"),
+    path("account/password/", views.password_change, name="account_change_password"),
+    path("account/reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
+    path("preferences/", preferences, name="preferences"),
+]

@@ -1,0 +1,9 @@
+// Words of scripts: templates/components/words.html has them in the page's language.
+const holder = document.getElementById("words");
+export const word = (name) => holder?.dataset[name] ?? "";
+export const locale = document.documentElement.lang || "en";
+export const iconsUrl = holder?.dataset.icons ?? "";
+
+const number = (digits) => new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const formats = [0, 1, 2, 3].map(number);
+export const figure = (value, digits = 1) => (value === null || value === undefined || Number.isNaN(value) ? "–" : formats[digits].format(value));
