@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import os
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django_tenants.utils import schema_context
 
+from apps.devices.files import replace_private_file
 from apps.devices.models import Device, DeviceState
 from apps.devices.passwords import hash_password
 from apps.devices.slots import SLOTS, slot_user
@@ -48,7 +48,7 @@ def publish() -> bool:
     content = "".join(f"{user}:{password_hash}\n" for user, password_hash in _entries())
     if path.exists() and path.read_text() == content:
         return False
-    _replace(path, content)
+    replace_private_file(path, content)
     if environment.mqtt_pid_file:
         _tell_to_reload(Path(environment.mqtt_pid_file))
     logger.info("credentials_published", users=content.count("\n"))
@@ -86,20 +86,6 @@ def _entries() -> Iterator[tuple[str, str]]:
 def _steady_salt(user: str) -> bytes:
     """The same for the same user, so that an unchanged file reads as unchanged."""
     return hmac.digest(settings.SECRET_KEY.encode(), user.encode(), hashlib.sha256)[:12]
-
-
-def _replace(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "w") as file:  # mkstemp made it with mode 600
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _tell_to_reload(pid_file: Path) -> None:
