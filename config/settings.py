@@ -205,6 +205,11 @@ CELERY_TASK_TIME_LIMIT = 240
 CELERY_TIMEZONE = "UTC"
 # Public tasks that fan out to tenants by themselves; one that is late is worthless, so it expires.
 CELERY_BEAT_SCHEDULE = {
+    "devices.publish_credentials": {
+        "task": "devices.publish_credentials",
+        "schedule": 60.0,
+        "options": {"queue": "upkeep", "expires": 60},
+    },
     "notification.sweep": {
         "task": "notification.sweep",
         "schedule": 10.0,
@@ -302,16 +307,35 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    # The key first: its WWW-Authenticate makes "nobody" a 401 rather than a 403.
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "apps.api.authentication.KeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["apps.api.authentication.MayRead"],
+    "DEFAULT_THROTTLE_CLASSES": ["apps.api.authentication.CallerThrottle"],
+    "DEFAULT_PAGINATION_CLASS": "apps.api.paging.CursorPages",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "apps.api.problems.answer",
     "UNAUTHENTICATED_USER": None,
 }
+API_RATE = "1200/min"
 SPECTACULAR_SETTINGS = {
     "TITLE": "Ohmwatch API",
+    "DESCRIPTION": "Read access to vehicles, connectors, readings and alarms. All times are "
+    "RFC 3339 in UTC, units are in the fields' names, failures are RFC 9457 problems.",
     "VERSION": "1",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
     "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "COMPONENT_NO_READ_ONLY_REQUIRED": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "apps.api.description.add_problems",
+    ],
 }
 
 # --- language, time, files --------------------------------------------------------------------

@@ -42,9 +42,7 @@ def seed(*, password: str, now: datetime) -> int:
     Raises ValidationError where the password is too weak, TenantFailed, or the stores' errors.
     """
     with schema_context(get_public_schema_name()):
-        _person(
-            Person("operator", "", "", "operator@ohmwatch.example", Role.OPERATOR), password, now
-        )
+        _person(OPERATOR, password, now)
     path = credentials_file()
     known = _known_passwords(path)
     entries: list[dict[str, Any]] = []
