@@ -1,0 +1,42 @@
+"""Every condition and severity has its words; a plug-in's own condition is shown as it is."""
+
+import pytest
+from django.utils import translation
+
+from apps.alarms.models import Severity
+from apps.alarms.wording import NAMES, advice, condition_name, evidence_rows
+from apps.notifications.registry import channels
+from ohmwatch.conditions import Condition
+
+
+@pytest.mark.parametrize("condition", list(Condition))
+def test_each_condition_has_a_name_and_advice_by_severity(condition: Condition) -> None:
+    assert condition in NAMES
+    with translation.override("en"):
+        assert len({advice(condition, severity) for severity in Severity}) == len(Severity)
+
+
+def test_a_plug_ins_own_condition_keeps_its_name() -> None:
+    assert condition_name("acme_arc_flash") == "acme arc flash"
+    assert advice("acme_arc_flash", "critical")
+
+
+def test_evidence_is_read_with_its_unit() -> None:
+    with translation.override("en"):
+        rows = evidence_rows(
+            {"temperature_pos_c": 131.04, "insulation_kohm": 12.0, "note": "wet", "rise_k": None}
+        )
+    assert rows == [
+        ("Temperature, positive pole", "131 °C"),
+        ("Insulation resistance", "12 kΩ"),
+        ("Note", "wet"),
+        ("Temperature rise", "— K"),
+    ]
+
+
+def test_severities_can_be_compared() -> None:
+    assert [severity.rank for severity in Severity] == [1, 2, 3]
+
+
+def test_the_channels_are_found_in_their_folders() -> None:
+    assert {"email", "sms"} <= set(channels())
