@@ -26,6 +26,7 @@ from apps.platform.demo.fleet import (
     AGEING_CHANNEL,
     AURORA,
     KUNLUN,
+    OPERATOR,
     Car,
     Manufacturer,
     Person,
