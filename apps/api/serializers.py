@@ -1,0 +1,270 @@
+"""What the API says of each thing: fields by name, with units in the names."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from apps.accounts.models import Organisation
+from apps.alarms.models import Alarm, AlarmEvent
+from apps.api.models import Scope
+from apps.catalog.models import ConnectorModel
+from apps.fleet.models import Connector, Vehicle
+from ohmwatch.readings import QUANTITIES
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+_NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
+
+
+@extend_schema_field(_NUMBERS)
+class QuantitiesField(serializers.DictField):
+    """Quantity → number; a state such as `mated` is 0 or 1."""
+
+    child = serializers.FloatField()
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {"type": ["number", "string"]}})
+class EvidenceField(serializers.DictField):
+    """The numbers that a finding rests on."""
+
+
+class OrganisationSerializer(serializers.ModelSerializer[Organisation]):
+    class Meta:
+        model = Organisation
+        fields = ["id", "name"]
+
+
+class ModelSerializer(serializers.ModelSerializer[ConnectorModel]):
+    """A connector model with its ratings."""
+
+    class Meta:
+        model = ConnectorModel
+        fields = [
+            "id",
+            "code",
+            "name",
+            "position",
+            "rated_current_a",
+            "rated_voltage_v",
+            "temperature_limit_c",
+            "derating",
+            "temperature_rise_rated_k",
+            "temperature_rise_limit_k",
+            "contact_resistance_new_uohm",
+            "contact_resistance_end_uohm",
+            "thermal_resistance_k_per_w",
+            "thermal_time_constants_s",
+            "insulation_minimum_kohm",
+            "rated_mating_cycles",
+            "interval_s",
+        ]
+
+    derating = serializers.ListField(
+        child=serializers.ListField(child=serializers.FloatField(), min_length=2, max_length=2),
+        help_text="Pairs of ambient temperature in °C and allowed current in A.",
+    )
+    thermal_time_constants_s = serializers.ListField(child=serializers.FloatField())
+
+
+class ModelNameSerializer(serializers.ModelSerializer[ConnectorModel]):
+    class Meta:
+        model = ConnectorModel
+        fields = ["id", "code", "name"]
+
+
+class VehicleSerializer(serializers.ModelSerializer[Vehicle]):
+    organisation = OrganisationSerializer()
+
+    class Meta:
+        model = Vehicle
+        fields = ["id", "vin", "plate", "label", "organisation", "created_at"]
+
+
+class ConnectorSerializer(serializers.ModelSerializer[Connector]):
+    model = ModelNameSerializer()
+    vehicle = serializers.UUIDField(source="vehicle_id", allow_null=True)
+
+    class Meta:
+        model = Connector
+        fields = ["id", "serial", "batch", "model", "vehicle", "position", "installed_at", "state"]
+
+
+class AlarmSerializer(serializers.ModelSerializer[Alarm]):
+    connector = serializers.UUIDField(source="connector_id")
+    vehicle = serializers.UUIDField(source="connector.vehicle_id", allow_null=True)
+    evidence = EvidenceField()
+
+    class Meta:
+        model = Alarm
+        fields = [
+            "id",
+            "connector",
+            "vehicle",
+            "condition",
+            "pole",
+            "severity",
+            "state",
+            "since",
+            "last_measured_at",
+            "opened_at",
+            "acknowledged_at",
+            "cleared_at",
+            "time_left_s",
+            "occurrences",
+            "evidence",
+        ]
+
+
+class AlarmEventSerializer(serializers.ModelSerializer[AlarmEvent]):
+    alarm = serializers.UUIDField(source="alarm_id")
+    connector = serializers.UUIDField(source="alarm.connector_id")
+    condition = serializers.CharField(source="alarm.condition")
+    evidence = EvidenceField()
+
+    class Meta:
+        model = AlarmEvent
+        fields = [
+            "number",
+            "id",
+            "alarm",
+            "connector",
+            "condition",
+            "kind",
+            "severity",
+            "reason",
+            "measured_at",
+            "arrived_at",
+            "judged_at",
+            "old_news",
+            "evidence",
+        ]
+
+
+class EventPageSerializer(serializers.Serializer[dict[str, Any]]):
+    """Events in order of their numbers; ask again with `after` for what follows."""
+
+    results = AlarmEventSerializer(many=True)
+    after = serializers.IntegerField(help_text="The number to ask after next time.")
+    more = serializers.BooleanField(help_text="Whether there is more right now.")
+
+
+class StateSerializer(serializers.Serializer[Any]):
+    """A connector now. Null or empty where it has never reported."""
+
+    connector = serializers.UUIDField()
+    health = serializers.ChoiceField(choices=["ok", "notice", "warning", "critical", "unknown"])
+    margin_k = serializers.FloatField(allow_null=True, help_text="K to the nearest limit.")
+    open_alarms = serializers.IntegerField()
+    worst_condition = serializers.CharField(allow_blank=True)
+    measured_at = serializers.DateTimeField(allow_null=True)
+    arrived_at = serializers.DateTimeField(allow_null=True)
+    judged_at = serializers.DateTimeField(allow_null=True)
+    last = QuantitiesField(help_text="The newest value of each quantity.")
+
+
+class ReadingSerializer(serializers.Serializer[Any]):
+    measured_at = serializers.DateTimeField()
+    arrived_at = serializers.DateTimeField()
+    values = QuantitiesField()
+
+
+class ReadingPageSerializer(serializers.Serializer[Any]):
+    connector = serializers.UUIDField()
+    results = ReadingSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+
+
+class EnvelopeSerializer(serializers.Serializer[Any]):
+    """A quantity within a bucket; a spike is in `maximum`, however wide the bucket."""
+
+    minimum = serializers.FloatField()
+    maximum = serializers.FloatField()
+    mean = serializers.FloatField()
+    last = serializers.FloatField(allow_null=True)
+    count = serializers.IntegerField()
+
+
+class BucketSerializer(serializers.Serializer[Any]):
+    start = serializers.DateTimeField()
+    count = serializers.IntegerField()
+    values = serializers.DictField(child=EnvelopeSerializer())
+
+
+class SeriesSerializer(serializers.Serializer[Any]):
+    """Quantities over time; a bucket without readings is left out, so gaps stay gaps."""
+
+    connector = serializers.UUIDField()
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    interval_s = serializers.FloatField()
+    buckets = BucketSerializer(many=True)
+
+
+class MeSerializer(serializers.Serializer[Any]):
+    """Who asks, as the API sees it."""
+
+    tenant = serializers.CharField()
+    kind = serializers.ChoiceField(choices=["person", "key"])
+    name = serializers.CharField()
+    organisation = OrganisationSerializer(allow_null=True)
+    scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.choices))
+    expires_at = serializers.DateTimeField(allow_null=True)
+
+
+# --- what is asked --------------------------------------------------------------------------------
+
+
+class SpanSerializer(serializers.Serializer[Any]):
+    """A stretch of measured time, start ≤ t < end; the last hour where nothing is said."""
+
+    start = serializers.DateTimeField(required=False, default_timezone=UTC)
+    end = serializers.DateTimeField(required=False, default_timezone=UTC)
+
+    def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
+        end = asked.setdefault("end", timezone.now())
+        start = asked.setdefault("start", end - timedelta(hours=1))
+        if not EARLIEST <= start < end <= LATEST:
+            raise serializers.ValidationError({"start": "start lies before end, after 2000."})
+        return asked
+
+
+class ReadingsQuestion(SpanSerializer):
+    """A page of readings as they came."""
+
+    after = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=10**13,
+        help_text="From the page before, ms since 1970 UTC; better follow `next`.",
+    )
+    page_size = serializers.IntegerField(
+        required=False, default=100, min_value=1, max_value=500, help_text="1 to 500."
+    )
+
+
+class SeriesQuestion(SpanSerializer):
+    """Quantities in buckets."""
+
+    quantities = serializers.CharField(
+        required=False,
+        max_length=600,
+        default="temperature_pos_c,temperature_neg_c,current_a,ambient_c",
+        help_text=f"Up to 16, with commas: {', '.join(QUANTITIES)}, or x_… of your own.",
+    )
+    points = serializers.IntegerField(
+        required=False, default=500, min_value=1, max_value=2000, help_text="Buckets at most."
+    )
+
+    def validate_quantities(self, asked: str) -> list[str]:
+        return [name.strip() for name in asked.split(",") if name.strip()]
+
+
+class EventsQuestion(serializers.Serializer[Any]):
+    """Events after one that is known."""
+
+    after = serializers.IntegerField(required=False, default=0, min_value=0, max_value=2**63 - 1)
+    page_size = serializers.IntegerField(required=False, default=100, min_value=1, max_value=500)

@@ -1,0 +1,324 @@
+"""The API's endpoints. Each asks one question of a domain's queries, for who asks."""
+
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from drf_spectacular.utils import extend_schema
+from rest_framework.generics import ListAPIView, RetrieveAPIView
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+from rest_framework.utils.urls import replace_query_param
+from rest_framework.views import APIView
+
+from apps.accounts.models import User
+from apps.alarms import queries as alarms
+from apps.alarms.models import Alarm
+from apps.api import filters, serializers
+from apps.api.models import ApiKey, Scope
+from apps.catalog import queries as catalog
+from apps.catalog.models import ConnectorModel
+from apps.fleet import queries as fleet
+from apps.fleet.models import Connector, Vehicle
+from apps.telemetry.answers import State
+from apps.telemetry.slices import from_ms
+from apps.telemetry.store import TenantTelemetry
+from apps.tenants.queries import current_tenant
+
+Row = TypeVar("Row", bound=Model)
+
+
+def asker(request: Request) -> User:
+    """The person, or whom the key stands for; MayRead has let nobody else through."""
+    if not isinstance(request.user, User):
+        raise Http404
+    return request.user
+
+
+def telemetry() -> TenantTelemetry:
+    """The readings of the tenant whose host was asked."""
+    return TenantTelemetry(current_tenant().slug)
+
+
+def asked(form: type[Serializer[Any]], request: Request) -> dict[str, Any]:
+    """The query string as the form reads it; raises ValidationError."""
+    question = form(data=request.query_params.dict())
+    question.is_valid(raise_exception=True)
+    return dict(question.validated_data)
+
+
+class Listing(ListAPIView[Row]):
+    """Rows that the asker may see. For the API's description there are none."""
+
+    def rows(self, user: User) -> QuerySet[Row]:
+        raise NotImplementedError
+
+    def get_queryset(self) -> QuerySet[Row]:
+        if getattr(self, "swagger_fake_view", False):
+            return super().get_queryset()
+        return self.rows(asker(self.request))
+
+
+# --- fleet ----------------------------------------------------------------------------------------
+
+
+class VehicleList(Listing[Vehicle]):
+    """Vehicles, newest first."""
+
+    scope = Scope.FLEET
+    serializer_class = serializers.VehicleSerializer
+    queryset = Vehicle.objects.none()
+    filterset_class = filters.VehicleFilter
+
+    def rows(self, user: User) -> QuerySet[Vehicle]:
+        return fleet.vehicles(for_user=user)
+
+
+class VehicleDetail(RetrieveAPIView[Vehicle]):
+    """One vehicle."""
+
+    scope = Scope.FLEET
+    serializer_class = serializers.VehicleSerializer
+
+    def get_object(self) -> Vehicle:
+        return fleet.vehicle_for(user=asker(self.request), pk=self.kwargs["id"])
+
+
+class ConnectorList(Listing[Connector]):
+    """Connectors, newest first."""
+
+    scope = Scope.FLEET
+    serializer_class = serializers.ConnectorSerializer
+    queryset = Connector.objects.none()
+    filterset_class = filters.ConnectorFilter
+
+    def rows(self, user: User) -> QuerySet[Connector]:
+        return fleet.connectors(for_user=user)
+
+
+class ConnectorDetail(RetrieveAPIView[Connector]):
+    """One connector."""
+
+    scope = Scope.FLEET
+    serializer_class = serializers.ConnectorSerializer
+
+    def get_object(self) -> Connector:
+        return fleet.connector_for(user=asker(self.request), pk=self.kwargs["id"])
+
+
+class ModelList(Listing[ConnectorModel]):
+    """Connector models with their ratings; for customers those in their vehicles."""
+
+    scope = Scope.FLEET
+    serializer_class = serializers.ModelSerializer
+    queryset = ConnectorModel.objects.none()
+
+    def rows(self, user: User) -> QuerySet[ConnectorModel]:
+        return catalog.models(for_user=user)
+
+
+class ModelDetail(RetrieveAPIView[ConnectorModel]):
+    """One connector model."""
+
+    scope = Scope.FLEET
+    serializer_class = serializers.ModelSerializer
+
+    def get_object(self) -> ConnectorModel:
+        return catalog.model_for(user=asker(self.request), pk=self.kwargs["id"])
+
+
+# --- readings -------------------------------------------------------------------------------------
+
+
+class ConnectorStateDetail(APIView):
+    """A connector now: its newest values, its health, its margin to the limits."""
+
+    scope = Scope.READINGS
+
+    @extend_schema(responses=serializers.StateSerializer)
+    def get(self, request: Request, id: UUID) -> Response:
+        connector = fleet.connector_for(user=asker(request), pk=id)
+        state = telemetry().latest([connector.pk]).get(str(connector.pk))
+        return Response(serializers.StateSerializer(_state(connector, state)).data)
+
+
+def _state(connector: Connector, state: State | None) -> dict[str, Any]:
+    if state is None:
+        state = State(str(connector.pk), {}, None, None, None, "unknown", None, 0, "", {}, {})
+    times = {"measured": state.measured_ms, "arrived": state.arrived_ms, "judged": state.judged_ms}
+    return {
+        "connector": connector.pk,
+        "health": state.health,
+        "margin_k": state.margin_k,
+        "open_alarms": state.open_alarms,
+        "worst_condition": state.worst_condition,
+        "last": state.last,
+        **{f"{name}_at": None if ms is None else from_ms(ms) for name, ms in times.items()},
+    }
+
+
+class ReadingList(APIView):
+    """A connector's readings as they came, in order of measurement, page by page."""
+
+    scope = Scope.READINGS
+
+    @extend_schema(
+        parameters=[serializers.ReadingsQuestion], responses=serializers.ReadingPageSerializer
+    )
+    def get(self, request: Request, id: UUID) -> Response:
+        connector = fleet.connector_for(user=asker(request), pk=id)
+        question = asked(serializers.ReadingsQuestion, request)
+        page = telemetry().readings(
+            connector.pk,
+            start=question["start"],
+            end=question["end"],
+            after=question.get("after"),
+            size=question["page_size"],
+        )
+        following = None if page.after is None else _next_page(request, question, page.after)
+        found = {"connector": connector.pk, "results": page.readings, "next": following}
+        return Response(serializers.ReadingPageSerializer(found).data)
+
+
+def _next_page(request: Request, question: dict[str, Any], after: int) -> str:
+    """The same stretch from `after` on: its ends are fixed, also where they were left out."""
+    url = request.build_absolute_uri()
+    for name in ("start", "end"):
+        url = replace_query_param(url, name, question[name].isoformat())
+    return replace_query_param(url, "after", str(after))
+
+
+class SeriesDetail(APIView):
+    """A connector's quantities over time, in at most so many buckets as asked for."""
+
+    scope = Scope.READINGS
+
+    @extend_schema(parameters=[serializers.SeriesQuestion], responses=serializers.SeriesSerializer)
+    def get(self, request: Request, id: UUID) -> Response:
+        connector = fleet.connector_for(user=asker(request), pk=id)
+        question = asked(serializers.SeriesQuestion, request)
+        series = telemetry().series(
+            connector.pk,
+            question["quantities"],
+            start=question["start"],
+            end=question["end"],
+            points=question["points"],
+        )
+        found = {
+            "connector": connector.pk,
+            "start": question["start"],
+            "end": question["end"],
+            "interval_s": series.interval_ms / 1000,
+            "buckets": [
+                {"start": from_ms(each.start_ms), "count": each.count, "values": each.values}
+                for each in series.buckets
+            ],
+        }
+        return Response(serializers.SeriesSerializer(found).data)
+
+
+# --- alarms ---------------------------------------------------------------------------------------
+
+
+class AlarmList(Listing[Alarm]):
+    """Alarms, newest first."""
+
+    scope = Scope.ALARMS
+    serializer_class = serializers.AlarmSerializer
+    queryset = Alarm.objects.none()
+    filterset_class = filters.AlarmFilter
+
+    def rows(self, user: User) -> QuerySet[Alarm]:
+        return alarms.alarms(for_user=user)
+
+
+class AlarmDetail(RetrieveAPIView[Alarm]):
+    """One alarm as it stands."""
+
+    scope = Scope.ALARMS
+    serializer_class = serializers.AlarmSerializer
+
+    def get_object(self) -> Alarm:
+        return alarms.alarm_for(user=asker(self.request), pk=self.kwargs["id"])
+
+
+class AlarmEventList(APIView):
+    """An alarm's story, in order."""
+
+    scope = Scope.ALARMS
+
+    @extend_schema(
+        parameters=[serializers.EventsQuestion], responses=serializers.EventPageSerializer
+    )
+    def get(self, request: Request, id: UUID) -> Response:
+        alarm = alarms.alarm_for(user=asker(request), pk=id)
+        question = asked(serializers.EventsQuestion, request)
+        events = alarms.events_after(for_user=asker(request), number=question["after"])
+        return Response(_event_page(events.filter(alarm=alarm), question))
+
+
+class EventList(APIView):
+    """All alarm events after a number, in order: what a system polls to miss nothing."""
+
+    scope = Scope.ALARMS
+
+    @extend_schema(
+        parameters=[serializers.EventsQuestion], responses=serializers.EventPageSerializer
+    )
+    def get(self, request: Request) -> Response:
+        question = asked(serializers.EventsQuestion, request)
+        events = alarms.events_after(for_user=asker(request), number=question["after"])
+        return Response(_event_page(events, question))
+
+
+def _event_page(events: QuerySet[Any], question: dict[str, Any]) -> dict[str, Any]:
+    size = question["page_size"]
+    found = list(events[: size + 1])
+    page = {
+        "results": found[:size],
+        "after": found[:size][-1].number if found else question["after"],
+        "more": len(found) > size,
+    }
+    return dict(serializers.EventPageSerializer(page).data)
+
+
+# --- the caller, the documents, and what is not there ---------------------------------------------
+
+
+class Me(APIView):
+    """Who asks, at which tenant, with which scopes."""
+
+    @extend_schema(responses=serializers.MeSerializer)
+    def get(self, request: Request) -> Response:
+        user, key = asker(request), request.auth
+        is_key = isinstance(key, ApiKey)
+        found = {
+            "tenant": current_tenant().slug,
+            "kind": "key" if is_key else "person",
+            "name": key.name if isinstance(key, ApiKey) else user.get_username(),
+            "organisation": user.organisation,
+            "scopes": key.scopes if isinstance(key, ApiKey) else Scope.values,
+            "expires_at": key.expires_at if isinstance(key, ApiKey) else None,
+        }
+        return Response(serializers.MeSerializer(found).data)
+
+
+class NotThere(APIView):
+    """Any other path under the API: the same answer as for a thing that is not there."""
+
+    permission_classes = [AllowAny]
+    authentication_classes = ()
+    throttle_classes = ()
+    schema = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise Http404
+
+
+def documentation(request: HttpRequest) -> HttpResponse:
+    """Swagger UI from our own static files, over the served description."""
+    return render(request, "api/documentation.html")
