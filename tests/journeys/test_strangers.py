@@ -1,9 +1,10 @@
-"""Otto of another tenant and Clara of another organisation, with the same clicks and with guesses."""
+"""Otto of another tenant, Clara of another organisation: the same clicks, and guesses."""
 
 import asyncio
+import concurrent.futures
 import json
 import re
-from pathlib import Path
+import time
 
 import paho.mqtt.client as paho
 import pytest
@@ -72,8 +73,6 @@ def test_ottos_session_opens_no_socket_at_kunlun(product: Product, sign_in: Sign
 
     def knock_from_a_thread(host: str) -> str:
         # Playwright's own loop runs in this thread.
-        import concurrent.futures
-
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             return pool.submit(asyncio.run, knock(host)).result()
 
@@ -81,12 +80,12 @@ def test_ottos_session_opens_no_socket_at_kunlun(product: Product, sign_in: Sign
     assert json.loads(knock_from_a_thread("aurora.localhost"))["type"] == "hello"
 
 
-def test_ottos_device_hears_nothing_of_kunluns(product: Product, tmp_path: Path) -> None:
+def test_ottos_device_hears_nothing_of_kunluns(product: Product) -> None:
     device = next(d for d in product.devices() if d["identity"].startswith("aurora."))
     heard: list[str] = []
     granted: list[bool] = []
     client = paho.Client(
-        CallbackAPIVersion.VERSION2, device["identity"] + "", protocol=MQTTProtocolVersion.MQTTv5
+        CallbackAPIVersion.VERSION2, device["identity"], protocol=MQTTProtocolVersion.MQTTv5
     )
     client.username_pw_set(device["identity"], device["password"])
     client.on_message = lambda _client, _data, message: heard.append(message.topic)
@@ -97,8 +96,6 @@ def test_ottos_device_hears_nothing_of_kunluns(product: Product, tmp_path: Path)
     client.subscribe([("ow/v1/#", 1), ("$share/x/ow/v1/+/readings", 1), ("#", 1)])
     client.loop_start()
     try:
-        import time
-
         time.sleep(6)
     finally:
         client.disconnect()
