@@ -130,6 +130,11 @@ class PartitionLog:
             answers = pipeline.execute()
         self._wake([each for each, first in zip(packed, answers[1::2], strict=True) if first])
 
+    def wake(self, partition: int) -> None:
+        """Asks for a pass, unless somebody did a moment ago, which then is still to come."""
+        if self._redis.set(wake_key(partition), b"1", nx=True, px=WAKE_EVERY_MS):
+            self._wake([partition])
+
     def read(self, partition: int, after: str, *, count: int) -> list[Entry]:
         """Up to `count` entries behind the entry id `after`, oldest first."""
         found: Any = self._redis.xrange(log_key(partition), min=f"({after}", count=count)

@@ -28,10 +28,14 @@ def no_guard(detector: Detector) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What became of a batch: the findings in order of measurement, and what was left out."""
+    """What became of a batch: the findings in order of measurement, and what was left out.
+
+    `judged` are the readings that the detectors saw, sorted by connector, then time; `late`
+    counts those that were not newer than their connector's clock.
+    """
 
     findings: list[Finding]
-    judged: int
+    judged: Batch
     late: int
     failed: dict[str, Exception] = field(default_factory=dict)
 
@@ -55,6 +59,10 @@ class Watch:
         """The newest reading of the connector that was judged; 0 if there was none."""
         position = self._position.get(connector)
         return 0 if position is None else int(self._clock_ms[position])
+
+    def newest_ms(self) -> int:
+        """The newest reading of all connectors that was judged; 0 if there was none."""
+        return int(self._clock_ms.max(initial=0))
 
     def observe(
         self, batch: Batch, ratings: Sequence[Ratings], *, guard: Guard = no_guard
@@ -81,7 +89,7 @@ class Watch:
         runs_end = np.flatnonzero(np.diff(fresh.connector, append=-1))
         self._clock_ms[own[fresh.connector[runs_end]]] = fresh.time_ms[runs_end]
         findings.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
-        return Judgement(findings, len(fresh), len(batch) - len(fresh), failed)
+        return Judgement(findings, fresh, len(batch) - len(fresh), failed)
 
     def dump(self) -> bytes:
         """Everything that `load` needs, as bytes."""

@@ -1,0 +1,46 @@
+"""What a detection worker has at hand."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import uuid4
+
+import redis
+
+from apps.devices.directory import Directory
+from apps.partitions.lease import Lease
+from apps.partitions.log import PartitionLog
+from apps.telemetry.store import TelemetryStore
+from ohmwatch.detector import Ratings
+from workers.detection.board import Board
+from workers.detection.gathering import key_of
+from workers.detection.holding import Holding
+from workers.detection.panel import Panel
+
+
+@dataclass
+class Desk:
+    """The stores, the detectors, and the partitions that this process held before.
+
+    `noticed_ms` is when each generation of the logs was first seen by this process.
+    """
+
+    client: redis.Redis
+    log: PartitionLog
+    directory: Directory
+    telemetry: TelemetryStore
+    panel: Panel
+    board: Board
+    clock: Callable[[], datetime]
+    holder: str = field(default_factory=lambda: uuid4().hex)
+    holdings: dict[int, Holding] = field(default_factory=dict)
+    noticed_ms: dict[str, int] = field(default_factory=dict)
+
+    def lease(self, partition: int) -> Lease:
+        """This worker's lease of a partition, taken or not."""
+        return Lease(self.client, partition, self.holder)
+
+    def ratings(self, names: Sequence[str]) -> list[Ratings]:
+        """What each connector is rated for; nothing known makes detectors silent."""
+        found = (self.directory.ratings_of(*key_of(name)) for name in names)
+        return [ratings or Ratings() for ratings in found]

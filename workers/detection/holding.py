@@ -1,0 +1,76 @@
+"""A partition as its holder keeps it in memory, between passes and between checkpoints."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Self
+
+import numpy as np
+
+from apps.partitions.log import Position
+from apps.partitions.models import Checkpoint
+from apps.partitions.operations import Progress
+from ohmwatch.detector import Batch, Detector, Flags
+from ohmwatch.findings import Finding
+from ohmwatch.watch import Watch
+
+
+@dataclass
+class Holding:
+    """Everything since `fencing` was taken; what is not committed is worth nothing.
+
+    `early` are readings that were judged before their turn, by the reorder window, and will be
+    read once more.
+    """
+
+    partition: int
+    fencing: int
+    watch: Watch
+    position: Position
+    committed_at: datetime
+    findings: list[Finding] = field(default_factory=list)
+    is_dirty: bool = False
+    early: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, detectors: Sequence[Detector], *, now: datetime) -> Self:
+        """What the checkpoint says."""
+        return cls(
+            partition=checkpoint.partition,
+            fencing=checkpoint.fencing,
+            watch=Watch.load(bytes(checkpoint.state), detectors),
+            position=Position.parse(checkpoint.position),
+            committed_at=now,
+        )
+
+    def progress(self) -> Progress:
+        """What a checkpoint of now says."""
+        return Progress(
+            partition=self.partition,
+            fencing=self.fencing,
+            position=str(self.position),
+            state=self.watch.dump(),
+            clock_ms=self.watch.newest_ms(),
+        )
+
+    def count_late(self, batch: Batch, mature: Flags, released: Flags) -> int:
+        """How many mature readings were too late; keeps account of those taken early.
+
+        To be asked before the watch sees the batch.
+        """
+        clocks = np.array([self.watch.clock_ms(each) for each in batch.connectors], dtype=np.int64)
+        passed = batch.time_ms <= clocks[batch.connector]
+        late = 0
+        for at in np.flatnonzero(mature & (passed | ~released)).tolist():
+            key = (batch.connectors[batch.connector[at]], int(batch.time_ms[at]))
+            if self.early[key] > 0:
+                self.early[key] -= 1
+            else:
+                late += 1
+        ahead = np.flatnonzero(released & ~mature & ~passed).tolist()
+        self.early += Counter()  # drops what has been read again
+        self.early.update(
+            (batch.connectors[batch.connector[at]], int(batch.time_ms[at])) for at in ahead
+        )
+        return late

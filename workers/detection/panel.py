@@ -1,0 +1,90 @@
+"""The detectors of this process, each behind a limit: one that fails stops nobody else."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from ohmwatch.detector import Detector
+from ohmwatch.detectors.insulation_low import InsulationLow
+from ohmwatch.detectors.overtemperature import Overtemperature
+from ohmwatch.detectors.pole_imbalance import PoleImbalance
+from ohmwatch.detectors.temperature_rise_high import TemperatureRiseHigh
+
+DETECTORS: tuple[Detector, ...] = (
+    Overtemperature(),
+    TemperatureRiseHigh(),
+    PoleImbalance(),
+    InsulationLow(),
+)
+
+TURN_LIMIT_S = 5.0
+"""Of one detector over one batch: a hundred times what ours take for the largest."""
+
+FAILURES_IN_A_ROW = 3
+REST_S = 60.0
+
+
+class DetectorTimedOut(Exception):
+    """A detector's turn took longer than its limit."""
+
+
+class DetectorResting(Exception):
+    """The detector failed too often in a row, and is left out for a while."""
+
+
+class Panel:
+    """Guards the turns of a set of detectors; give `guard` to `Watch.observe`."""
+
+    def __init__(
+        self,
+        detectors: Sequence[Detector] = DETECTORS,
+        *,
+        limit_s: float = TURN_LIMIT_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.detectors = tuple(detectors)
+        self._limit_s = limit_s
+        self._monotonic = monotonic
+        self._failed: dict[str, int] = {}
+        self._resting_until: dict[str, float] = {}
+
+    @contextmanager
+    def guard(self, detector: Detector) -> Iterator[None]:
+        """One turn: refused while the detector rests, ended by DetectorTimedOut after its limit."""
+        if self._resting_until.get(detector.name, 0.0) > self._monotonic():
+            raise DetectorResting(detector.name)
+        try:
+            with _time_limit(self._limit_s, detector.name):
+                yield
+        except Exception as error:
+            self._note_failure(detector.name, timed_out=isinstance(error, DetectorTimedOut))
+            raise
+        self._failed.pop(detector.name, None)
+
+    def _note_failure(self, name: str, *, timed_out: bool) -> None:
+        self._failed[name] = self._failed.get(name, 0) + 1
+        if timed_out or self._failed[name] >= FAILURES_IN_A_ROW:
+            self._resting_until[name] = self._monotonic() + REST_S
+            self._failed[name] = 0
+
+
+@contextmanager
+def _time_limit(limit_s: float, name: str) -> Iterator[None]:
+    """Ends what runs inside after `limit_s`. Only a main thread can be ended: see `-P solo`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise DetectorTimedOut(f"{name} ran for more than {limit_s:g} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,290 @@
+"""A visit to a partition: take it, read on in its log, judge, commit, tell.
+
+What a killed worker leaves behind: a lease that runs out, a checkpoint, and a log that was
+trimmed no further than the checkpoint; whoever comes next goes on from there and states the same
+findings.
+"""
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+import structlog
+from django.db import transaction
+from django_tenants.utils import schema_context
+
+from apps.alarms.operations import apply_findings
+from apps.partitions import operations
+from apps.partitions.lease import Lease
+from apps.partitions.log import START, Entry, Position, is_behind
+from apps.partitions.queries import positions
+from apps.partitions.wakeups import REORDER_WINDOW_MS
+from ohmwatch.detector import Batch, Flags
+from ohmwatch.findings import Finding
+from ohmwatch.reorder import in_order
+from workers.detection import faults, metrics
+from workers.detection.desk import Desk
+from workers.detection.gathering import as_batch, key_of
+from workers.detection.holding import Holding
+from workers.detection.replay import missed
+
+logger = structlog.get_logger(__name__)
+
+ENTRIES_A_STEP = 64
+CHECKPOINT_EVERY_S = 5.0
+"""Without findings. What lies in between is judged again after a crash, to the same end."""
+
+VISIT_LIMIT_S = 2.0
+"""Then another partition has its turn; this one asks for the next itself."""
+
+SETTLE_MS = 2 * REORDER_WINDOW_MS
+"""After a flush, how long what was appended before it may take to be found in Elasticsearch."""
+
+
+class Outcome(StrEnum):
+    """How a visit ended."""
+
+    JUDGED = "judged"
+    TAKEN = "taken"  # by another worker, who sees what we would have seen
+    FENCED = "fenced"  # another worker took it over while we had it
+
+
+class LeaseLost(Exception):
+    """Our lease ran out while we worked: somebody else may hold the partition."""
+
+
+def visit(partition: int, *, desk: Desk) -> Outcome:
+    """Judges what lies ripe in a partition's log. Raises what the stores raise."""
+    desk.directory.refresh_if_changed()
+    lease = desk.lease(partition)
+    with metrics.PASS_SECONDS.time():
+        outcome = _hold_and_work(partition, lease, desk) if lease.take() else Outcome.TAKEN
+    metrics.PASSES.labels(outcome).inc()
+    desk.board.post()
+    return outcome
+
+
+def wake_unread(*, desk: Desk) -> list[int]:
+    """Wakes the partitions with something to judge or to commit; also where a wake-up was lost."""
+    known, generation = positions(), desk.log.generation()
+    waiting = [
+        partition
+        for partition in range(desk.log.partitions)
+        if _needs_visit(partition, known.get(partition, Position()), generation, desk)
+    ]
+    for partition in waiting:
+        desk.log.wake(partition)
+    desk.board.post()
+    return waiting
+
+
+def _needs_visit(partition: int, committed: Position, generation: str, desk: Desk) -> bool:
+    own = desk.holdings.get(partition)
+    if own is not None and own.is_dirty:
+        if _checkpoint_is_due(own, desk):
+            return True
+        committed = own.position
+    last = desk.log.last_entry(partition)
+    behind = last is not None and is_behind(committed.entry, last)
+    return behind or committed.generation != generation
+
+
+def _hold_and_work(partition: int, lease: Lease, desk: Desk) -> Outcome:
+    try:
+        holding = _hold(partition, lease, desk)
+        _work(holding, lease, desk)
+    except (operations.Fenced, LeaseLost) as error:
+        logger.warning("partition_lost", partition=partition, error=str(error))
+        desk.holdings.pop(partition, None)
+        return Outcome.FENCED
+    except BaseException:
+        # Memory may be ahead of the checkpoint now, with findings that nobody will write.
+        desk.holdings.pop(partition, None)
+        raise
+    finally:
+        lease.release()
+    # Only now: who was woken for these while we had the lease has gone away again.
+    last = desk.log.last_entry(partition)
+    if last is not None and is_behind(holding.position.entry, last):
+        desk.log.wake(partition)
+    return Outcome.JUDGED
+
+
+def _hold(partition: int, lease: Lease, desk: Desk) -> Holding:
+    """The partition as we know it, if nobody had it since; else as its checkpoint says."""
+    known = desk.holdings.get(partition)
+    if known is not None and lease.was_ours(known.fencing):
+        return known
+    now = desk.clock()
+    checkpoint = operations.take_over(partition=partition, now=now)
+    lease.sign(checkpoint.fencing)
+    holding = Holding.of(checkpoint, desk.panel.detectors, now=now)
+    desk.holdings[partition] = holding
+    return holding
+
+
+def _work(holding: Holding, lease: Lease, desk: Desk) -> None:
+    generation = desk.log.generation()
+    if _log_is_gone(holding, generation, desk):
+        _replay(holding, generation, lease, desk)
+    until = time.monotonic() + VISIT_LIMIT_S
+    while _judge_next(holding, desk) and time.monotonic() < until:
+        _renew(lease)
+    if holding.is_dirty and _checkpoint_is_due(holding, desk):
+        _commit(holding, desk)
+
+
+def _checkpoint_is_due(holding: Holding, desk: Desk) -> bool:
+    age_s = (desk.clock() - holding.committed_at).total_seconds()
+    return bool(holding.findings) or age_s >= CHECKPOINT_EVERY_S
+
+
+def _renew(lease: Lease) -> None:
+    if not lease.renew():
+        raise LeaseLost(f"partition {lease.partition}")
+
+
+# --- reading on -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Entries behind the position; the first `mature` have waited the reorder window out."""
+
+    entries: list[Entry]
+    mature: int
+    more: bool
+
+    def gather(self) -> tuple[Batch, Flags]:
+        """All readings of the page, and which of them (bool[n]) are of mature entries."""
+        metrics.UNREADABLE.inc(sum(each.chunks is None for each in self.entries))
+        chunks = [each.chunks or [] for each in self.entries]
+        sizes = [sum(len(chunk.time_ms) for chunk in several) for several in chunks]
+        mature = np.repeat(np.arange(len(sizes)) < self.mature, sizes)
+        return as_batch([chunk for several in chunks for chunk in several]), mature
+
+
+def _read(holding: Holding, desk: Desk) -> _Page:
+    count = ENTRIES_A_STEP
+    while True:
+        now_ms = desk.log.now_ms()  # before reading: all that was appended until then is read
+        entries = desk.log.read(holding.partition, holding.position.entry, count=count)
+        more = len(entries) == count
+        seen_ms = entries[-1].stored_ms - 1 if more else now_ms
+        mature = sum(each.stored_ms <= seen_ms - REORDER_WINDOW_MS for each in entries)
+        if mature or not more:
+            return _Page(entries, mature, more)
+        count *= 2
+
+
+def _judge_next(holding: Holding, desk: Desk) -> bool:
+    """Judges a page of the log; true where another one lies behind it."""
+    page = _read(holding, desk)
+    if not page.mature:
+        return False
+    batch, mature = page.gather()
+    choice = in_order(batch, mature=mature, window_ms=REORDER_WINDOW_MS)
+    metrics.LATE.inc(holding.count_late(batch, mature, choice.released))
+    holding.position = replace(holding.position, entry=page.entries[page.mature - 1].id)
+    holding.is_dirty = True
+    _judge(batch.rows(choice.released), holding, desk)
+    return page.more
+
+
+def _judge(batch: Batch, holding: Holding, desk: Desk) -> None:
+    """Shows readings to the detectors; what they state is committed at once, with a checkpoint."""
+    ratings = desk.ratings(batch.connectors)
+    judgement = holding.watch.observe(batch, ratings, guard=desk.panel.guard)
+    faults.point("after_detectors")
+    holding.findings += judgement.findings
+    for name, error in judgement.failed.items():
+        metrics.FAILURES.labels(name, type(error).__name__).inc()
+        logger.error("detector_failed", detector=name, error=repr(error))
+    now = desk.clock()
+    if len(judgement.judged):
+        metrics.JUDGED.inc(len(judgement.judged))
+        lag_s = now.timestamp() - float(judgement.judged.arrived_ms.max()) / 1000
+        metrics.LAG_SECONDS.labels(holding.partition).set(lag_s)
+    if holding.findings:
+        _commit(holding, desk)
+    desk.board.note(judgement.judged, ratings, judged_ms=int(now.timestamp() * 1000))
+
+
+# --- a log that is gone -----------------------------------------------------------------------
+
+
+def _log_is_gone(holding: Holding, generation: str, desk: Desk) -> bool:
+    """Whether the log is another one than ours, or ends before where we are."""
+    if holding.position.generation != generation:
+        return True
+    if holding.position.entry == START:
+        return False
+    last = desk.log.last_entry(holding.partition)
+    return last is None or is_behind(last, holding.position.entry)
+
+
+def _replay(holding: Holding, generation: str, lease: Lease, desk: Desk) -> None:
+    """Judges what Elasticsearch has and the lost log had, then starts the new log.
+
+    What arrived after we noticed is in the new log. It serves here only for what must be judged
+    before a reading that arrived earlier.
+    """
+    now_ms = int(desk.clock().timestamp() * 1000)
+    noticed_ms = desk.noticed_ms.setdefault(generation, now_ms)
+    time.sleep(max(0, noticed_ms + SETTLE_MS - now_ms) / 1000)
+    for batch in missed(
+        desk.telemetry,
+        desk.directory.tenants(),
+        holding.watch,
+        partition=holding.partition,
+        partitions=desk.log.partitions,
+    ):
+        mature = batch.arrived_ms <= noticed_ms
+        choice = in_order(batch, mature=mature, window_ms=REORDER_WINDOW_MS)
+        metrics.REPLAYED.inc(int(choice.released.sum()))
+        _judge(batch.rows(choice.released), holding, desk)
+        _renew(lease)
+    holding.position = Position(generation, START)
+    holding.early.clear()
+    _commit(holding, desk)
+
+
+# --- committing -------------------------------------------------------------------------------
+
+
+def _commit(holding: Holding, desk: Desk) -> None:
+    """Findings and checkpoint in one transaction, then the log is trimmed. Raises Fenced."""
+    now = desk.clock()
+    stories = _by_schema(holding.findings, desk)
+    faults.point("before_checkpoint")
+    with transaction.atomic():
+        # First, for it locks the row: a newer holder waits, an older one is turned away here.
+        operations.commit(holding.progress(), now=now)
+        for schema in sorted(stories):
+            with schema_context(schema):
+                apply_findings(stories[schema], judged_at=now)
+        faults.point("before_commit")
+    faults.point("after_commit")
+    for finding in holding.findings:
+        severity = finding.severity.name.lower() if finding.severity else "ended"
+        metrics.FINDINGS.labels(finding.condition, severity).inc()
+    holding.findings = []
+    holding.is_dirty = False
+    holding.committed_at = now
+    if holding.position.entry != START:
+        desk.log.trim(holding.partition, holding.position.entry)
+
+
+def _by_schema(findings: list[Finding], desk: Desk) -> dict[str, list[Finding]]:
+    """The findings of each tenant, in their order, of connectors as the tenant knows them."""
+    stories: defaultdict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        slug, connector = key_of(finding.connector)
+        tenant = desk.directory.tenant(slug)
+        if tenant is None:
+            logger.warning("finding_of_unknown_tenant", tenant=slug)
+        else:
+            stories[tenant.schema_name].append(replace(finding, connector=connector))
+    return stories

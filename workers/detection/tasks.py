@@ -1,0 +1,64 @@
+"""The detection worker: queue `detection`, `celery -A config.celery worker -Q detection -P solo`.
+
+A task only wakes: it carries a partition's number, and may come late, twice, out of order or
+never. A visit takes 2 s at most, or a replay as long as it needs. Prefetch is 1. The work in hand
+of a killed worker is done again from the checkpoint by whoever comes next, once its lease has
+run out (30 s).
+"""
+
+from functools import cache
+
+import redis
+import structlog
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.utils import timezone
+
+from apps.devices.directory import Directory
+from apps.partitions.log import PartitionLog
+from apps.telemetry.errors import TelemetryError
+from apps.telemetry.store import the_store
+from apps.tenants.tasks import public_task
+from workers.detection import passes
+from workers.detection.board import Board
+from workers.detection.desk import Desk
+from workers.detection.panel import Panel
+
+logger = structlog.get_logger(__name__)
+
+STORES_AWAY = (redis.RedisError, DatabaseError, TelemetryError)
+
+
+@public_task(name="detection.wake", queue="detection")
+def wake(*, partition: int, **later: object) -> None:
+    """Judge what lies ripe in a partition. Where a store is away, the sweep asks again."""
+    try:
+        passes.visit(partition, desk=the_desk())
+    except STORES_AWAY as error:
+        logger.warning("visit_failed", partition=partition, error=repr(error))
+
+
+@public_task(name="detection.sweep", queue="detection")
+def sweep(**later: object) -> None:
+    """Wake each partition with something unread: whose wake-up was lost, or whose log is."""
+    try:
+        passes.wake_unread(desk=the_desk())
+    except STORES_AWAY as error:
+        logger.warning("sweep_failed", error=repr(error))
+
+
+@cache
+def the_desk() -> Desk:
+    """This process's own; made at its first task, after any fork."""
+    client = redis.Redis.from_url(
+        settings.REDIS_LOG_URL, socket_timeout=10, socket_connect_timeout=5
+    )
+    return Desk(
+        client=client,
+        log=PartitionLog(client),
+        directory=Directory(),
+        telemetry=the_store(),
+        panel=Panel(),
+        board=Board(the_store()),
+        clock=timezone.now,
+    )
