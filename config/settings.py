@@ -205,6 +205,11 @@ CELERY_TASK_TIME_LIMIT = 240
 CELERY_TIMEZONE = "UTC"
 # Public tasks that fan out to tenants by themselves; one that is late is worthless, so it expires.
 CELERY_BEAT_SCHEDULE = {
+    "detection.sweep": {
+        "task": "detection.sweep",
+        "schedule": 2.0,
+        "options": {"queue": "detection", "expires": 4},
+    },
     "devices.publish_credentials": {
         "task": "devices.publish_credentials",
         "schedule": 60.0,
