@@ -1,7 +1,7 @@
 """What every test stands on: two tenants, the cast, a clean store, and the schema left public."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,19 +16,8 @@ from pytest_django.plugin import DjangoDbBlocker
 from apps.accounts.models import User
 from apps.accounts.permissions import Role
 from apps.tenants.models import Tenant
-from tests import cast, stores
-
-
-class Clock:
-    """A clock that tests turn by hand, where the product is told the time."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def advance(self, **duration: float) -> datetime:
-        """Turn by timedelta's arguments and tell the new time."""
-        self.now += timedelta(**duration)
-        return self.now
+from tests import acquisition, cast, mqtt, stores
+from tests.clock import Clock
 
 
 @pytest.fixture
@@ -99,6 +88,13 @@ def redis_log() -> Iterator[redis.Redis]:
     """A client of the database that holds the partitions' logs."""
     with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
         yield client
+
+
+@pytest.fixture
+def broker() -> Iterator[mqtt.Mosquitto]:
+    """A Mosquitto as it is shipped, with both tenants' devices; nothing waits in it."""
+    with mqtt.running(acquisition.DEVICES) as running:
+        yield running
 
 
 # --- tenants and people -------------------------------------------------------------------------

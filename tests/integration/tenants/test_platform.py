@@ -12,6 +12,7 @@ from apps.accounts.permissions import Role
 from apps.tenants import operations
 from apps.tenants.models import Tenant, TenantState
 from apps.tenants.tasks import build
+from tests.clock import Clock
 
 
 @pytest.fixture
@@ -77,11 +78,9 @@ def test_a_bad_short_name_is_explained(portal: Client, kunlun: Tenant, slug: str
 
 @pytest.mark.django_db(transaction=True)
 def test_a_failed_tenant_keeps_its_reason_and_can_be_tried_again(
-    portal: Client, clock: object, monkeypatch: pytest.MonkeyPatch
+    portal: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tenant = operations.register_tenant(
-        slug="taiyuan", name="Taiyuan", now=operations.datetime(2026, 11, 23)
-    )
+    tenant = operations.register_tenant(slug="taiyuan", name="Taiyuan", now=clock.now)
 
     def break_down(schema_name: str) -> None:
         raise RuntimeError("disk full")
