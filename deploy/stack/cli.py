@@ -12,7 +12,7 @@ from deploy.stack import logs as log_files
 from deploy.stack import management, running, status, supervisor, up
 from deploy.stack.errors import StackError
 from deploy.stack.farewell import farewell
-from deploy.stack.layout import RUN, Choices, Home
+from deploy.stack.layout import RUN
 from deploy.stack.ports import Ports
 from deploy.stack.reset import reset_everything
 from deploy.stack.services import services
@@ -43,10 +43,8 @@ def start_all(
 ) -> None:
     """Install what is missing, start everything, say where to look."""
     started = time.monotonic()
-    home = Home(RUN)
     stack = _moved(demo_stack(), port_base=port_base, host=host)
     up.bring_up(stack)
-    Choices(stack.ports.web, stack.host).remember(home)
     say(farewell(stack, seconds=time.monotonic() - started))
 
 

@@ -11,7 +11,7 @@ from deploy.stack.layout import CHECKOUT
 from deploy.stack.python_environment import PYTHON
 from deploy.stack.settings import process_environment
 from deploy.stack.stack import Stack
-from deploy.stack.steps import say, step
+from deploy.stack.steps import step
 
 # What the prepared stores, translations and assets are made from.
 _SOURCES = ("apps", "config", "src", "workers", "locale", "static", "templates", "requirements")
@@ -38,6 +38,7 @@ def prepare_product(stack: Stack) -> None:
         _must(stack, "collectstatic", "--no-input")
     with step("Demo: two manufacturers, their people, vehicles and devices"):
         _must(stack, "seed_demo")
+        _must(stack, "publish_credentials")
     _stamp(stack).write_text(fingerprint())
 
 
@@ -82,9 +83,7 @@ def _must(stack: Stack, *arguments: str) -> None:
     log = stack.home.log_of("manage")
     with log.open("a") as file:
         file.write(f"$ manage.py {' '.join(arguments)}\n{result.stdout}{result.stderr}\n")
-    if "Unknown command" in result.stderr:
-        say(f"\n    (manage.py {arguments[0]} isn't there yet)")  # TODO: drop when all are there
-    elif result.returncode:
+    if result.returncode:
         raise StackError(f"manage.py {' '.join(arguments)} failed.", service="manage")
 
 

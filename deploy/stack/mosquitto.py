@@ -4,9 +4,6 @@ The queue settings are the promise "nothing acknowledged is lost": Mosquitto by 
 acknowledges and then drops what goes beyond 1 000 messages waiting for a session.
 """
 
-import base64
-import hashlib
-import os
 import socket
 from pathlib import Path
 
@@ -63,7 +60,6 @@ pattern write ow/v1/%u/replies
 pattern read ow/v1/%u/config
 pattern read ow/v1/%u/commands
 """
-_ITERATIONS = 101
 
 
 def folder(stack: Stack) -> Path:
@@ -75,7 +71,7 @@ def slot_names(stack: Stack) -> list[str]:
 
 
 def prepare(stack: Stack) -> None:
-    """Configuration and rules; the slots' lines of the password file, devices' lines kept."""
+    """Configuration and rules. Devices' passwords are the product's to write, once it can."""
     stack.owner.make(folder(stack))
     acl = stack.home.etc / "mosquitto.acl"
     rules = "".join(_SLOT.format(name=name) for name in slot_names(stack))
@@ -86,15 +82,7 @@ def prepare(stack: Stack) -> None:
         devices=stack.ports.mqtt_devices,
         workers=stack.ports.mqtt_workers,
     )
-    passwords = folder(stack) / "passwords"
-    before = passwords.read_text().splitlines() if passwords.exists() else []
-    devices = [line for line in before if not line.startswith("ohmwatch-acq-")]
-    slots = [f"{name}:{hashed(stack.credentials['mqtt'])}" for name in slot_names(stack)]
-    for path, content in (
-        (acl, rules + _PATTERNS),
-        (_conf(stack), text),
-        (passwords, "".join(f"{line}\n" for line in slots + devices)),
-    ):
+    for path, content in ((acl, rules + _PATTERNS), (_conf(stack), text)):
         write_private(path, content)
         stack.owner.owns(path)
 
@@ -108,15 +96,6 @@ def check(stack: Stack) -> None:
     listeners = ((stack.near, stack.ports.mqtt_devices), ("127.0.0.1", stack.ports.mqtt_workers))
     for listener in listeners:
         socket.create_connection(listener, timeout=2).close()
-
-
-def hashed(password: str) -> str:
-    """Mosquitto's `$7$`: PBKDF2-SHA512, iterations, salt, hash. 101 are its own default: the
-    secrets are random, so it is the 256 bits that protect them."""
-    salt = os.urandom(12)
-    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ITERATIONS)
-    salt64, digest64 = (base64.b64encode(part).decode() for part in (salt, digest))
-    return f"$7${_ITERATIONS}${salt64}${digest64}"
 
 
 def _conf(stack: Stack) -> Path:

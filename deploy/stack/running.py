@@ -25,8 +25,9 @@ def refuse_taken_ports(stack: Stack) -> None:
 
 
 def prepare(stack: Stack) -> bool:
-    """Folders, secrets, configuration. Returns whether supervisord's configuration changed."""
+    """Folders, secrets, configuration. Returns whether what runs has another configuration."""
     prepare_home(stack.home, stack.owner)
+    before = _configuration(stack)
     stack.credentials.generate()
     stack.owner.make(files_folder(stack))
     postgres.prepare(stack)
@@ -34,7 +35,14 @@ def prepare(stack: Stack) -> bool:
     elasticsearch_node.prepare(stack)
     if stack.shape.product:
         mosquitto.prepare(stack)
-    return supervisor.write_configuration(stack)
+    supervisor.write_configuration(stack)
+    return before != _configuration(stack)
+
+
+def _configuration(stack: Stack) -> dict[str, bytes]:
+    """All that services read when they start."""
+    files = (file for file in stack.home.etc.rglob("*") if file.is_file())
+    return {str(file): file.read_bytes() for file in files if file.suffix != ".keystore"}
 
 
 def start_group(stack: Stack, *groups: str) -> None:

@@ -67,7 +67,10 @@ def demo(stack: Stack) -> list[Service]:
         Service(
             name="simulator",
             group="demo",
-            command=[str(PYTHON), "-m", "workers.simulator"],
+            command=[
+                *(str(PYTHON), "-m", "workers.simulator"),
+                *("--history-days", str(stack.shape.history_days)),
+            ],
             environment=process_environment(stack),
         ),
     ]

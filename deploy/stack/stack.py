@@ -17,12 +17,14 @@ class Shape:
     heap: of Elasticsearch, as Java writes it.
     slots: acquisition workers.
     product: False runs the stores alone.
+    history_days: what the simulator writes before it plays live.
     """
 
     durable: bool = True
     heap: str = "1g"
     slots: int = 2
     product: bool = True
+    history_days: float = 30.0
 
 
 @dataclass(frozen=True)

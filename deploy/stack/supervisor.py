@@ -85,14 +85,10 @@ class State:
         return self.state == "RUNNING"
 
 
-def write_configuration(stack: Stack) -> bool:
-    """Returns whether it changed."""
+def write_configuration(stack: Stack) -> None:
     path = _configuration(stack)
-    text = render(stack)
-    changed = not path.exists() or path.read_text() != text
-    write_private(path, text)
+    write_private(path, render(stack))
     stack.owner.owns(path)
-    return changed
 
 
 def render(stack: Stack) -> str:
@@ -191,17 +187,6 @@ def shut_down(stack: Stack) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         processes.send(left, number)
         processes.wait_for_end(left, seconds=10)
-
-
-def reread(stack: Stack) -> None:
-    """Takes over a changed configuration: what changed is stopped, and starts again later."""
-    remote = _rpc(stack).supervisor
-    added, changed, removed = cast(list[list[list[str]]], remote.reloadConfig())[0]
-    for group in [*changed, *removed]:
-        remote.stopProcessGroup(group)
-        remote.removeProcessGroup(group)
-    for group in [*added, *changed]:
-        remote.addProcessGroup(group)
 
 
 def every_state(stack: Stack) -> list[State]:

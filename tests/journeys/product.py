@@ -92,8 +92,8 @@ class Product:
 
 
 def start(name: str) -> Product:
-    """Brings a product up under .run/NAME, with nothing left of an earlier run."""
-    home = Home(RUN / name)
+    """Brings a product up under .run/test/NAME, with nothing left of an earlier run."""
+    home = Home(RUN / "test" / name)
     stack = Stack(home, owner.current(), Ports.from_base(free_base()), shape=SHAPE)
     bring_down(stack)
     _forget(home.path)
