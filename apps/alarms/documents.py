@@ -68,7 +68,7 @@ def event_document(event: AlarmEvent, *, tenant: str) -> dict[str, Any]:
 def _dimensions(connector: Connector) -> dict[str, Any]:
     model, vehicle = connector.model, connector.vehicle
     return {
-        "model": str(model.pk),
+        "model": model.code,
         "model_code": model.code,
         "model_name": model.name,
         "batch": connector.batch,

@@ -1,0 +1,25 @@
+"""Makes the slices of tomorrow and drops those whose time is over.
+
+Queue `upkeep`, every 10 min; limit 120 s, prefetch 1. Killed: the next run does the rest; a slice
+is there a whole width before it is needed, so a day without upkeep costs nothing.
+"""
+
+import structlog
+from django.utils import timezone
+
+from apps.telemetry.store import the_store
+from apps.tenants.queries import ready_tenants
+from apps.tenants.tasks import public_task
+
+log = structlog.get_logger(__name__)
+
+
+@public_task(name="upkeep.slices", queue="upkeep", time_limit=120)
+def slices(**later: object) -> None:
+    """For the classes that tenants are in, and for quarantine and account."""
+    now = timezone.now()
+    classes = {tenant.retention_class for tenant in ready_tenants()}
+    for name in the_store().ensure_slices(now, classes=sorted(classes)):
+        log.info("slice_made", index=name)
+    for name in the_store().drop_expired(now):
+        log.info("slice_dropped", index=name)
