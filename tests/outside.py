@@ -24,16 +24,35 @@ HANG_S = 30.0
 
 @dataclass
 class Scene:
-    """What a test has the outside do, and waits for: `heard` is set when a message has come."""
+    """Where the outside stands still, so that a test can act exactly there.
 
+    `asked` is set when somebody asks, `heard` when the message is taken.
+    """
+
+    asked: threading.Event = field(default_factory=threading.Event)
     heard: threading.Event = field(default_factory=threading.Event)
-    hang: threading.Event = field(default_factory=threading.Event)
+    hang_before: threading.Event = field(default_factory=threading.Event)
+    hang_after: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
 
-    def act(self) -> None:
-        self.heard.set()
-        if self.hang.is_set():
+    def before(self) -> bool:
+        """False where the one who asked was left hanging: their message is not taken."""
+        self.asked.set()
+        if self.hang_before.is_set():
             self.go_on.wait(HANG_S)
+            return False
+        return True
+
+    def after(self) -> None:
+        self.heard.set()
+        if self.hang_after.is_set():
+            self.go_on.wait(HANG_S)
+
+    def live_on(self) -> None:
+        """Stands still no more; who waits is let go, unheard."""
+        self.hang_before.clear()
+        self.hang_after.clear()
+        self.go_on.set()
 
 
 @dataclass
@@ -48,9 +67,11 @@ class MailServer:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if self.answer:
             return self.answer
+        if not await asyncio.to_thread(self.scene.before):
+            return "451 left hanging"
         parsed = message_from_bytes(cast(bytes, envelope.content), policy=policy.default)
         self.mails.append(cast(EmailMessage, parsed))
-        await asyncio.to_thread(self.scene.act)
+        await asyncio.to_thread(self.scene.after)
         return "250 OK"
 
     @property
@@ -88,6 +109,8 @@ class SmsGateway:
     token: str = "sms-token"
 
     def answer(self, headers: Any, body: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        if not self.scene.before():
+            return 503, {}, b"{}"
         key = headers["Idempotency-Key"]
         self.calls.append({"key": key, **body})
         if headers["Authorization"] != f"Bearer {self.token}":
@@ -98,7 +121,7 @@ class SmsGateway:
         if known is not None and known != body:
             return 409, {}, b"{}"
         self.taken[key] = body
-        self.scene.act()
+        self.scene.after()
         status = 200 if known else 202
         return status, {}, orjson.dumps({"id": f"sms-{key}", "status": "queued"})
 
