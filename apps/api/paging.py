@@ -40,6 +40,14 @@ class CursorPages(CursorPagination):
                 }
         return parameters
 
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        link = {"type": ["string", "null"], "format": "uri"}
+        return {
+            "type": "object",
+            "required": ["next", "previous", "results"],
+            "properties": {"next": link, "previous": link, "results": schema},
+        }
+
 
 def page_size(request: Request, *, default: int = PAGE_SIZE) -> int:
     """What the request asks for; raises ValidationError beyond the limits."""

@@ -34,8 +34,15 @@ def key_of_token(token: str, *, now: datetime) -> ApiKey | None:
 
 
 def person_of(key: ApiKey) -> User:
-    """The person that a key stands for in questions: never saved, and may only read."""
+    """The person that a key stands for in questions: never saved, and may only read.
+
+    It has the key's id, so that a log line of a request leads to the key.
+    """
     role = Role.READONLY if key.organisation_id is None else Role.OWNER
     return User(
-        username=f"key:{key.prefix}", role=role, organisation=key.organisation, is_active=True
+        id=key.pk,
+        username=f"key:{key.prefix}",
+        role=role,
+        organisation=key.organisation,
+        is_active=True,
     )
