@@ -2,6 +2,7 @@
 
 import os
 
+from celery import signals
 from tenant_schemas_celery.app import CeleryApp as TenantAwareCelery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -20,3 +21,8 @@ app.autodiscover_tasks(
 )
 # Of the worker, not of its consumer: that one restarts whenever the connection to Redis does.
 app.steps["worker"].add("workers.acquisition.step:AcquisitionStep")
+
+
+@signals.setup_logging.connect
+def _keep_our_logging(**_: object) -> None:
+    """Celery would set the root logger to its own level and format; settings.LOGGING stands."""

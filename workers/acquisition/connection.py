@@ -24,7 +24,7 @@ SESSION_EXPIRY_S = 24 * 3600
 """How long the broker keeps what waits for a slot that is away."""
 RECEIVE_MAXIMUM = 4_000
 """Two batches. Mosquitto 2.0 keeps to it only until the first PUBACK: see intake.py."""
-KEEPALIVE_S = 900
+KEEPALIVE_S = 600
 """Generous, because PINGRESP stays unread while the worker holds the broker back; a dead peer is
 noticed sooner by TCP's own keepalive."""
 CONNECT_LIMIT_S = 5.0

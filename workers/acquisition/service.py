@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connections
 from redis import RedisError
 
 from apps.telemetry.errors import TelemetryError
@@ -117,6 +117,8 @@ def guarded_thread(
             die("another process uses this slot's client id")
         except BaseException:
             die(name)
+        finally:
+            connections.close_all()  # a thread's own, of the directory's questions to Postgres
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()

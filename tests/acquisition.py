@@ -1,0 +1,251 @@
+"""Acquisition under test: the worker as a process, readings to send, an account to close."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import redis
+from django.conf import settings
+
+from apps.devices.directory import Directory
+from apps.partitions.log import PartitionLog
+from apps.telemetry.answers import AccountLine
+from apps.telemetry.cluster import client_of
+from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from tests import cast, mqtt
+from workers.acquisition import service
+from workers.acquisition.board import Board
+from workers.acquisition.connection import TOPICS, Broker
+from workers.acquisition.intake import Limits
+from workers.acquisition.pipeline import Stores
+from workers.acquisition.turnstile import Turnstile
+
+ROOT = Path(__file__).parents[1]
+IDENTITIES = tuple(
+    f"{tenant}.{device}" for tenant in ("kunlun", "aurora") for device in ("tbox-1", "tbox-2")
+)
+STRANGERS = ("kunlun.stranger", "nowhere.tbox-1")
+DEVICES = dict.fromkeys(IDENTITIES + STRANGERS, cast.DEVICE_PASSWORD)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def topic(identity: str, kind: str = "readings") -> str:
+    return f"ow/v1/{identity}/{kind}"
+
+
+def reading(time_ms: int, **fields: object) -> bytes:
+    """One reading, by rows."""
+    return json.dumps({"time": time_ms, "temperature_pos_c": 41.5, **fields}).encode()
+
+
+def columns(start_ms: int, count: int, *, channel: int = 0, step_ms: int = 1000) -> bytes:
+    """A batch of readings by columns."""
+    values = [40 + number % 20 / 10 for number in range(count)]
+    return json.dumps(
+        {
+            "channel": channel,
+            "start": start_ms,
+            "step_ms": step_ms,
+            "columns": {"current_a": values, "temperature_pos_c": values},
+        }
+    ).encode()
+
+
+def until(condition: Callable[[], bool], *, within_s: float = 30.0, what: str = "") -> None:
+    """Wait until it is so; a test that waits in vain fails with what it waited for."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {within_s:.0f} s in vain: {what or condition}"
+        time.sleep(0.05)
+
+
+def device(broker: mqtt.Mosquitto, identity: str) -> mqtt.MqttClient:
+    """A device, connected with its own credentials."""
+    return mqtt.MqttClient(broker.port, identity, cast.DEVICE_PASSWORD).connect()
+
+
+class Worker:
+    """An acquisition worker as the supervisor starts it: a process of its own."""
+
+    def __init__(self, broker_port: int, *, slot: int = 0, **environment: str) -> None:
+        self.slot = slot
+        self._environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "PYTHONPATH": f"{ROOT}/src:{ROOT}",
+            "OHMWATCH_ACQUISITION_SLOT": str(slot),
+            "OHMWATCH_MQTT_URL": f"mqtt://127.0.0.1:{broker_port}",
+            "OHMWATCH_MQTT_PASSWORD": mqtt.SLOT_PASSWORD,
+            "OHMWATCH_LOG_FORMAT": "console",
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = Path(settings.ENVIRONMENT.data_dir) / f"acquisition-{slot}.log"
+
+    def start(self, *, ready: bool = True, **environment: str) -> "Worker":
+        """`environment`: for this start only, as OHMWATCH_FAULT."""
+        with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
+            client.delete(self._key)
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "celery", "-A", "config.celery", "worker"),
+                *("-Q", "acquisition", "-P", "solo", "-n", f"acquisition-{self.slot}@test"),
+            ],
+            env={**self._environment, **environment},
+            cwd=ROOT,
+            stdout=self.log.open("ab"),
+            stderr=subprocess.STDOUT,
+        )
+        if ready:
+            until(self._is_connected, what="the worker's connection")
+        return self
+
+    def _is_connected(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.tail()
+        return self.state().get("connected") is True
+
+    @property
+    def _key(self) -> str:
+        return f"ow:acquisition:{self.slot}"
+
+    def state(self) -> dict[str, object]:
+        """What the worker reports of itself; empty while it reports nothing."""
+        with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
+            found: bytes | None = client.get(self._key)  # type: ignore[assignment]
+        return json.loads(found) if found else {}
+
+    def tail(self) -> str:
+        return self.log.read_text()[-3000:] if self.log.exists() else ""
+
+    def memory_mb(self) -> float:
+        assert self.process is not None
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) / 1024
+        raise AssertionError("no VmRSS")
+
+    def wait(self, *, within_s: float = 40.0) -> int:
+        """Until the process has ended by itself; its exit status, negative for a signal."""
+        assert self.process is not None
+        return self.process.wait(within_s)
+
+    def kill(self) -> None:
+        """As by a power cut."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def stop(self) -> int:
+        """As the supervisor stops it: SIGTERM, then patience."""
+        if self.process is None or self.process.poll() is not None:
+            return 0
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+
+class Slot:
+    """The same in this process: threads instead of a process, and so up at once. What would end
+    the process is kept in `deaths`."""
+
+    def __init__(
+        self,
+        broker_port: int,
+        *,
+        slot: int = 0,
+        elasticsearch_url: str = "",
+        limits: Limits | None = None,
+    ) -> None:
+        url = elasticsearch_url or str(settings.ENVIRONMENT.elasticsearch_url)
+        self._redis = redis.Redis.from_url(settings.REDIS_LOG_URL)
+        self.deaths: list[str] = []
+        self.telemetry = TelemetryStore(client=client_of(url))
+        stores = Stores(
+            directory=Directory(),
+            telemetry=self.telemetry,
+            partition_log=PartitionLog(self._redis, wake=lambda _: None),
+            board=Board(self._redis),
+            turnstile=Turnstile(),
+            stopping=threading.Event(),
+        )
+        place = service.Slot(
+            slot, Broker("127.0.0.1", broker_port, mqtt.SLOT_PASSWORD), limits or Limits()
+        )
+        self.acquisition = service.Acquisition(place, stores, die=self.deaths.append)
+
+    def __enter__(self) -> "Slot":
+        self.acquisition.start()
+        until(lambda: self.crew is not None and self.crew.session.is_connected)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.acquisition.stop()
+        self._redis.close()
+
+    @property
+    def crew(self) -> service.Crew:
+        crew = self.acquisition.crew
+        return crew  # type: ignore[return-value]
+
+
+def account(tenant: str | None = None) -> dict[str, AccountLine]:
+    """The account of all time, by tenant."""
+    lines = TelemetryStore().account(0, now_ms() + 3_600_000, tenant=tenant)
+    return {line.tenant: line for line in lines}
+
+
+def received(tenant: str = "kunlun") -> int:
+    line = account(tenant).get(tenant)
+    return line.received if line else 0
+
+
+def assert_closed() -> None:
+    """received = stored + duplicate + quarantined, to the last reading, for each tenant."""
+    for line in account().values():
+        assert line.is_closed, line
+
+
+def stored_times(connector: object, tenant: str = "kunlun") -> list[int]:
+    """When each reading of a connector that the store holds was measured, in order."""
+    telemetry = TenantTelemetry(tenant)
+    pages = telemetry.replay([str(connector)], since_ms=0)
+    return [one.measured_ms for page in pages for one in page]
+
+
+def elasticsearch_behind(port: int) -> str:
+    """The store's address, with the proxy's port."""
+    parts = urlsplit(str(settings.ENVIRONMENT.elasticsearch_url))
+    return parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}").geturl()
+
+
+def elasticsearch_port() -> int:
+    return urlsplit(str(settings.ENVIRONMENT.elasticsearch_url)).port or 9200
+
+
+def open_session(broker: mqtt.Mosquitto, slot: int = 0) -> None:
+    """Make a slot's session at the broker, as its worker's first start does: what comes from now
+    on waits for it."""
+    client = broker.slot(slot).connect(clean_start=False, session_expiry_s=3600)
+    for each in TOPICS:
+        client.subscribe(each)
+    client.abort()
