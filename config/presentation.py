@@ -6,13 +6,13 @@ template built-ins: no `{% load %}`.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from django import template
 from django.conf import settings
-from django.db import connection
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
@@ -20,7 +20,10 @@ from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, gettext_lazy, ngettext
-from django_tenants.utils import get_public_schema_name
+
+from apps.accounts.models import User
+from apps.alarms.queries import alarms
+from apps.tenants.schema import in_public
 
 THEME_COOKIE = "ohmwatch-theme"
 THEMES = {
@@ -61,7 +64,7 @@ _STAFF = ("overview", "base", "alarms", "vehicles", "fleets", "models", "devices
 def _entries_for(user: Any) -> tuple[str, ...]:
     if not user.is_authenticated:
         return ()
-    if connection.schema_name == get_public_schema_name():
+    if in_public():
         return ("tenants",)
     if getattr(user, "is_staff_of_tenant", False):
         return (*_STAFF, "users") if user.role == "administrator" else _STAFF
@@ -69,15 +72,23 @@ def _entries_for(user: Any) -> tuple[str, ...]:
 
 
 def _places(request: HttpRequest) -> list[Place]:
-    found = []
+    found = {}
     for name in _entries_for(request.user):
-        route, title, icon_name = _PLACES[name]
-        try:
-            url = reverse(route)
-        except NoReverseMatch:
-            continue
-        found.append(Place(url, str(title), icon_name, current=request.path.startswith(url)))
-    return found
+        with suppress(NoReverseMatch):
+            found[name] = reverse(_PLACES[name][0])
+    here = [url for url in found.values() if request.path.startswith(url)]
+    nearest = max(here, key=len, default="")
+    return [
+        Place(url, str(_PLACES[name][1]), _PLACES[name][2], current=url == nearest)
+        for name, url in found.items()
+    ]
+
+
+def _open_alarms(request: HttpRequest) -> int:
+    user = getattr(request, "user", None)
+    if in_public() or not isinstance(user, User):
+        return 0
+    return alarms(for_user=user, state="open").count()
 
 
 def shell(request: HttpRequest) -> dict[str, object]:
@@ -88,7 +99,8 @@ def shell(request: HttpRequest) -> dict[str, object]:
         "tenant": getattr(request, "tenant", None),
         "theme": theme if theme in THEMES else "system",
         "themes": THEMES.items(),
-        "on_platform": connection.schema_name == get_public_schema_name(),
+        "on_platform": in_public(),
+        "open_alarm_count": _open_alarms(request),
         "demo_inbox_url": settings.ENVIRONMENT.inbox_url if settings.DEMO else "",
     }
 

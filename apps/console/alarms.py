@@ -6,7 +6,6 @@ from uuid import UUID
 from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -16,7 +15,9 @@ from django.views.decorators.http import require_GET, require_POST
 from apps.accounts.permissions import Permission
 from apps.alarms import operations, queries
 from apps.alarms.models import Alarm, Severity, State
+from apps.console.evidence import in_order
 from apps.console.people import PersonRequest, for_people
+from apps.console.urgency import worst_first
 from apps.notifications.queries import deliveries_of
 
 PAGE = 50
@@ -32,12 +33,6 @@ class NoteForm(forms.Form):
     )
 
 
-def _worst_first(alarms: QuerySet[Alarm]) -> QuerySet[Alarm]:
-    ranks = [When(severity=each.value, then=Value(each.rank)) for each in Severity]
-    rank = Case(*ranks, output_field=IntegerField())
-    return alarms.annotate(severity_rank=rank).order_by("-severity_rank", "-opened_at", "-id")
-
-
 @for_people
 def alarm_list(request: PersonRequest) -> HttpResponse:
     """Open alarms, worst first; the others newest first."""
@@ -47,7 +42,7 @@ def alarm_list(request: PersonRequest) -> HttpResponse:
     severity = request.GET.get("severity", "")
     if severity in Severity.values:
         alarms = alarms.filter(severity=severity)
-    ordered = _worst_first(alarms) if tab == State.OPEN else alarms
+    ordered = worst_first(alarms) if tab == State.OPEN else alarms
     page = Paginator(ordered, PAGE).get_page(request.GET.get("page"))
     context = {"page_obj": page, "tab": tab, "tabs": TABS.items(), "severity": severity}
     return render(request, "console/alarms.html", context | {"severities": Severity.choices})
@@ -79,6 +74,7 @@ def _alarm_page(request: PersonRequest, pk: UUID, form: NoteForm) -> HttpRespons
         "deliveries": deliveries_of(for_user=request.user, alarm=alarm),
         "may_act": request.user.can(Permission.ACKNOWLEDGE),
         "form": form,
+        "evidence": in_order(alarm.evidence),
         "evidence_range": _evidence_range(alarm),
     }
     return render(request, "console/alarm.html", context)

@@ -14,6 +14,7 @@ from apps.catalog.models import ConnectorModel
 from apps.console.people import PersonRequest, for_people
 from apps.console.readouts import read_out
 from apps.console.series import QUANTITIES, Range, chart_of
+from apps.console.urgency import worst_first
 from apps.devices.models import Channel
 from apps.devices.trial import publish_command
 from apps.fleet import queries
@@ -55,7 +56,7 @@ def connector_page(request: PersonRequest, pk: UUID) -> HttpResponse:
         "connector": connector,
         "readout": readouts.rows[0],
         "readouts": readouts,
-        "open_alarms": shown.filter(state=State.OPEN),
+        "open_alarms": worst_first(shown.filter(state=State.OPEN)),
         "past_alarms": shown.filter(state=State.CLEARED)[:5],
         "limits": _drawn_limits(connector.model),
         "ranges": RANGES,

@@ -53,7 +53,7 @@ class Range:
 
     @property
     def points(self) -> int:
-        """At most one a minute over hours and one an hour over weeks: no finer than a chart shows."""
+        """Six seconds a point over an hour, an hour over a month: no finer than a chart shows."""
         minutes = (self.end - self.start).total_seconds() / 60
         if minutes <= 6 * 60:
             return POINTS

@@ -1,7 +1,9 @@
 """The installed base: every connector of the manufacturer, sliced by what it is and where."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -9,8 +11,12 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import User
 from apps.accounts.queries import organisations
+from apps.alarms.queries import Health, health_of
 from apps.catalog.queries import models
+from apps.fleet.models import Connector
+from apps.fleet.queries import connectors
 from apps.portal.people import StaffRequest, for_staff
+from apps.telemetry.answers import State
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.store import StateFilter, TenantTelemetry
 from config.presentation import HEALTH_WORDS
@@ -44,6 +50,29 @@ def _names(user: User) -> dict[str, dict[str, str]]:
     }
 
 
+@dataclass(frozen=True)
+class Row:
+    """A connector of the installed base: who it is and its alarms by Postgres, values by the store."""
+
+    connector: Connector
+    state: State
+    alarm_health: Health
+
+    @property
+    def health(self) -> str:
+        if self.alarm_health.open_alarms or self.state.measured_at:
+            return self.alarm_health.health
+        return "unknown"
+
+
+def with_connectors(states: Sequence[State], *, user: User) -> list[Row]:
+    """Each state with its connector; what is gone in Postgres is left out. Two queries."""
+    found = connectors(for_user=user).in_bulk([UUID(state.connector) for state in states])
+    healths = health_of(found)
+    known = [(UUID(state.connector), state) for state in states]
+    return [Row(found[pk], state, healths[pk]) for pk, state in known if pk in found]
+
+
 def _facet_rows(
     counts: dict[str, dict[str, int]], names: dict[str, dict[str, str]], chosen: dict[str, str]
 ) -> Iterable[tuple[str, object, list[tuple[str, str, int, bool]]]]:
@@ -65,7 +94,7 @@ def _called(facet: str, value: str) -> str:
 
 @for_staff()
 def installed_base(request: StaffRequest) -> HttpResponse:
-    chosen = {name: request.GET[name] for name in FACETS if request.GET.get(name)}
+    chosen: dict[str, Any] = {n: request.GET[n] for n in FACETS if request.GET.get(n)}
     sort = request.GET.get("sort", "")
     sort = sort if sort in SORTS else "worst"
     search = request.GET.get("q", "")
@@ -83,6 +112,7 @@ def installed_base(request: StaffRequest) -> HttpResponse:
         context["failed"] = error.code
     else:
         context["found"] = found
+        context["rows"] = with_connectors(found.states, user=request.user)
         context["facets"] = list(_facet_rows(found.facets, _names(request.user), chosen))
         context["more"] = found.total > context["number"] * PAGE
     return render(request, "portal/base.html", context)

@@ -28,7 +28,7 @@ class DeratingField(forms.CharField):
     """`40:250 70:180 85:120` as [[40.0, 250.0], …]: ambient °C and the current in A allowed."""
 
     def to_python(self, value: Any) -> Any:
-        text = super().to_python(value)
+        text = super().to_python(value) or ""
         pairs = [_PAIR.fullmatch(part) for part in text.replace(",", " ").split()]
         if not all(pairs):
             raise forms.ValidationError(
@@ -41,7 +41,7 @@ class NumbersField(forms.CharField):
     """`80 780` as [80.0, 780.0]."""
 
     def to_python(self, value: Any) -> Any:
-        text = super().to_python(value)
+        text = super().to_python(value) or ""
         try:
             return [float(part) for part in text.replace(",", " ").split()]
         except ValueError:
@@ -126,7 +126,7 @@ def _as_typed(model: ConnectorModel) -> dict[str, Any]:
 @for_staff()
 def model_list(request: StaffRequest) -> HttpResponse:
     serving = Count("connectors", filter=Q(connectors__state="in_service"))
-    found = queries.models(for_user=request.user).annotate(serving=serving)
+    found = queries.models(for_user=request.user).annotate(serving=serving).order_by("code")
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     return render(request, "portal/models.html", {"page_obj": page})
 

@@ -105,8 +105,13 @@ def _vehicle_of(vin: str, user: User) -> Vehicle | None:
 
 @for_staff()
 def organisation_list(request: StaffRequest) -> HttpResponse:
-    found = accounts.organisations(for_user=request.user).annotate(
-        vehicle_count=Count("vehicles", distinct=True), people_count=Count("people", distinct=True)
+    found = (
+        accounts.organisations(for_user=request.user)
+        .annotate(
+            vehicle_count=Count("vehicles", distinct=True),
+            people_count=Count("people", distinct=True),
+        )
+        .order_by("name")
     )
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     return render(request, "portal/organisations.html", {"page_obj": page})
@@ -127,7 +132,9 @@ def organisation_add(request: StaffRequest) -> HttpResponse:
 def organisation_page(request: StaffRequest, pk: UUID) -> HttpResponse:
     organisation = accounts.organisation_for(user=request.user, pk=pk)
     vehicles = queries.vehicles(for_user=request.user).filter(organisation=organisation)
-    counted = vehicles.annotate(connector_count=Count("connectors"))
+    counted = vehicles.annotate(connector_count=Count("connectors")).order_by(
+        "label", "plate", "vin"
+    )
     page = Paginator(counted, PAGE).get_page(request.GET.get("page"))
     context = {"organisation": organisation, "page_obj": page}
     return render(request, "portal/organisation.html", context)

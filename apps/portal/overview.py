@@ -18,6 +18,7 @@ from apps.alarms.queries import alarms
 from apps.catalog.queries import models
 from apps.devices.queries import devices
 from apps.fleet.queries import connectors, vehicles
+from apps.portal.base import with_connectors
 from apps.portal.people import StaffRequest, for_staff
 from apps.telemetry.answers import State
 from apps.telemetry.errors import TelemetryError
@@ -96,7 +97,8 @@ def overview(request: StaffRequest) -> HttpResponse:
     telemetry = TenantTelemetry(request.tenant.slug)
     try:
         newest = telemetry.states(sort="newest", size=1).states
-        context["worst"] = telemetry.states(sort="worst", size=WORST).states
+        worst = telemetry.states(sort="worst", size=WORST).states
+        context["worst"] = with_connectors(worst, user=request.user)
         context["lag"] = Lag.of(newest[0]) if newest else None
     except TelemetryError as error:
         context["failed"] = error.code

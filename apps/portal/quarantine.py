@@ -1,5 +1,7 @@
 """The quarantine: what was refused, why, and its bytes."""
 
+from typing import Any
+
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
@@ -17,8 +19,9 @@ SHOWN_BYTES = 64 * 1024
 @for_staff(Permission.SEE_QUARANTINE)
 def message_list(request: StaffRequest) -> HttpResponse:
     reason, device = request.GET.get("reason", ""), request.GET.get("device", "").strip()
-    context = {"reason": reason, "device": device, "reasons": [each.value for each in Reason]}
-    known = reason if reason in context["reasons"] else None
+    reasons = [each.value for each in Reason]
+    context: dict[str, Any] = {"reason": reason, "device": device, "reasons": reasons}
+    known = reason if reason in reasons else None
     try:
         context["page"] = TenantTelemetry(request.tenant.slug).quarantine(
             reason=known, device=device or None, after=request.GET.get("after", ""), size=PAGE

@@ -1,15 +1,17 @@
-"""Forms as sheets: fields in groups with their units, and operations whose refusals land on them."""
+"""Forms as sheets: fields in groups with units, and operations whose refusals land on them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Union
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.forms import BoundField
-from django.utils.functional import Promise
 
 Result = TypeVar("Result")
-Title = str | Promise
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+Title = Union[str, "_StrPromise"]
 
 
 class Sheet(forms.Form):

@@ -9,7 +9,7 @@ import { figure, locale } from "./words.js";
 const HOUR_MS = 3_600_000;
 const RANGES = { "1h": HOUR_MS, "24h": 24 * HOUR_MS, "7d": 7 * 24 * HOUR_MS, "30d": 30 * 24 * HOUR_MS };
 const FRESH_MS = 60_000;
-const at = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+const at = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const COLUMNS = [["temperature_pos_c", 1], ["temperature_neg_c", 1], ["ambient_c", 1], ["current_a", 1], ["voltage_v", 0]];
 
 class Charts {

@@ -179,7 +179,8 @@ function showState(state) {
 
 function showHealth(place, health) {
   for (const pill of place.querySelectorAll("[data-health-pill] .pill")) {
-    if (!health || pill.classList.contains(health)) continue;
+    // What an alarm says comes from the server's page; a reading only ends "no readings yet".
+    if (!health || !pill.classList.contains("unknown") || health === "unknown") continue;
     pill.className = `pill ${health}`;
     pill.querySelector("use").setAttribute("href", `${pill.querySelector("use").getAttribute("href").split("#")[0]}#${health}`);
     pill.querySelector("span").textContent = word(health);

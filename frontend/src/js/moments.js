@@ -1,10 +1,10 @@
 // Times in the viewer's zone. The server writes UTC and says so; here it becomes local.
 import { locale, word } from "./words.js";
 
-const full = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium" });
-const short = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
-const time = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const zoned = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "long" });
+const full = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+const short = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const time = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const zoned = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "long", hourCycle: "h23" });
 const span = (unit) => new Intl.NumberFormat(locale, { style: "unit", unit, unitDisplay: "narrow", maximumFractionDigits: 0 });
 const spans = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]].map(([unit, s]) => [span(unit), s]);
 
