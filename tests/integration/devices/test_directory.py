@@ -1,0 +1,213 @@
+"""What workers know of devices, how soon they learn, and what they do without Postgres."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import OperationalError
+from django_tenants.utils import tenant_context
+
+from apps.catalog.models import ConnectorModel
+from apps.catalog.operations import change_model
+from apps.devices import directory as directory_module
+from apps.devices.directory import Directory
+from apps.devices.models import Device
+from apps.devices.operations import disable_device, enrol_device, map_channel, unmap_channel
+from apps.fleet.models import Connector, Vehicle
+from apps.fleet.operations import install_connector, retire_connector
+from apps.tenants.models import Tenant
+from tests import cast
+from tests.clock import Clock
+
+Commit = Callable[..., object]
+
+
+class Seconds:
+    """A monotonic clock that is turned by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def seconds() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def directory(kunlun: Tenant, aurora: Tenant, seconds: Seconds) -> Directory:
+    loaded = Directory(monotonic=seconds)
+    loaded.load()
+    return loaded
+
+
+def learns(directory: Directory, seconds: Seconds) -> bool:
+    """Whether it learned something within the two seconds that are promised."""
+    found = False
+    for _ in range(4):
+        seconds.now += 0.5
+        found = directory.refresh_if_changed() or found
+    return found
+
+
+def test_an_identity_leads_to_its_own_tenants_device(directory: Directory) -> None:
+    ours, theirs = directory.entry("kunlun.tbox-1"), directory.entry("aurora.tbox-1")
+    assert ours is not None
+    assert theirs is not None
+    assert (ours.tenant, theirs.tenant) == ("kunlun", "aurora")
+    assert ours.device_id == theirs.device_id == str(cast.BENS_DEVICE)
+    assert ours.channels[0].dimensions == {
+        "model": "HV-250",
+        "batch": "2026-03",
+        "organisation": str(cast.HARBOUR),
+        "vehicle": str(cast.BENS_VEHICLE),
+        "position": "traction",
+    }
+    assert theirs.channels[0].dimensions["batch"] == "CANARY-B-batch"
+    assert ours.retention_class == "30d"
+
+
+@pytest.mark.parametrize(
+    "identity", ["", ".", "kunlun", "kunlun.", ".tbox-1", "nobody.tbox-1", "kunlun.tbox-1.x"]
+)
+def test_what_is_no_identity_leads_nowhere(directory: Directory, identity: str) -> None:
+    assert directory.entry(identity) is None
+
+
+def test_ratings_are_the_models_and_what_is_missing_is_nan(
+    directory: Directory, kunlun: Tenant
+) -> None:
+    ratings = directory.ratings_of("kunlun", str(cast.BENS_CONNECTOR))
+    assert ratings is not None
+    assert ratings.rated_current_a == 250
+    assert ratings.derating == ((40.0, 250.0), (70.0, 180.0), (85.0, 120.0))
+    bare = directory_module.ratings_of_model(ConnectorModel(code="X", position="traction"))
+    assert math.isnan(bare.thermal_resistance_k_per_w)
+    assert bare.derating == ()
+
+
+def test_everything_in_service_is_listed_once(directory: Directory) -> None:
+    listed = list(directory.connectors())
+    assert len(listed) == len(set(listed)) == 6
+    assert directory.schema_of("kunlun") == "t_kunlun"
+
+
+def test_it_learns_of_every_change_within_two_seconds(
+    directory: Directory,
+    kunlun: Tenant,
+    seconds: Seconds,
+    clock: Clock,
+    django_capture_on_commit_callbacks: Commit,
+) -> None:
+    @contextmanager
+    def committed() -> Iterator[None]:
+        with django_capture_on_commit_callbacks(execute=True), tenant_context(kunlun):  # type: ignore[attr-defined]
+            yield
+        assert learns(directory, seconds)
+
+    with committed():
+        box = enrol_device(identifier="tbox-9", now=clock.now).device
+    assert directory.entry("kunlun.tbox-9") is not None
+    assert directory.entry("aurora.tbox-9") is None
+
+    with committed():
+        unmap_channel(device=Device.objects.get(pk=cast.BENS_DEVICE), number=0)
+        map_channel(device=box, number=5, connector=Connector.objects.get(pk=cast.BENS_CONNECTOR))
+    entry = directory.entry("kunlun.tbox-9")
+    assert entry is not None
+    assert entry.channels[5].id == str(cast.BENS_CONNECTOR)
+
+    with committed():
+        disable_device(device=box)
+    entry = directory.entry("kunlun.tbox-9")
+    assert entry is not None
+    assert not entry.enabled
+
+    with committed():
+        install_connector(
+            connector=Connector.objects.get(pk=cast.BENS_CONNECTOR),
+            vehicle=Vehicle.objects.get(pk=cast.CLARAS_VEHICLE),
+            position="inverter",
+            now=clock.now,
+        )
+    moved = directory.connector("kunlun", str(cast.BENS_CONNECTOR))
+    assert moved is not None
+    assert moved.dimensions["organisation"] == str(cast.CITY)
+
+    with committed():
+        change_model(model=ConnectorModel.objects.get(pk=cast.MODEL), temperature_limit_c=100)
+    ratings = directory.ratings_of("kunlun", str(cast.BENS_CONNECTOR))
+    assert ratings is not None
+    assert ratings.temperature_limit_c == 100
+
+    with committed():
+        retire_connector(connector=Connector.objects.get(pk=cast.BENS_CONNECTOR))
+    assert directory.ratings_of("kunlun", str(cast.BENS_CONNECTOR)) is None
+    theirs = directory.ratings_of("aurora", str(cast.BENS_CONNECTOR))
+    assert theirs is not None
+    assert theirs.temperature_limit_c == 125
+
+
+def test_it_goes_on_with_what_it_knows_while_postgres_is_away(
+    directory: Directory, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> list[Tenant]:
+        raise OperationalError("connection refused")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(directory_module, "ready_tenants", away)
+        broken.setattr(directory_module.connection, "close", lambda: None)
+        seconds.now += 600
+        assert not directory.refresh_if_changed()
+        assert directory.entry("kunlun.tbox-1") is not None
+        assert directory.age_s() == 600
+    seconds.now += 1
+    assert directory.refresh_if_changed()
+    assert directory.age_s() == 0
+
+
+def test_without_redis_it_reads_again_each_minute(
+    directory: Directory,
+    seconds: Seconds,
+    kunlun: Tenant,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(client: redis.Redis) -> dict[str, int]:
+        raise redis.ConnectionError("connection refused")
+
+    monkeypatch.setattr(directory_module, "read_counters", away)
+    with tenant_context(kunlun):
+        enrol_device(identifier="tbox-9", now=clock.now)
+    seconds.now += 2
+    directory.refresh_if_changed()
+    assert directory.entry("kunlun.tbox-9") is None
+    seconds.now += 60
+    assert directory.refresh_if_changed()
+    assert directory.entry("kunlun.tbox-9") is not None
+
+
+def test_a_tenant_that_is_no_longer_ready_is_unknown(
+    directory: Directory, seconds: Seconds, kunlun: Tenant
+) -> None:
+    assert directory.knows_tenant("kunlun")
+    Tenant.objects.filter(pk=kunlun.pk).update(state="failed")
+    seconds.now += 61
+    directory.refresh_if_changed()
+    assert not directory.knows_tenant("kunlun")
+    assert directory.entry("kunlun.tbox-1") is None
+
+
+def test_a_redis_that_was_emptied_is_noticed(directory: Directory, seconds: Seconds) -> None:
+    with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
+        client.hset("ow:directory", "kunlun", 7)
+    assert learns(directory, seconds)
+    with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
+        client.flushdb()
+    assert learns(directory, seconds)
