@@ -207,6 +207,7 @@ class SeriesDetail(APIView):
             start=question["start"],
             end=question["end"],
             points=question["points"],
+            with_last=True,
         )
         found = {
             "connector": connector.pk,

@@ -60,7 +60,10 @@ class ReadingPage:
 
 @dataclass(frozen=True)
 class Envelope:
-    """A quantity within one bucket. A spike is in `maximum`, however wide the bucket."""
+    """A quantity within one bucket. A spike is in `maximum`, however wide the bucket.
+
+    `last` is filled where it was asked for and the bucket's newest reading has the quantity.
+    """
 
     minimum: float
     maximum: float

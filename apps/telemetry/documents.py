@@ -261,7 +261,8 @@ READINGS = Kind(
         **_EVERY_INDEX,
         "index.mode": "time_series",
         "index.routing_path": ["tenant", "connector"],
-        "index.codec": "best_compression",
+        # The codec stays the default: best_compression saves 4 bytes a reading (of its id; values
+        # are columns anyway) and makes fetching 500 scattered readings four times slower.
     },
     sliced=True,
 )

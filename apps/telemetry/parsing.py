@@ -59,21 +59,33 @@ def reading(hit: Source) -> Reading:
     )
 
 
-def buckets(answer: Source, quantities: Sequence[str]) -> list[Bucket]:
-    """The buckets of a series, in order of time."""
-    found = answer.get("aggregations", {}).get("time", {}).get("buckets", ())
-    return [_bucket(each, quantities) for each in found]
+def buckets(
+    answer: Source, quantities: Sequence[str], lasts: Mapping[int, Mapping[str, float]]
+) -> list[Bucket]:
+    """The buckets of a series, in order of time; `lasts` are values by the instant they are of."""
+    return [_bucket(each, quantities, lasts) for each in _time_buckets(answer)]
 
 
-def _bucket(found: Source, quantities: Sequence[str]) -> Bucket:
-    newest = found["newest"]["hits"]["hits"]
-    last = newest[0].get("fields", {}) if newest else {}
+def newest_times(answer: Source) -> list[int]:
+    """The instant of each bucket's newest reading."""
+    return [int(each["newest"]["value"]) for each in _time_buckets(answer)]
+
+
+def _time_buckets(answer: Source) -> Sequence[Source]:
+    found: Sequence[Source] = answer.get("aggregations", {}).get("time", {}).get("buckets", ())
+    return found
+
+
+def _bucket(
+    found: Source, quantities: Sequence[str], lasts: Mapping[int, Mapping[str, float]]
+) -> Bucket:
+    last = lasts.get(int(found["newest"]["value"]), {})
     values = {
         name: Envelope(
             minimum=stats["min"],
             maximum=stats["max"],
             mean=stats["avg"],
-            last=last.get(name, [None])[0],
+            last=last.get(name),
             count=stats["count"],
         )
         for name in quantities

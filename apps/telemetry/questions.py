@@ -194,14 +194,6 @@ def interval_ms(start_ms: int, end_ms: int, points: int) -> int:
 
 def series(quantities: Sequence[str], start_ms: int, width_ms: int) -> Body:
     """Buckets of width_ms from start_ms on; empty ones are not answered."""
-    newest = {
-        "top_hits": {
-            "size": 1,
-            "sort": [{"@timestamp": "desc"}],
-            "_source": False,
-            "docvalue_fields": list(quantities),
-        }
-    }
     stats = {f"q:{name}": {"stats": {"field": name}} for name in quantities}
     return {
         "size": 0,
@@ -214,10 +206,20 @@ def series(quantities: Sequence[str], start_ms: int, width_ms: int) -> Body:
                     "offset": f"{start_ms % width_ms}ms",
                     "min_doc_count": 1,
                 },
-                "aggs": {**stats, "newest": newest},
+                "aggs": {**stats, "newest": {"max": {"field": "@timestamp"}}},
             }
         },
     }
+
+
+def at(times_ms: Sequence[int], quantities: Sequence[str]) -> tuple[Clause, Body]:
+    """The readings measured at exactly these instants: a filter, and a body for their values."""
+    body: Body = {
+        "size": len(times_ms),
+        "track_total_hits": False,
+        "_source": ["connector", "tenant", "@timestamp", *quantities],
+    }
+    return {"terms": {"@timestamp": list(times_ms)}}, body
 
 
 def readings(size: int, after: Sequence[int | str] | None, sort: list[Body]) -> Body:

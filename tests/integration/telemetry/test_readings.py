@@ -95,7 +95,7 @@ def test_a_series_keeps_the_spike_that_a_mean_would_hide(
     write(ours, rows)
 
     series = telemetry.series(
-        CONNECTOR, ["temperature_pos_c"], start=NOW - HOUR, end=NOW, points=60
+        CONNECTOR, ["temperature_pos_c"], start=NOW - HOUR, end=NOW, points=60, with_last=True
     )
 
     assert len(series.buckets) == 60
