@@ -28,7 +28,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--interval", type=float, default=1.5, metavar="S")
     parser.add_argument("--history-days", type=float, default=30.0, metavar="DAYS")
-    parser.add_argument("--history-step", type=float, default=300.0, metavar="S")
+    parser.add_argument("--history-step", type=float, default=120.0, metavar="S")
     parser.add_argument("--history-rate", type=float, default=6_000.0, metavar="READINGS/S")
     parser.add_argument("--replay-days", type=float, default=0.0, metavar="DAYS")
     parser.add_argument("--speed", type=float, default=1.0)

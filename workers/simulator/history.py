@@ -23,10 +23,19 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True)
 class Pace:
-    """How dense the history is and how fast it may be sent."""
+    """How dense the history is and how fast it may be sent.
 
-    step_ms: int = 300_000
+    `step_ms` holds for the newest day; what is older is looked at in wider charts.
+    """
+
+    step_ms: int = 120_000
     readings_per_s: float = 6_000.0
+
+    def step_of(self, rounds_after: int) -> int:
+        """ms between readings of a round that has so many after it."""
+        if rounds_after < 1:
+            return self.step_ms
+        return self.step_ms * (3 if rounds_after < 3 else 5)
 
 
 class History:
@@ -69,8 +78,11 @@ class History:
     def _samples(self, number: int) -> Iterator[Sample]:
         begin_ms = self._memory.history_begin_ms + number * DAY_MS
         end_ms = min(begin_ms + DAY_MS, self._memory.history_end_ms)
-        for time_ms in range(begin_ms, end_ms, self._pace.step_ms):
+        for time_ms in range(begin_ms, end_ms, self._step_ms(number)):
             yield self._plant.advance(time_ms)
+
+    def _step_ms(self, number: int) -> int:
+        return self._pace.step_of(self.rounds - number - 1)
 
     def _offer(self, number: int, samples: list[Sample]) -> float:
         """Hand the round to the sessions; the seconds that it should take at least."""
@@ -83,7 +95,7 @@ class History:
                     place,
                     samples,
                     start_ms=begin_ms,
-                    step_ms=self._pace.step_ms,
+                    step_ms=self._step_ms(number),
                 )
                 self._missing += 1
                 self._sessions[device.identity].offer(Message(payload, taken=self._one_taken))

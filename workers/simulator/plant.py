@@ -19,7 +19,7 @@ LONGEST_STEP_S = 60.0
 SCENARIO_AGED = 1.7
 """How much the scenario's contact has aged when live running begins: visible, not yet alarming."""
 SCENARIO_WORST = 5.0
-SCENARIO_DOUBLES_S = 70.0
+SCENARIO_DOUBLES_S = 45.0
 
 
 _MOVING = (Mode.DRIVING, Mode.DRIVING_HARD)

@@ -159,12 +159,12 @@ class Simulator:
         held: dict[int, Mode] = {}
         for place, until_ms in self._held_until_ms.items():
             if until_ms > now_ms:
-                held[self._fleet.units[place].vehicle] = _heavy(self._fleet.units[place])
+                held[self._fleet.units[place].vehicle] = heavy(self._fleet.units[place])
         faulty = [self._plant.index_of(fault.connector) for fault in self._plant.faults]
         if self._plant.scenario is not None:
             faulty.append(self._plant.scenario.index)
         for place in faulty:
-            held[self._fleet.units[place].vehicle] = _heavy(self._fleet.units[place])
+            held[self._fleet.units[place].vehicle] = heavy(self._fleet.units[place])
         self._plant.held = held
 
     def _go_on(self, seconds: float) -> bool:
@@ -230,7 +230,7 @@ class Simulator:
             drive(self._sessions.values(), seconds=0.05)
 
 
-def _heavy(unit: Unit) -> Mode:
+def heavy(unit: Unit) -> Mode:
     """The mode that loads a connector in this place."""
     charges = unit.position not in ("inverter", "auxiliary")
     return Mode.CHARGING_HARD if charges else Mode.DRIVING_HARD

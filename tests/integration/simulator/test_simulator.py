@@ -110,11 +110,14 @@ def test_history_is_whole_then_it_is_live(
         until(lambda: Memory.load(folder / "simulator.json").live_since_ms > 0)
         until(lambda: sum(b"readings" in each for each in listener.payloads("/readings")) > 5)
     memory = Memory.load(folder / "simulator.json")
+    newest_ms = memory.history_begin_ms + DAY_MS
+    times = [*range(memory.history_begin_ms, newest_ms, 1_800_000)]
+    times += range(newest_ms, memory.history_end_ms, 600_000)
     expected = {
         (identity, channel, time_ms)
         for identity in ("kunlun.tbox-1", "kunlun.tbox-2")
         for channel in (0, 1)
-        for time_ms in range(memory.history_begin_ms, memory.history_end_ms, 600_000)
+        for time_ms in times
     }
     got = listener.readings()
     assert expected <= got
@@ -159,7 +162,7 @@ def test_what_nobody_subscribed_to_is_sent_again(folder: Path, broker: RunningBr
 def test_a_history_cut_short_goes_on_where_it_was(
     folder: Path, broker: RunningBroker, listener: Listener
 ) -> None:
-    slow = settings_for(folder, broker, pace=Pace(step_ms=600_000, readings_per_s=1_500))
+    slow = settings_for(folder, broker, pace=Pace(step_ms=600_000, readings_per_s=500))
     with running(folder, slow):
         until(lambda: Memory.load(folder / "simulator.json").history_rounds == 1)
     cut = Memory.load(folder / "simulator.json")
