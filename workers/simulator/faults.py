@@ -109,7 +109,7 @@ def _column(fault: Fault) -> int:
 
 def _loose(e: Effects, i: int, fault: Fault, now_ms: int, rng: np.random.Generator) -> None:
     # A loose contact makes and breaks with each shake: never twice the same resistance.
-    e.resistance_factor[i, _column(fault)] *= 8.0 * float(np.exp(rng.normal(0.0, 0.3)))
+    e.resistance_factor[i, _column(fault)] *= 14.0 * float(np.exp(rng.normal(0.0, 0.3)))
 
 
 def _ageing(e: Effects, i: int, fault: Fault, now_ms: int, rng: np.random.Generator) -> None:
