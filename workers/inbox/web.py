@@ -1,6 +1,7 @@
 """The inbox page: what the demo sent, newest first, shown as it would arrive."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -16,10 +17,13 @@ _POLICY = (
     "frame-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-# A mail's own styles may apply, its scripts, forms and pictures from elsewhere may not.
+# A mail's own styles may apply and its links open beside; its scripts, forms and pictures from
+# elsewhere may not.
 _MAIL_POLICY = (
-    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
+    "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; "
+    "style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'"
 )
+_HEAD = re.compile(r"<head[^>]*>|^", re.IGNORECASE)
 
 
 class News:
@@ -97,7 +101,7 @@ class Page:
         if mail is None:
             raise web.HTTPNotFound(text="No mail has this id.\n")
         return web.Response(
-            text=mail.body("html"),
+            text=_with_links_beside(mail.body("html")),
             content_type="text/html",
             headers={"Content-Security-Policy": _MAIL_POLICY},
         )
@@ -129,6 +133,12 @@ async def _protect(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
+
+
+def _with_links_beside(html: str) -> str:
+    """The mail with its links opening in a tab of their own: a frame can't leave its sandbox."""
+    place = max(_HEAD.finditer(html), key=lambda found: found.end())
+    return f'{html[: place.end()]}<base target="_blank">{html[place.end() :]}'
 
 
 def _json(answer: object) -> web.Response:

@@ -51,11 +51,16 @@ function row(message) {
   return element("li", {}, button);
 }
 
+function linked(text) {
+  return text.split(/(https?:\/\/[^\s]+)/).map((part, place) =>
+    place % 2 ? element("a", { href: part, textContent: part, target: "_blank", rel: "noopener" }) : part);
+}
+
 function body(message) {
-  if (message.kind === "sms") return element("pre", { className: "bubble", textContent: message.text });
-  if (!message.html) return element("pre", { textContent: message.text });
+  if (message.kind === "sms") return element("pre", { className: "bubble" }, ...linked(message.text));
+  if (!message.html) return element("pre", {}, ...linked(message.text));
   const frame = element("iframe", { title: message.subject, src: `/mails/${message.id}.html` });
-  frame.setAttribute("sandbox", "");
+  frame.setAttribute("sandbox", "allow-popups allow-popups-to-escape-sandbox");
   return frame;
 }
 
