@@ -1,0 +1,320 @@
+"""Every route with who may pass it. A route without a row here fails, and so does a row too many.
+
+Each person asks for what is Ben's (his vehicle, connector, alarm). Clara is an outsider to it, Otto
+holds a session of another tenant: both must get what a missing thing gets.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from django_tenants.utils import tenant_context
+
+from apps.accounts.models import User
+from apps.alarms.models import Alarm
+from apps.alarms.operations import apply_findings
+from apps.telemetry.parsing import quarantine_lines
+from apps.telemetry.store import the_store
+from apps.tenants.models import Tenant
+from tests import cast
+from tests.clock import Clock
+from tests.findings import CRITICAL, finding
+
+SERVED, SIGN_IN, REFUSED, NOTHING = "served", "sign in", "refused", "nothing"
+STAFF = ("anna", "ada", "sam", "rita")
+CUSTOMERS = ("ben", "dora", "clara")
+STRANGERS = ("nobody", "otto")
+
+
+@dataclass(frozen=True)
+class Door:
+    """Who is served; the others are refused (staff), find nothing (customers) or sign in."""
+
+    served: frozenset[str]
+    refused: str = REFUSED
+    strangers: str = SIGN_IN
+
+    def expected(self, who: str) -> str:
+        if who in self.served:
+            return SERVED
+        if who in STRANGERS:
+            return self.strangers
+        return self.refused if who in STAFF else NOTHING
+
+
+EVERYBODY = Door(frozenset({*STAFF, *CUSTOMERS, *STRANGERS}))
+SIGNED_IN = Door(frozenset({*STAFF, *CUSTOMERS}))
+BENS = Door(frozenset({*STAFF, "ben", "dora"}))
+BENS_TO_ACKNOWLEDGE = Door(frozenset({"anna", "ada", "sam", "ben", "dora"}))
+ALL_STAFF = Door(frozenset(STAFF))
+FLEET_EDITORS = Door(frozenset({"anna", "ada", "sam"}))
+ENGINEERS = Door(frozenset({"anna", "ada"}))
+ADMINISTRATORS = Door(frozenset({"ada"}))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A route as the resolver spells it, with the door it should have."""
+
+    route: str
+    door: Door
+    pk: Any = None
+    method: str = "GET"
+    query: dict[str, str] = field(default_factory=dict)
+    form: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.route or '/'}"
+
+
+ALARM, MESSAGE = "the alarm", "the message"
+VEHICLE, CONNECTOR, MODEL, DEVICE = (
+    cast.BENS_VEHICLE,
+    cast.BENS_CONNECTOR,
+    cast.MODEL,
+    cast.BENS_DEVICE,
+)
+RANGE = {"quantities": "current_a", "quantity": "current_a"}
+
+TENANT_ROUTES = [
+    Row("account/login/", EVERYBODY),
+    Row("account/logout/", EVERYBODY),
+    Row("account/password/", SIGNED_IN),
+    Row("account/reauthenticate/", SIGNED_IN),
+    Row("preferences/", EVERYBODY, method="POST"),
+    Row("", SIGNED_IN),
+    Row("vehicles/", SIGNED_IN),
+    Row("vehicles/<uuid:pk>/", BENS, VEHICLE),
+    Row("connectors/<uuid:pk>/", BENS, CONNECTOR),
+    Row("series/<uuid:pk>.json", BENS, CONNECTOR, query=RANGE),
+    Row("alarms/", SIGNED_IN),
+    Row("alarms/count.json", SIGNED_IN),
+    Row("alarms/<uuid:pk>/", BENS, ALARM),
+    Row("alarms/<uuid:pk>/acknowledge", BENS_TO_ACKNOWLEDGE, ALARM, "POST"),
+    Row("alarms/<uuid:pk>/note", BENS_TO_ACKNOWLEDGE, ALARM, "POST", form="note=seen&text=seen"),
+    Row("live/events.json", SIGNED_IN, query={"after": "0"}),
+    Row("portal/", ALL_STAFF),
+    Row("portal/account/", ALL_STAFF),
+    Row("portal/alarms/", ALL_STAFF),
+    Row("portal/base/", ALL_STAFF),
+    Row("portal/models/", ALL_STAFF),
+    Row("portal/models/add/", ENGINEERS),
+    Row("portal/models/<uuid:pk>/", ALL_STAFF, MODEL),
+    Row("portal/models/<uuid:pk>/edit/", ENGINEERS, MODEL),
+    Row("portal/organisations/", ALL_STAFF),
+    Row("portal/organisations/add/", FLEET_EDITORS),
+    Row("portal/organisations/<uuid:pk>/", ALL_STAFF, cast.HARBOUR),
+    Row("portal/vehicles/add/", FLEET_EDITORS),
+    Row("portal/vehicles/<uuid:pk>/", FLEET_EDITORS, VEHICLE),
+    Row("portal/connectors/add/", FLEET_EDITORS),
+    Row("portal/connectors/<uuid:pk>/", FLEET_EDITORS, CONNECTOR),
+    Row("portal/connectors/<uuid:pk>/retire", FLEET_EDITORS, CONNECTOR, "POST"),
+    Row("portal/devices/", ALL_STAFF),
+    Row("portal/devices/add/", ENGINEERS),
+    Row("portal/devices/<uuid:pk>/", ALL_STAFF, DEVICE),
+    Row("portal/devices/<uuid:pk>/password", ENGINEERS, DEVICE, "POST"),
+    Row("portal/devices/<uuid:pk>/state", ENGINEERS, DEVICE, "POST"),
+    Row("portal/devices/<uuid:pk>/channels", ENGINEERS, DEVICE, "POST"),
+    Row("portal/devices/<uuid:pk>/channels/<int:number>/unmap", ENGINEERS, DEVICE, "POST"),
+    Row("portal/users/", ADMINISTRATORS),
+    Row("portal/users/add/", ADMINISTRATORS),
+    Row("portal/users/<uuid:pk>/", ADMINISTRATORS, cast.RITA),
+    Row("portal/users/<uuid:pk>/state", ADMINISTRATORS, cast.RITA, "POST"),
+    Row("portal/users/<uuid:pk>/password", ADMINISTRATORS, cast.RITA, "POST"),
+    Row("portal/quarantine/", ALL_STAFF),
+    Row("portal/quarantine/<str:pk>/", ALL_STAFF, MESSAGE),
+    Row("portal/quarantine/<str:pk>/bytes", ALL_STAFF, MESSAGE),
+    Row("api/v1/me", SIGNED_IN),
+    Row("api/v1/models", SIGNED_IN),
+    Row("api/v1/models/<uuid:id>", SIGNED_IN, MODEL),
+    Row("api/v1/vehicles", SIGNED_IN),
+    Row("api/v1/vehicles/<uuid:id>", BENS, VEHICLE),
+    Row("api/v1/connectors", SIGNED_IN),
+    Row("api/v1/connectors/<uuid:id>", BENS, CONNECTOR),
+    Row("api/v1/connectors/<uuid:id>/state", BENS, CONNECTOR),
+    Row("api/v1/connectors/<uuid:id>/readings", BENS, CONNECTOR, query=RANGE),
+    Row("api/v1/connectors/<uuid:id>/series", BENS, CONNECTOR, query=RANGE),
+    Row("api/v1/alarms", SIGNED_IN),
+    Row("api/v1/alarms/<uuid:id>", BENS, ALARM),
+    Row("api/v1/alarms/<uuid:id>/events", BENS, ALARM),
+    Row("api/v1/events", SIGNED_IN),
+    Row("api/v1/openapi.json", EVERYBODY),
+    Row("api/v1/docs", EVERYBODY),
+]
+PLATFORM_ROUTES = {
+    "account/login/": EVERYBODY,
+    "account/logout/": EVERYBODY,
+    "account/password/": SIGNED_IN,
+    "account/reauthenticate/": SIGNED_IN,
+    "preferences/": EVERYBODY,
+    "": SIGNED_IN,
+    "tenants/new/": SIGNED_IN,
+    "tenants/<uuid:pk>/retry": SIGNED_IN,
+    "readiness/": SIGNED_IN,
+}
+MACHINE_ROUTES = {"healthz", "readyz", "metrics", "broker/authenticate"}
+ALWAYS_NOTHING = {"api/v1/"}
+"""Catch-alls: whatever is asked there does not exist."""
+
+
+def routes_of(urlconf: str) -> set[str]:
+    return set(_walk(get_resolver(urlconf).url_patterns, ""))
+
+
+def _walk(patterns: list[URLPattern | URLResolver], prefix: str) -> Iterator[str]:
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _walk(pattern.url_patterns, route)
+        else:
+            yield route
+
+
+def test_every_route_of_a_tenant_has_its_row() -> None:
+    assert routes_of("config.urls_tenant") == {row.route for row in TENANT_ROUTES} | ALWAYS_NOTHING
+    assert len(TENANT_ROUTES) == len({row.route for row in TENANT_ROUTES})
+
+
+def test_every_route_of_the_platform_has_its_row() -> None:
+    assert routes_of("config.urls_platform") == set(PLATFORM_ROUTES)
+    assert routes_of("config.urls_machine") == MACHINE_ROUTES
+
+
+# --- a tenant's host -----------------------------------------------------------------------------
+
+
+@dataclass
+class House:
+    """Kunlun with something of Ben's behind every route, and everybody's keys."""
+
+    kunlun: Tenant
+    clients: dict[str, Client]
+    alarm: Alarm
+    message: str
+
+    def address(self, row: Row, *, other: str = "") -> str:
+        pk = {ALARM: self.alarm.pk, MESSAGE: self.message}.get(row.pk, row.pk)
+        return "/" + re.sub(r"<(uuid|str):\w+>", other or str(pk), row.route).replace(
+            "<int:number>", "0"
+        )
+
+    def ask(self, who: str, row: Row, *, other: str = "") -> HttpResponse:
+        """The answer; what it changed is undone."""
+        client = self.clients[who]
+        with transaction.atomic():
+            answer = client.generic(
+                row.method,
+                self.address(row, other=other),
+                row.form,
+                "application/x-www-form-urlencoded" if row.method == "POST" else "",
+                QUERY_STRING="&".join(f"{name}={value}" for name, value in row.query.items()),
+                HTTP_HOST="kunlun.localhost",
+            )
+            transaction.set_rollback(True)
+        return answer
+
+
+@pytest.fixture
+def house(elasticsearch: str, kunlun: Tenant, aurora: Tenant, clock: Clock, otto: User) -> House:
+    with tenant_context(kunlun):
+        apply_findings([finding(CRITICAL, at=clock.now)], judged_at=clock.now)
+        alarm = Alarm.objects.get()
+        clients = {who: Client(raise_request_exception=True) for who in (*STAFF, *CUSTOMERS)}
+        for who, client in clients.items():
+            client.force_login(User.objects.get(username=who))
+    clients |= {who: Client() for who in STRANGERS}
+    with tenant_context(aurora):
+        clients["otto"].force_login(otto)
+    return House(kunlun, clients, alarm, _quarantined())
+
+
+def _quarantined() -> str:
+    store, arrived_ms = the_store(), 1_795_420_800_000
+    lines = quarantine_lines(
+        store.quarantine_index(arrived_ms),
+        tenant="kunlun",
+        batch_id=1,
+        number=0,
+        arrived_ms=arrived_ms,
+        reason="undecodable",
+        identity="kunlun.tbox-1",
+        topic="ow/v1/kunlun.tbox-1/readings",
+        payload=b"{",
+    )
+    store.bulk(lines)
+    return "kunlun:1-0"
+
+
+def outcome(answer: HttpResponse) -> str:
+    """What an answer means to who asked. A wrong form or range is an answer to a person served."""
+    signs_in = answer.status_code == 302 and answer.headers["Location"].startswith("/account/login")
+    if answer.status_code == 401 or signs_in:
+        return SIGN_IN
+    if answer.status_code >= 500:
+        return f"broken ({answer.status_code})"
+    return {403: REFUSED, 404: NOTHING, 405: "wrong method"}.get(answer.status_code, SERVED)
+
+
+@pytest.mark.parametrize("row", TENANT_ROUTES, ids=str)
+def test_who_passes(house: House, row: Row) -> None:
+    everybody = (*STAFF, *CUSTOMERS, *STRANGERS)
+    answers = {who: house.ask(who, row) for who in everybody}
+    assert {who: outcome(answer) for who, answer in answers.items()} == {
+        who: row.door.expected(who) for who in everybody
+    }
+    for who, answer in answers.items():
+        assert b"CANARY" not in answer.content, f"{who} was shown something of Aurora's"
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in TENANT_ROUTES if row.pk and row.door is BENS], ids=str
+)
+def test_an_outsider_cannot_tell_another_ones_from_nothing(house: House, row: Row) -> None:
+    missing = str(cast.fixed_id(0xDEAD))
+    theirs, nobodys = house.ask("clara", row), house.ask("clara", row, other=missing)
+    assert theirs.status_code == nobodys.status_code == 404
+    assert _bare(theirs, house.address(row)) == _bare(nobodys, house.address(row, other=missing))
+
+
+def _bare(answer: HttpResponse, address: str) -> str:
+    """The page without what is drawn anew for each answer."""
+    text = answer.content.decode().replace(address, "")
+    return re.sub(r'value="\w{64}"|"request_id": "[^"]*"|[0-9a-f-]{36}', "", text)
+
+
+@pytest.mark.parametrize("row", TENANT_ROUTES, ids=str)
+def test_nothing_is_changed_without_the_pages_token(house: House, row: Row) -> None:
+    client = Client(enforce_csrf_checks=True)
+    with tenant_context(house.kunlun):
+        client.force_login(User.objects.get(username="ada"))
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        answer = client.generic(method, house.address(row), HTTP_HOST="kunlun.localhost")
+        assert answer.status_code in (403, 405), f"{method} was let in: {answer.status_code}"
+
+
+# --- the platform's host -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("route", sorted(PLATFORM_ROUTES))
+def test_who_passes_on_the_platform(kunlun: Tenant, anna: User, operator: User, route: str) -> None:
+    nobody, tenants_own, operators_own = Client(), Client(), Client()
+    with tenant_context(kunlun):
+        tenants_own.force_login(anna)
+    operators_own.force_login(operator)
+    method = "POST" if route.endswith("retry") or route == "preferences/" else "GET"
+    address = "/" + route.replace("<uuid:pk>", str(kunlun.pk))
+
+    def ask(client: Client) -> str:
+        with transaction.atomic():
+            answer = client.generic(method, address, HTTP_HOST="localhost")
+            transaction.set_rollback(True)
+        return outcome(answer)
+
+    stranger = SERVED if PLATFORM_ROUTES[route] is EVERYBODY else SIGN_IN
+    assert [ask(nobody), ask(tenants_own), ask(operators_own)] == [stranger, stranger, SERVED]
