@@ -23,4 +23,6 @@ def broken(request: HttpRequest) -> HttpResponse:
 
 def unavailable(request: HttpRequest) -> HttpResponse:
     """503: the tenant is being made, or a store is away. The browser may ask again in 30 s."""
-    return render(request, "503.html", status=503, headers={"Retry-After": "30"})
+    answer = render(request, "503.html", status=503)
+    answer.headers["Retry-After"] = "30"
+    return answer

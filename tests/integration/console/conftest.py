@@ -1,0 +1,5 @@
+"""Pages stand on tests/pages.py."""
+
+from tests.pages import world
+
+__all__ = ["world"]
