@@ -213,7 +213,13 @@ def quarantine_page(size: int, after: str) -> Body:
     """A page of refused messages without their bytes, newest first, and counts by reason."""
     body: Body = {
         "size": size,
-        "sort": [{"arrived_at": "desc"}, {"batch_id": "desc"}, {"number": "asc"}],
+        # Together these are a document's own: no page ends between two that are equal.
+        "sort": [
+            {"arrived_at": "desc"},
+            {"batch_id": "desc"},
+            {"number": "asc"},
+            {"reason": "asc"},
+        ],
         "track_total_hits": True,
         "_source": {"excludes": ["payload"]},
         "aggs": {"reasons": {"terms": {"field": "reason", "size": FACET_SIZE}, "aggs": COUNT}},
@@ -223,12 +229,12 @@ def quarantine_page(size: int, after: str) -> Body:
     return body
 
 
-def _position(after: str) -> list[int]:
+def _position(after: str) -> list[int | str]:
     try:
-        arrived_ms, batch_id, number = (int(part) for part in after.split("."))
+        arrived_ms, batch_id, number, reason = after.split(".")
+        return [int(arrived_ms), int(batch_id), int(number), reason]
     except ValueError:
         raise WrongQuestion(field="after", value=after[:64]) from None
-    return [arrived_ms, batch_id, number]
 
 
 def quarantined_page(answer: Source, hits: Sequence[Source], size: int) -> QuarantinePage:

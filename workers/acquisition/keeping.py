@@ -14,9 +14,9 @@ from typing import TypeVar
 
 import numpy as np
 import structlog
-from apps.partitions.log import Chunk
 from numpy.typing import NDArray
 
+from apps.partitions.log import Chunk
 from apps.telemetry.answers import ItemResult, LedgerEntry
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.slices import from_ms
@@ -206,6 +206,7 @@ class _Writer:
                 "count": refusal.count,
                 "arrived_at": batch.arrived_ms,
                 "batch_id": batch.number,
+                "number": refusal.message_number,
                 **({} if bare else {name: said for name, said in about.items() if said != ""}),
             },
             payload=b"" if bare else message.payload,

@@ -196,6 +196,32 @@ def test_refused_messages_come_newest_first_without_their_bytes(
     assert telemetry.quarantine(end=NOW - timedelta(hours=1)).total == 0
 
 
+def test_one_message_refused_for_many_reasons_is_whole_across_pages(
+    store: TelemetryStore, telemetry: TenantTelemetry, ours: str
+) -> None:
+    reasons = ["no_quantity", "out_of_range", "time_too_old", "wrong_type"]
+    for reason in reasons:
+        lines = parsing.quarantine_lines(
+            store.quarantine_index(NOW_MS),
+            tenant=ours,
+            batch_id=5,
+            number=0,
+            arrived_ms=NOW_MS,
+            reason=reason,
+        )
+        assert store.bulk(lines.replace(b"5-0", f"5-0-{reason}".encode(), 1))[0].is_stored
+    store.refresh()
+
+    seen, after = [], ""
+    for _ in reasons:
+        page = telemetry.quarantine(size=1, after=after)
+        seen += [message.reason for message in page.messages]
+        after = page.after
+
+    assert seen == reasons
+    assert telemetry.quarantine(size=1, after=after).messages == []
+
+
 def test_one_refused_message_comes_with_its_bytes(
     store: TelemetryStore, telemetry: TenantTelemetry, ours: str
 ) -> None:
