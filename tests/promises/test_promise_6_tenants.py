@@ -274,7 +274,7 @@ def test_no_async_function_sets_a_schema() -> None:
 
 
 def test_the_rule_catches_what_it_is_for() -> None:
-    bad = "async def f():\n    connection.set_tenant(t)\n    with schema_context(s):\n        await g()"
+    bad = "async def f():\n    c.set_tenant(t)\n    with schema_context(s):\n        await g()"
     good = (
         "async def f():\n    def call():\n        with tenant_context(t):\n            return 1\n"
     )
