@@ -5,23 +5,13 @@ Killed at any point: what was claimed is free again after a lease of 60 s and go
 same key; what was planned and not claimed is still due; the sweep starts it within 10 s.
 """
 
-import structlog
 from django.utils import timezone
-from django_tenants.utils import schema_context
 
 from apps.notifications import operations
-from apps.tenants.queries import tenant_of_schema
-from config.celery import app
-
-log = structlog.get_logger(__name__)
+from apps.tenants.tasks import tenant_task
 
 
-@app.task(name="notification.deliver", queue="notification", time_limit=180)
+@tenant_task(name="notification.deliver", queue="notification", time_limit=180)
 def deliver(*, schema: str, **later: object) -> None:
     """Plans and sends all that is due in the tenant's schema."""
-    tenant = tenant_of_schema(schema)
-    if tenant is None or not tenant.is_ready:
-        log.warning("discarded_tenant_gone", task="notification.deliver", schema=schema)
-        return
-    with schema_context(schema):
-        operations.plan_and_deliver(now=timezone.now())
+    operations.plan_and_deliver(now=timezone.now())

@@ -11,10 +11,10 @@ from apps.alarms.models import Consumer
 from apps.live import relay
 from apps.notifications import queries, wake
 from apps.tenants.queries import ready_tenants
-from config.celery import app
+from apps.tenants.tasks import public_task
 
 
-@app.task(name="notification.sweep", queue="notification", time_limit=60)
+@public_task(name="notification.sweep", queue="notification", time_limit=60)
 def sweep(**later: object) -> None:
     """Wakes deliveries that are due, and repeats live hints that were not sent."""
     now = timezone.now()
