@@ -204,8 +204,7 @@ class Slot:
 
     @property
     def crew(self) -> service.Crew:
-        crew = self.acquisition.crew
-        return crew  # type: ignore[return-value]
+        return self.acquisition.crew  # type: ignore[return-value]
 
 
 def account(tenant: str | None = None) -> dict[str, AccountLine]:
