@@ -193,7 +193,9 @@ class _Stories:
         )
         return cls(
             open={_key_of(alarm): alarm for alarm in rows.filter(state=State.OPEN)},
-            cleared={_key_of(alarm): alarm for alarm in cleared.distinct("connector_id", "condition")},
+            cleared={
+                _key_of(alarm): alarm for alarm in cleared.distinct("connector_id", "condition")
+            },
         )
 
     def decide(self, finding: Finding, *, now: datetime) -> Decision:
