@@ -52,7 +52,7 @@ def _names(user: User) -> dict[str, dict[str, str]]:
 
 @dataclass(frozen=True)
 class Row:
-    """A connector of the installed base: who it is and its alarms by Postgres, values by the store."""
+    """A connector of the installed base: who and its alarms by Postgres, values by the store."""
 
     connector: Connector
     state: State

@@ -4,8 +4,9 @@ import { figure, word } from "./words.js";
 import { agoText } from "./moments.js";
 import { toastOf } from "./toasts.js";
 
+const LOOK_MS = 1000;
 const PING_MS = 2000;
-const SILENT_MS = 4500;
+const SILENT_MS = 3500;
 const BANNER_MS = 2500;
 const SAID_KINDS = new Set(["opened", "reopened", "worsened", "cleared"]);
 const TOASTS_AT_ONCE = 3;
@@ -23,7 +24,7 @@ export class Live {
 
   start() {
     this.connect();
-    setInterval(() => this.beat(), PING_MS);
+    setInterval(() => this.beat(), LOOK_MS);
     addEventListener("online", () => this.connect());
     addEventListener("offline", () => this.lost(0));
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.wake(); });
@@ -77,8 +78,10 @@ export class Live {
     if (performance.now() - this.heard > SILENT_MS && !document.hidden) {
       this.socket = null;
       socket.close();
+      this.lost(0);
       this.closed();
-    } else if (socket.readyState === WebSocket.OPEN) {
+    } else if (socket.readyState === WebSocket.OPEN && performance.now() - (this.pinged ?? 0) > PING_MS - LOOK_MS / 2) {
+      this.pinged = performance.now();
       socket.send(JSON.stringify({ ping: Date.now() }));
     }
   }
