@@ -75,6 +75,7 @@ class Choices:
         return cls(**json.loads(home.choices.read_text()))
 
     def remember(self, home: Home) -> None:
+        home.path.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_private(home.choices, json.dumps(asdict(self)), mode=0o644)
 
 
