@@ -185,7 +185,7 @@ def main() -> None:
     """Runs the command line; tells a StackError with the log lines that explain it."""
     os.umask(0o022)
     try:
-        app()
+        app(prog_name="ohmwatch")
     except StackError as error:
         say(f"\n{error.message}")
         if error.service:

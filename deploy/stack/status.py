@@ -1,5 +1,6 @@
 """`status`: one line a service."""
 
+import json
 from dataclasses import dataclass
 
 import redis
@@ -89,19 +90,21 @@ def _line(
         memory_bytes=processes.memory_bytes(state.pid) if state and running else 0,
         uptime_s=now - state.started_at if state and running else 0,
         restarts=restarts.get(service.name, 0),
-        lag=waiting.get(service.queue or "", "") if running else "",
+        lag=waiting.get(service.queue or service.name, "") if running else "",
     )
 
 
 def _waiting(stack: Stack) -> dict[str, str]:
-    """Queue to what waits in it; empty where Redis doesn't answer."""
-    found = {}
+    """Queue or slot to what waits in it; empty where Redis doesn't answer."""
+    found: dict[str, str] = {}
     try:
         with _client(stack, 0) as broker:
             for queue in ("detection", "notification", "upkeep"):
                 found[queue] = f"{broker.llen(queue)} tasks"
         with _client(stack, 2) as logs:
             found["detection"] += f", {_detection_lag(logs)}"
+            for slot in range(stack.shape.slots):
+                found[f"acquisition-{slot}"] = _slot_lag(logs, slot)
     except redis.RedisError:
         pass
     return found
@@ -111,6 +114,14 @@ def _detection_lag(logs: "redis.Redis") -> str:
     """The partitions' logs are trimmed up to each checkpoint: what is there is not judged yet."""
     waiting = sum(int(logs.xlen(key)) for key in logs.scan_iter("ow:log:*", _type="stream"))
     return f"{waiting} chunks"
+
+
+def _slot_lag(logs: "redis.Redis", slot: int) -> str:
+    """What the slot says about itself; it says it again each few seconds."""
+    said = logs.get(f"ow:acquisition:{slot}")
+    if not isinstance(said, bytes):
+        return "silent"
+    return f"{json.loads(said).get('waiting_messages', 0)} messages"
 
 
 def _client(stack: Stack, database: int) -> "redis.Redis":
