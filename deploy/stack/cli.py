@@ -106,15 +106,9 @@ def run_account(context: typer.Context) -> None:
     raise typer.Exit(management.manage(_made(), "account", *context.args).returncode)
 
 
-@app.command("backtest", context_settings=_PASS_ON_ALL)
-def run_backtest(context: typer.Context) -> None:
-    """A recording in, alarms and a report out."""
-    raise typer.Exit(management.run_module(_made(), "ohmwatch.backtest", *context.args))
-
-
 @app.command("bench", context_settings=_PASS_ON)
 def run_bench(context: typer.Context) -> None:
-    """Measure this machine: readings a second, and the delay to an alarm."""
+    """Measure this machine: readings a second that decoding and detectors can do."""
     raise typer.Exit(management.run_module(_made(), "benchmarks", *context.args))
 
 
