@@ -79,10 +79,13 @@ def test_nobody_subscribed_is_told_to_the_device(mosquitto: mqtt.Mosquitto) -> N
         device(mosquitto).deliver(TOPIC, payloads(1))
 
 
-def test_a_second_client_of_the_same_id_is_told_so(mosquitto: mqtt.Mosquitto) -> None:
+def test_a_second_client_of_the_same_id_pushes_the_first_out_without_a_word(
+    mosquitto: mqtt.Mosquitto,
+) -> None:
+    """MQTT 5 has a reason for it, 0x8E; Mosquitto 2.0.11 just closes."""
     first = slot(mosquitto)
     slot(mosquitto)
-    with pytest.raises(mqtt.MqttError, match="0x8e|closed"):
+    with pytest.raises(mqtt.MqttError, match="closed"):
         first.receive()
 
 

@@ -36,6 +36,7 @@ STUCK_S = 120.0
 _KEEP_S = 0.25
 _REPORT_S = 1.0
 _GIVE_UP_S = 2.0
+_LOOK_RETRY_S = 5.0
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -185,8 +186,9 @@ class Crew:
             self._stores.directory.refresh_if_changed()
             self._watch()
             self._report()
-            if time.monotonic() >= look_at and self._reconcile():
-                look_at = began + next(times)
+            if time.monotonic() >= look_at:
+                entered = self._reconcile()
+                look_at = began + next(times) if entered else time.monotonic() + _LOOK_RETRY_S
 
     def _reconcile(self) -> bool:
         try:

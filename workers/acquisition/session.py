@@ -14,10 +14,14 @@ import structlog
 
 from workers.acquisition import faults
 from workers.acquisition.batches import Batch, Message
-from workers.acquisition.connection import Broker, Connection, ConnectionEnded
+from workers.acquisition.connection import Broker, Connection, ConnectionEnded, TakenOver
 from workers.acquisition.intake import Intake
 
 RECONNECT_S = (1.0, 5.0)
+SHORT_LIVED_S = 10.0
+PUSHED_OUT = 5
+"""So many short-lived connections in a row, accepted and then closed without a word, are another
+process with our client id: Mosquitto 2.0.11 closes, where MQTT 5 has a reason (0x8E) for it."""
 _READS_AT_ONCE = 256
 _TICK_S = 1.0
 
@@ -37,6 +41,8 @@ class Session:
         self._intake = intake
         self._connection: Connection | None = None
         self._connect_at = 0.0
+        self._connected_at = 0.0
+        self._short_lived = 0
         self._misc_at = 0.0
         self._confirmed: dict[int, list[Message]] = {}
         self._next_turn = 0
@@ -164,12 +170,22 @@ class Session:
         connection = Connection(self._broker, self._client_id, self._take)
         connection.open()
         self._connection = connection
+        self._connected_at = time.monotonic()
 
     def _lose(self, reason: Exception) -> None:
+        self._count_short_lives()
         pause_s = random.uniform(*RECONNECT_S)  # noqa: S311 - spreads load, guards nothing
         log.warning("mqtt_lost", reason=str(reason), again_in_s=round(pause_s, 1))
         self._connection = None
         self._connect_at = time.monotonic() + pause_s
+
+    def _count_short_lives(self) -> None:
+        if self._connection is None or not self._connection.is_ready:
+            return
+        is_short = time.monotonic() - self._connected_at < SHORT_LIVED_S
+        self._short_lived = self._short_lived + 1 if is_short else 0
+        if self._short_lived >= PUSHED_OUT:
+            raise TakenOver
 
     def _say_goodbye(self) -> None:
         try:
