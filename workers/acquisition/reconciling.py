@@ -14,8 +14,8 @@ import structlog
 from apps.telemetry.store import TelemetryStore
 from workers.acquisition.batches import first_number
 
-LOOKS_S = (0.0, 5.0, 30.0, 120.0)
-"""Seconds after the start, and from then on each LOOK_AGAIN_S."""
+LOOKS_S = (5.0, 30.0, 120.0)
+"""Seconds after the start, which has looked itself; from then on each LOOK_AGAIN_S."""
 LOOK_AGAIN_S = 600.0
 LOOK_BACK_MS = 14 * 24 * 3600 * 1000
 """A slot that was away for longer is looked after from here on only."""

@@ -89,6 +89,8 @@ class Acquisition:
     def _begin(self) -> None:
         try:
             lives = self._hold("elasticsearch", self._look_back)
+            # Before this life enters anything: the next one looks only beyond the last entry.
+            self._hold("elasticsearch", lambda: enter_missing(self._stores.telemetry, lives))
             # A directory that knows nobody would quarantine everything as unknown.
             self._hold("postgres", self._stores.directory.load)
         except Stopping:
