@@ -24,6 +24,7 @@ SCREENSHOTS = Path(os.environ.get("OHMWATCH_SCREENSHOTS", RUN / "screenshots"))
 SignIn = Callable[..., Page]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Journeys share one product: one xdist worker tells all of them, in order."""
     for item in items:
