@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import redis
 
-LEASE_MS = 30_000
+LEASE_MS = 10_000
 """Longer than a pass over one page; a holder renews between pages, and gives back at the end."""
 
 _RENEW = """

@@ -43,6 +43,8 @@ class Board:
 
     def note(self, batch: Batch, ratings: Sequence[Ratings], *, judged_ms: int) -> None:
         """Takes in the newest of each connector. `batch` is sorted by connector, then time."""
+        if not len(batch):
+            return
         runs = Runs.of(batch.connector)
         newest = {
             name: runs.latest(~np.isnan(column))[runs.ends] for name, column in batch.values.items()

@@ -3,7 +3,7 @@
 A task only wakes: it carries a partition's number, and may come late, twice, out of order or
 never. A visit takes 2 s at most, or a replay as long as it needs. Prefetch is 1. The work in hand
 of a killed worker is done again from the checkpoint by whoever comes next, once its lease has
-run out (30 s).
+run out (10 s).
 """
 
 from functools import cache

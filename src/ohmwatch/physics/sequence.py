@@ -47,7 +47,7 @@ class Runs:
     def of(cls, connector: Indices) -> "Runs":
         """The runs of a column that is sorted by connector."""
         starts = np.flatnonzero(np.diff(connector, prepend=-1)).astype(np.int64)
-        ends = np.append(starts[1:], len(connector)).astype(np.int64) - 1
+        ends = np.append(starts[1:], len(connector)).astype(np.int64)[: len(starts)] - 1
         first = np.repeat(starts, ends - starts + 1)
         return cls(first=first, starts=starts, ends=ends, owner=connector[starts])
 

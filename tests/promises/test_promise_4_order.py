@@ -1,0 +1,362 @@
+"""Promise 4: a connector's readings reach its detectors in order, and the same readings give the
+same findings, whatever was killed, flushed, repeated or taken over in between."""
+
+import itertools
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import redis
+from django.conf import settings
+from django.utils import timezone
+
+from apps.devices.directory import Directory
+from apps.partitions import operations
+from apps.partitions.lease import LEASE_MS, lease_key
+from apps.partitions.log import Chunk, PartitionLog, log_key
+from apps.partitions.models import Checkpoint
+from apps.telemetry.store import the_store
+from config.celery import app as celery
+from tests import journal, stores
+from workers.detection import faults, passes
+from workers.detection.board import Board
+from workers.detection.desk import Desk
+from workers.detection.panel import Panel
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("empty_elasticsearch"),
+]
+ROOT = Path(__file__).resolve().parents[2]
+WORKER = ["-m", "celery", "-A", "config.celery", "worker", "-Q", "detection", "-P", "solo"]
+QUIET = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING"]
+DEATHS = ["after_detectors", "before_checkpoint:2", "before_commit", "after_commit:2"]
+
+
+@pytest.fixture
+def log(redis_log: redis.Redis) -> PartitionLog:
+    return PartitionLog(redis_log, wake=lambda partitions: None)
+
+
+@pytest.fixture
+def desk(redis_log: redis.Redis) -> Desk:
+    return new_desk(redis_log)
+
+
+def new_desk(client: redis.Redis) -> Desk:
+    """A worker's, in this process."""
+    return Desk(
+        client=client,
+        log=PartitionLog(client, wake=lambda partitions: None),
+        directory=Directory(),
+        telemetry=the_store(),
+        panel=Panel(),
+        board=Board(the_store()),
+        clock=timezone.now,
+    )
+
+
+def judge_all(desk: Desk, *, visits: int = 400) -> None:
+    """Visits until nothing is left to judge or to commit."""
+    for _ in range(visits):
+        for partition in journal.partitions():
+            passes.visit(partition, desk=desk)
+        if all(is_judged(partition, desk.log) for partition in journal.partitions()):
+            break
+        time.sleep(0.05)
+    for partition in journal.partitions():
+        holding = desk.holdings[partition]
+        if holding.is_dirty:
+            passes._commit(holding, desk)
+
+
+def is_judged(partition: int, log: PartitionLog) -> bool:
+    """Whether a checkpoint, or who holds the partition, is at the end of its log."""
+    return log._redis.xlen(log_key(partition)) == 0 or not _behind(partition, log)
+
+
+def _behind(partition: int, log: PartitionLog) -> bool:
+    row = Checkpoint.objects.filter(partition=partition).first()
+    last = log.last_entry(partition)
+    return row is None or last is None or row.position.partition("/")[2] != last
+
+
+@pytest.fixture
+def chunks() -> list[Chunk]:
+    return journal.story()
+
+
+@pytest.fixture
+def undisturbed(chunks: list[Chunk], log: PartitionLog, desk: Desk) -> list[journal.Line]:
+    """What a quiet run makes of the story; then nothing of that run is left."""
+    journal.append(chunks, log)
+    judge_all(desk)
+    told = journal.events()
+    assert {line.condition for line in told} >= {"overtemperature", "insulation_low"}
+    assert {line.tenant for line in told} == {"kunlun", "aurora"}
+    assert len(told) > 24
+    stores.restore()
+    stores.flush_redis()
+    return told
+
+
+# --- the story itself -------------------------------------------------------------------------
+
+
+def test_repeats_change_nothing(log: PartitionLog, redis_log: redis.Redis) -> None:
+    told = []
+    for repeated in (False, True):
+        journal.append(journal.story(repeated=repeated, late=False), log)
+        judge_all(new_desk(redis_log))
+        told.append([replace(line, measured_at=None, arrived_at=None) for line in journal.events()])
+        stores.restore()
+        stores.flush_redis()
+    assert told[0] == told[1]
+    assert told[0]
+
+
+def test_looking_often_or_once_makes_no_difference(
+    chunks: list[Chunk], undisturbed: list[journal.Line], log: PartitionLog, desk: Desk
+) -> None:
+    for part in journal.parts(chunks, each_s=60):
+        journal.append(part, log)
+        time.sleep(0.31)
+        for partition in journal.partitions():
+            passes.visit(partition, desk=desk)
+    judge_all(desk)
+    assert journal.events() == undisturbed
+
+
+# --- killed -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def worker(fault: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    """A real detection worker; dies by itself where `fault` says, by SIGKILL at the end."""
+    process = subprocess.Popen(
+        [sys.executable, *WORKER, *QUIET, "-n", f"detection-{time.time_ns()}@test"],
+        cwd=ROOT,
+        env={**os.environ, "OHMWATCH_FAULT": fault},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def sweep_until(done: Callable[[], bool], *, limit_s: float = 90) -> None:
+    """Plays the scheduler until something has happened."""
+    until = time.monotonic() + limit_s
+    while not done():
+        assert time.monotonic() < until, "it did not happen"
+        celery.send_task("detection.sweep", queue="detection", expires=4)
+        time.sleep(0.5)
+
+
+def test_killed_workers_leave_the_findings_of_an_undisturbed_run(
+    chunks: list[Chunk], undisturbed: list[journal.Line], redis_log: redis.Redis
+) -> None:
+    waking = PartitionLog(redis_log)
+    several = list(journal.parts(chunks, each_s=180))
+    for part, death in itertools.zip_longest(several, DEATHS[: len(several)]):
+        journal.append(part or [], waking)
+        if death:
+            with worker(fault=death) as process:
+                sweep_until(partial(_has_ended, process))
+                assert process.returncode == -9
+            _let_leases_run_out(redis_log)
+    with worker():
+        sweep_until(lambda: not any(_behind(each, waking) for each in journal.partitions()))
+    assert journal.events() == undisturbed
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    return process.poll() is not None
+
+
+def _let_leases_run_out(client: redis.Redis) -> None:
+    """Does not wait the 10 s, but proves that somebody would have."""
+    for partition in journal.partitions():
+        left_ms = client.pttl(lease_key(partition))
+        assert left_ms == -2 or 0 < left_ms <= LEASE_MS
+        client.delete(lease_key(partition))
+
+
+# --- flushed ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["flushed", "stream lost"])
+def test_lost_log_is_read_again_from_elasticsearch(
+    how: str,
+    chunks: list[Chunk],
+    undisturbed: list[journal.Line],
+    log: PartitionLog,
+    redis_log: redis.Redis,
+) -> None:
+    several = list(journal.parts(chunks, each_s=120))
+    desk = new_desk(redis_log)
+    for number, part in enumerate(several):
+        journal.store(part)
+        journal.append(part, log)
+        if number == len(several) // 2:  # nobody has judged this part
+            if how == "flushed":
+                redis_log.flushdb()
+            else:
+                redis_log.delete(*[log_key(each) for each in journal.partitions()])
+            continue
+        time.sleep(0.31)
+        for partition in journal.partitions():
+            passes.visit(partition, desk=desk)
+    judge_all(desk)
+    assert journal.events() == undisturbed
+
+
+def test_flush_while_a_worker_is_dead_and_another_starts_anew(
+    chunks: list[Chunk],
+    undisturbed: list[journal.Line],
+    log: PartitionLog,
+    redis_log: redis.Redis,
+) -> None:
+    first, *rest = journal.parts(chunks, each_s=300)
+    journal.store(first)
+    journal.append(first, log)
+    judge_all(new_desk(redis_log))
+    for part in rest:
+        journal.store(part)
+        journal.append(part, log)
+    redis_log.flushdb()
+    judge_all(new_desk(redis_log))
+    assert journal.events() == undisturbed
+
+
+def test_replay_leaves_out_what_came_late(
+    chunks: list[Chunk], undisturbed: list[journal.Line], redis_log: redis.Redis
+) -> None:
+    """Sorted by measurement alone, late readings would be judged: here nothing was judged yet."""
+    journal.store(chunks)
+    judge_all(new_desk(redis_log))
+    assert journal.events() == undisturbed
+
+
+# --- two holders ------------------------------------------------------------------------------
+
+
+def test_paused_holder_is_fenced_off_and_writes_nothing(
+    chunks: list[Chunk],
+    undisturbed: list[journal.Line],
+    log: PartitionLog,
+    redis_log: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    journal.append(chunks, log)
+    time.sleep(0.31)
+    paused, rival = new_desk(redis_log), new_desk(redis_log)
+    took_over: list[int] = []
+
+    def pause(point: str) -> None:
+        """The first holder sleeps past its lease with findings in hand; a second one works."""
+        partition = next(iter(paused.holdings), None)
+        if point == "before_checkpoint" and not took_over and partition is not None:
+            took_over.append(partition)
+            redis_log.delete(lease_key(partition))
+            while not is_judged(partition, rival.log):
+                passes.visit(partition, desk=rival)
+
+    monkeypatch.setattr(faults, "point", pause)
+    outcomes = {each: passes.visit(each, desk=paused) for each in journal.partitions()}
+    (partition,) = took_over
+    assert outcomes[partition] == passes.Outcome.FENCED
+    assert partition not in paused.holdings
+    judge_all(new_desk(redis_log))
+    assert journal.events() == undisturbed
+
+
+def test_old_fencing_number_changes_no_row() -> None:
+    now = timezone.now()
+    old = operations.take_over(partition=3, now=now)
+    new = operations.take_over(partition=3, now=now)
+    assert new.fencing == old.fencing + 1
+    mine = operations.Progress(3, new.fencing, "g/2-0", b"new", 2)
+    operations.commit(mine, now=now)
+    with pytest.raises(operations.Fenced):
+        operations.commit(operations.Progress(3, old.fencing, "g/1-0", b"old", 1), now=now)
+    assert bytes(Checkpoint.objects.get(partition=3).state) == b"new"
+
+
+def test_fencing_survives_a_flush(desk: Desk, redis_log: redis.Redis) -> None:
+    partition = journal.partitions()[0]
+    passes.visit(partition, desk=desk)
+    before = Checkpoint.objects.get(partition=partition).fencing
+    redis_log.flushdb()
+    passes.visit(partition, desk=new_desk(redis_log))
+    assert Checkpoint.objects.get(partition=partition).fencing > before
+
+
+def test_partitions_move_between_workers(
+    chunks: list[Chunk],
+    undisturbed: list[journal.Line],
+    log: PartitionLog,
+    redis_log: redis.Redis,
+) -> None:
+    desks = [new_desk(redis_log) for _ in range(3)]
+    chance = random.Random(5)
+    for part in journal.parts(chunks, each_s=60):
+        journal.append(part, log)
+        time.sleep(0.31)
+        for partition in journal.partitions():
+            passes.visit(partition, desk=chance.choice(desks))
+    judge_all(desks[0])
+    assert journal.events() == undisturbed
+
+
+# --- Celery's order ---------------------------------------------------------------------------
+
+
+def test_redelivery_late_twice_and_out_of_order_hurts_nothing(
+    chunks: list[Chunk], undisturbed: list[journal.Line], redis_log: redis.Redis
+) -> None:
+    """Every wake-up comes three times, the oldest last: as after kill -9 with visibility."""
+    wakes: list[int] = []
+    log = PartitionLog(redis_log, wake=wakes.extend)
+    with worker():
+        for part in journal.parts(chunks, each_s=120):
+            journal.append(part, log)
+            for partition in reversed(wakes):
+                celery.send_task(
+                    "detection.wake", kwargs={"partition": partition}, queue="detection"
+                )
+        for partition in wakes * 2:
+            celery.send_task("detection.wake", kwargs={"partition": partition}, queue="detection")
+        sweep_until(lambda: not any(_behind(each, log) for each in journal.partitions()))
+    assert journal.events() == undisturbed
+
+
+def test_wake_up_that_never_comes_is_made_good_by_the_sweep(
+    chunks: list[Chunk], log: PartitionLog, redis_log: redis.Redis
+) -> None:
+    journal.append(chunks[:100], log)
+    asked: list[int] = []
+    desk = new_desk(redis_log)
+    desk.log._wake = asked.extend
+    redis_log.delete(*redis_log.keys("ow:wake:*"))
+    passes.wake_unread(desk=desk)
+    assert set(asked) >= set(journal.partitions())
+
+
+def test_settled_partition_is_not_woken_again(desk: Desk, log: PartitionLog) -> None:
+    for partition in range(desk.log.partitions):
+        passes.visit(partition, desk=desk)
+    assert passes.wake_unread(desk=desk) == []
+
+
+def test_scheduler_sweeps_each_two_seconds() -> None:
+    assert settings.CELERY_BEAT_SCHEDULE["detection.sweep"]["schedule"] == 2.0

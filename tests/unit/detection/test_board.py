@@ -1,0 +1,127 @@
+"""What the board writes of each connector, how often, and what it does without a store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from apps.telemetry.errors import StoreUnavailable
+from ohmwatch.checks.detectors import EXAMPLE
+from ohmwatch.detector import Batch, Ratings
+from workers.detection.board import PAUSE_S, WRITE_EVERY_S, Board
+
+NAN = float("nan")
+
+
+class Store:
+    """Elasticsearch, as far as the board sees it; can be away."""
+
+    def __init__(self) -> None:
+        self.written: list[dict[str, Any]] = []
+        self.away = False
+
+    def update_states(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self.away:
+            raise StoreUnavailable(reason="test")
+        self.written += [dict(row) for row in rows]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def board() -> tuple[Board, Store, Clock]:
+    store, clock = Store(), Clock()
+    return Board(store, monotonic=clock), store, clock
+
+
+def of_one(*times: int, **values: list[float]) -> Batch:
+    return replace(Batch.of_one("kunlun/c-1", times, **values))
+
+
+def test_newest_reading_and_its_margin_are_written() -> None:
+    each, store, _ = board()
+    batch = of_one(1000, 2000, temperature_pos_c=[50.0, 61.0], temperature_neg_c=[55.0, 58.0])
+    each.note(batch, [EXAMPLE], judged_ms=2500)
+    each.post()
+    assert store.written == [
+        {
+            "tenant": "kunlun",
+            "connector": "c-1",
+            "last": {"temperature_pos_c": 61.0, "temperature_neg_c": 58.0},
+            "measured_at": 2000,
+            "arrived_at": 2000,
+            "judged_at": 2500,
+            "margin_k": 29.0,
+        }
+    ]
+
+
+def test_quantities_that_come_in_turns_are_merged() -> None:
+    each, store, _ = board()
+    batch = of_one(1000, 2000, current_a=[NAN, 12.0], voltage_v=[700.0, NAN])
+    each.note(batch, [EXAMPLE], judged_ms=2500)
+    each.post()
+    assert store.written[0]["last"] == {"current_a": 12.0, "voltage_v": 700.0}
+    assert "margin_k" not in store.written[0]
+
+
+def test_model_without_a_limit_has_no_margin() -> None:
+    each, store, _ = board()
+    each.note(of_one(1000, temperature_pos_c=[50.0]), [Ratings()], judged_ms=1)
+    each.post()
+    assert "margin_k" not in store.written[0]
+
+
+def test_at_most_once_a_second_and_nothing_is_forgotten() -> None:
+    each, store, clock = board()
+    for step in range(10):
+        each.note(of_one(1000 + step, current_a=[float(step)]), [EXAMPLE], judged_ms=1)
+        each.post()
+        clock.now_s += 0.05
+    assert len(store.written) == 1
+    clock.now_s += WRITE_EVERY_S
+    each.post()
+    assert [row["last"]["current_a"] for row in store.written] == [0.0, 9.0]
+
+
+def test_store_that_is_away_is_left_alone_for_a_while() -> None:
+    each, store, clock = board()
+    store.away = True
+    each.note(of_one(1000, current_a=[1.0]), [EXAMPLE], judged_ms=1)
+    each.post()
+    store.away = False
+    each.post()
+    assert store.written == []
+    clock.now_s += PAUSE_S
+    each.post()
+    assert len(store.written) == 1
+
+
+def test_tenants_with_one_connector_id_stay_apart() -> None:
+    each, store, _ = board()
+    both = Batch(
+        connectors=["kunlun/c-1", "aurora/c-1"],
+        connector=np.array([0, 1], dtype=np.int32),
+        time_ms=np.array([1000, 1000]),
+        arrived_ms=np.array([1000, 1000]),
+        values={"current_a": np.array([1.0, 2.0])},
+    )
+    each.note(both, [EXAMPLE, EXAMPLE], judged_ms=1)
+    each.post()
+    assert {(row["tenant"], row["last"]["current_a"]) for row in store.written} == {
+        ("kunlun", 1.0),
+        ("aurora", 2.0),
+    }
+
+
+def test_empty_batch_is_nothing() -> None:
+    each, store, _ = board()
+    each.note(of_one(), [EXAMPLE], judged_ms=1)
+    each.post()
+    assert store.written == []
