@@ -33,7 +33,9 @@ def _paths(unit: Unit) -> list[str]:
 
 
 def _status(page: Page, url: str) -> int:
-    return page.request.get(url, max_redirects=0).status
+    """Asked by the page itself: only the browser knows that *.localhost is this machine."""
+    ask = "url => fetch(url, {redirect: 'manual'}).then(answer => answer.status)"
+    return int(page.evaluate(ask, url))
 
 
 @pytest.mark.parametrize(("person", "tenant"), [("otto", "aurora"), ("clara", "kunlun")])
