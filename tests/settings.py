@@ -31,7 +31,13 @@ def _take_own_stores(environment: "os._Environ[str]") -> None:
     worker = _worker()
     if environment.get("OHMWATCH_TESTED_BY") == worker:
         return
-    prefix = environment.get("OHMWATCH_ELASTICSEARCH_PREFIX", "")
+    # xdist's workers inherit what their controller took: all count from what it was given.
+    for name in ("POSTGRES_URL", "REDIS_URL", "ELASTICSEARCH_PREFIX"):
+        given = environment.setdefault(
+            f"TESTS_GIVEN_{name}", environment.get(f"OHMWATCH_{name}", "")
+        )
+        environment[f"OHMWATCH_{name}"] = given
+    prefix = environment["OHMWATCH_ELASTICSEARCH_PREFIX"]
     environment.update(
         OHMWATCH_TESTED_BY=worker,
         OHMWATCH_POSTGRES_URL=_own_postgres(environment["OHMWATCH_POSTGRES_URL"], worker),
