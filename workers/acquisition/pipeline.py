@@ -8,10 +8,10 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime
 
-from apps.partitions.log import PartitionLog
 from redis import RedisError
 
 from apps.devices.directory import Directory
+from apps.partitions.log import PartitionLog
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.store import TelemetryStore
 from workers.acquisition import faults

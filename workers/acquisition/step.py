@@ -41,9 +41,8 @@ class AcquisitionStep(bootsteps.StartStopStep):
 
 def acquisition_of(slot: int) -> Any:
     """A slot on the stores that settings name. Models are imported here: Django is ready now."""
-    from apps.partitions.log import PartitionLog
-
     from apps.devices.directory import Directory
+    from apps.partitions.log import PartitionLog
     from apps.telemetry.store import the_store
     from workers.acquisition.board import Board
     from workers.acquisition.pipeline import Stores
