@@ -13,7 +13,6 @@ from tests.journeys.product import Product, Unit
 OWNER = ["/vehicles/", "/vehicles/{vehicle}/", "/connectors/{connector}/", "/alarms/"]
 STAFF = [
     "/portal/",
-    "/portal/account/",
     "/portal/alarms/",
     "/portal/base/",
     "/portal/models/",
