@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import Organisation, User
@@ -247,6 +247,20 @@ def _give_up(contact: Contact) -> None:
     Delivery.objects.filter(
         contact=contact, state__in=[Delivery.State.DUE, Delivery.State.SENDING]
     ).update(state=Delivery.State.ABANDONED, error="contact_switched_off", leased_until=None)
+
+
+def give_up_undone() -> int:
+    """Ends all that waits to be said in the current tenant; returns how many messages that were.
+
+    For who comes out of a backup: what waited when it was made was said soon after, and is old
+    news now. An alarm that still holds is told by the next finding.
+    """
+    undone = Q(state=Delivery.State.DUE) | Q(state=Delivery.State.SENDING)
+    with transaction.atomic():
+        outbox.drop(consumer=Consumer.NOTIFY)
+        return Delivery.objects.filter(undone).update(
+            state=Delivery.State.ABANDONED, error="restored_from_backup", leased_until=None
+        )
 
 
 def _message(lead: Delivery) -> Message:

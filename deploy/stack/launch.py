@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     asks_for_help = "--help" in arguments
     try:
         owner.refuse_foreign_run()
-        if command in ("up", "test") and not asks_for_help:
+        if command in ("up", "test", "restore") and not asks_for_help:
             make_ready(test=command == "test")
         if python_environment.is_made():
             hand_over(arguments)
