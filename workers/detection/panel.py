@@ -9,6 +9,7 @@ from types import FrameType
 
 from ohmwatch.detector import Detector
 from ohmwatch.detectors.defaults import default_detectors
+from ohmwatch.stage import Stage
 
 DETECTORS: tuple[Detector, ...] = default_detectors()
 
@@ -44,7 +45,7 @@ class Panel:
         self._resting_until: dict[str, float] = {}
 
     @contextmanager
-    def guard(self, detector: Detector) -> Iterator[None]:
+    def guard(self, detector: Detector | Stage) -> Iterator[None]:
         """One turn: refused while the detector rests, ended by DetectorTimedOut after its limit."""
         if self._resting_until.get(detector.name, 0.0) > self._monotonic():
             raise DetectorResting(detector.name)
