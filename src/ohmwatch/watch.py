@@ -6,23 +6,28 @@ detector. `dump` and `load` carry all of it through a checkpoint: the same readi
 same findings, however they were cut into batches and whatever was restored in between.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from io import BytesIO
+from typing import TypeVar
 
 import numpy as np
 
-from ohmwatch.detector import Batch, Detector, Ratings, State, Times
+from ohmwatch.detector import Batch, Detector, Floats, Ratings, State, Times
 from ohmwatch.findings import Finding
+from ohmwatch.stage import Stage, stages_of
 
-Guard = Callable[[Detector], AbstractContextManager[None]]
-"""Put around each detector's turn; may end it with an exception (a time limit, say)."""
+Said = TypeVar("Said")
+
+Guard = Callable[[Detector | Stage], AbstractContextManager[None]]
+"""Put around each stage's and detector's turn; may end it with an exception (a time limit, say)."""
 
 
 @contextmanager
-def no_guard(detector: Detector) -> Iterator[None]:
-    """A detector's turn without a limit."""
+def no_guard(detector: Detector | Stage) -> Iterator[None]:
+    """A turn without a limit."""
     yield
 
 
@@ -31,28 +36,32 @@ class Judgement:
     """What became of a batch: the findings in order of measurement, and what was left out.
 
     `judged` are the readings that the detectors saw, sorted by connector, then time; `late`
-    counts those that were not newer than their connector's clock.
+    counts those that were not newer than their connector's clock. `known` are the columns that
+    stages added for the readings judged.
     """
 
     findings: list[Finding]
     judged: Batch
     late: int
     failed: dict[str, Exception] = field(default_factory=dict)
+    known: Mapping[str, Floats] = field(default_factory=dict)
 
 
 class Watch:
     """The state of detection for a set of connectors that grows as they are met.
 
-    Not thread-safe. Memory: the sum of the detectors' records and 8 bytes a connector.
+    Not thread-safe. Memory: the sum of the stages' and detectors' records and 8 bytes a
+    connector. What detectors share is computed once, by their stages (`ohmwatch.stage`).
     """
 
     def __init__(self, detectors: Sequence[Detector]) -> None:
         self.detectors = tuple(detectors)
+        self.stages = stages_of(self.detectors)
         self.connectors: list[str] = []
         self._position: dict[str, int] = {}
         self._clock_ms: Times = np.zeros(0, dtype=np.int64)
         self._states: dict[str, State] = {
-            each.name: np.zeros(0, dtype=each.state_dtype) for each in self.detectors
+            each.name: np.zeros(0, dtype=each.state_dtype) for each in self._turns()
         }
 
     def clock_ms(self, connector: str) -> int:
@@ -74,22 +83,42 @@ class Watch:
         """
         own = self._positions(batch.connectors)
         fresh = self._newer(batch, own)
-        findings: list[Finding] = []
         failed: dict[str, Exception] = {}
-        for detector in self.detectors:
-            states = self._states[detector.name]
-            record = states[own]
-            try:
-                with guard(detector):
-                    findings += detector.observe(fresh, ratings, record)
-            except Exception as error:
-                failed[detector.name] = error
-            else:
-                states[own] = record
+        known: dict[str, Floats] = {}
+        for stage in self.stages:
+            columns = self._turn(stage, own, guard, failed, partial(stage.columns, fresh, ratings))
+            known.update(columns or {})
+        shown = replace(fresh, values={**fresh.values, **known}) if known else fresh
+        findings: list[Finding] = []
+        for each in self.detectors:
+            stated = self._turn(each, own, guard, failed, partial(each.observe, shown, ratings))
+            findings += stated or []
         runs_end = np.flatnonzero(np.diff(fresh.connector, append=-1))
         self._clock_ms[own[fresh.connector[runs_end]]] = fresh.time_ms[runs_end]
         findings.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
-        return Judgement(findings, fresh, len(batch) - len(fresh), failed)
+        return Judgement(findings, fresh, len(batch) - len(fresh), failed, known)
+
+    def _turn(
+        self,
+        each: Detector | Stage,
+        own: np.ndarray,
+        guard: Guard,
+        failed: dict[str, Exception],
+        work: Callable[[State], Said],
+    ) -> Said | None:
+        """Lets one work on a copy of its records; kept unless it raises, which is noted."""
+        record = self._states[each.name][own]
+        try:
+            with guard(each):
+                said = work(record)
+        except Exception as error:
+            failed[each.name] = error
+            return None
+        self._states[each.name][own] = record
+        return said
+
+    def _turns(self) -> tuple[Detector | Stage, ...]:
+        return (*self.stages, *self.detectors)
 
     def dump(self) -> bytes:
         """Everything that `load` needs, as bytes."""
@@ -100,7 +129,7 @@ class Watch:
             allow_pickle=False,
             connectors=np.array(self.connectors, dtype=np.str_),
             clock_ms=self._clock_ms,
-            versions=np.array([f"{each.name} {each.version}" for each in self.detectors]),
+            versions=np.array([f"{each.name} {each.version}" for each in self._turns()]),
             **arrays,
         )
         return target.getvalue()
@@ -119,7 +148,7 @@ class Watch:
             watch._positions([str(each) for each in stored["connectors"]])
             watch._clock_ms = stored["clock_ms"]
             versions = set(stored["versions"].tolist())
-            for each in watch.detectors:
+            for each in watch._turns():
                 state = stored.get(f"state.{each.name}")
                 known = state is not None and f"{each.name} {each.version}" in versions
                 if known and state.dtype == each.state_dtype:

@@ -8,17 +8,10 @@ from contextlib import contextmanager
 from types import FrameType
 
 from ohmwatch.detector import Detector
-from ohmwatch.detectors.insulation_low import InsulationLow
-from ohmwatch.detectors.overtemperature import Overtemperature
-from ohmwatch.detectors.pole_imbalance import PoleImbalance
-from ohmwatch.detectors.temperature_rise_high import TemperatureRiseHigh
+from ohmwatch.detectors.defaults import default_detectors
+from ohmwatch.stage import Stage
 
-DETECTORS: tuple[Detector, ...] = (
-    Overtemperature(),
-    TemperatureRiseHigh(),
-    PoleImbalance(),
-    InsulationLow(),
-)
+DETECTORS: tuple[Detector, ...] = default_detectors()
 
 TURN_LIMIT_S = 5.0
 """Of one detector over one batch: a hundred times what ours take for the largest."""
@@ -52,7 +45,7 @@ class Panel:
         self._resting_until: dict[str, float] = {}
 
     @contextmanager
-    def guard(self, detector: Detector) -> Iterator[None]:
+    def guard(self, detector: Detector | Stage) -> Iterator[None]:
         """One turn: refused while the detector rests, ended by DetectorTimedOut after its limit."""
         if self._resting_until.get(detector.name, 0.0) > self._monotonic():
             raise DetectorResting(detector.name)
