@@ -1,8 +1,14 @@
 """The detectors that watch every connector unless a rule says otherwise: the one list of them."""
 
 from ohmwatch.detector import Detector
+from ohmwatch.detectors.insulation_falling import InsulationFalling
 from ohmwatch.detectors.insulation_low import InsulationLow
+from ohmwatch.detectors.interlock_intermittent import InterlockIntermittent
+from ohmwatch.detectors.interlock_open import InterlockOpen
+from ohmwatch.detectors.mating_cycles_exceeded import MatingCyclesExceeded
+from ohmwatch.detectors.overcurrent import Overcurrent
 from ohmwatch.detectors.overtemperature import Overtemperature
+from ohmwatch.detectors.overvoltage import Overvoltage
 from ohmwatch.detectors.pole_imbalance import PoleImbalance
 from ohmwatch.detectors.temperature_rise_high import TemperatureRiseHigh
 
@@ -18,4 +24,10 @@ def default_detectors() -> tuple[Detector, ...]:
         TemperatureRiseHigh(),
         PoleImbalance(),
         InsulationLow(),
+        InsulationFalling(),
+        InterlockOpen(),
+        InterlockIntermittent(),
+        Overcurrent(),
+        Overvoltage(),
+        MatingCyclesExceeded(),
     )
