@@ -19,6 +19,7 @@ from benchmarks.warning.faults import Kind, Shape
 from benchmarks.warning.profiles import PROFILES, Profile
 from benchmarks.warning.truth import Truth
 from benchmarks.warning.units import QUANTITIES, UNIT, draw
+from ohmwatch.backtest.installed import Installed
 from ohmwatch.detector import Batch, Ratings
 
 START_MS = 1_767_571_200_000
@@ -31,17 +32,6 @@ one should know whether it came."""
 TUNING_SEEDS = (1, 2, 3)
 REPORT_SEEDS = (101, 102)
 """No parameter of any detector is chosen by looking at these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """An installed unit as `connectors.csv` tells it."""
-
-    connector: str
-    model: str
-    batch: str
-    vehicle: str
-    ratings: Ratings
 
 
 @dataclass

@@ -85,7 +85,7 @@ def draw(profile: Profile, seed: int, number: int) -> tuple[Units, Ratings]:
     model = MODELS[int(random.integers(len(MODELS)))]
     unit = np.zeros((), dtype=UNIT)
     unit["position"] = _POSITIONS[model.position]
-    unit["use"] = random.choice((CAR, TAXI, BUS), p=(0.5, 0.25, 0.25))
+    unit["use"] = random.choice((CAR, TAXI, BUS), p=(0.6, 0.2, 0.2))
     _draw_body(unit, model, profile, random)
     _draw_use(unit, profile, random)
     _draw_device(unit, profile, random)

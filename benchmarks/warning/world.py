@@ -464,7 +464,7 @@ def _measure(u, s, time_s, ohm, row):
     pos_mv, neg_mv = _drops_mv(u, s, ohm)
     row[_DROP_POS] = _rounded(pos_mv + 0.15 * _normal(s), 0.1)
     row[_DROP_NEG] = _rounded(neg_mv + 0.15 * _normal(s), 0.1)
-    insulation = min(s.insulation_kohm * math.exp(0.05 * _normal(s)), 50_000.0)
+    insulation = min(s.insulation_kohm * math.exp(0.02 * _normal(s)), 50_000.0)
     row[_INSULATION] = _rounded(insulation, 10.0)
     mated = u.position != INLET or s.mode == CHARGING
     row[_INTERLOCK] = 1.0 if mated and s.open == 0 and s.opened == 0 else 0.0
@@ -474,7 +474,9 @@ def _measure(u, s, time_s, ohm, row):
     row[_MATED] = 1.0 if mated else 0.0
     row[_CYCLES] = s.cycles
     for column in range(len(row)):
-        if not u.reports >> column & 1 or _uniform(s) < u.empty:
+        # A state comes with every reading: an unplugged inlet without it would look faulty.
+        is_state = column == _INTERLOCK or column >= _MATED
+        if not u.reports >> column & 1 or (not is_state and _uniform(s) < u.empty):
             row[column] = np.nan
     if u.changes_only:
         _leave_out_unchanged(s, time_s, row)
