@@ -26,7 +26,7 @@ def _model(
         rated_current_a=rated_a,
         rated_voltage_v=rated_v,
         temperature_limit_c=limit_c,
-        derating=tuple((ambient_c, rated_a * share) for ambient_c, share in derating),
+        derating=tuple((ambient_c, round(rated_a * share, 1)) for ambient_c, share in derating),
         temperature_rise_rated_k=rises_k[0],
         temperature_rise_limit_k=rises_k[1],
         contact_resistance_new_uohm=resistances_uohm[0],
