@@ -44,6 +44,7 @@ class Scenario:
 
     profile: Profile
     seed: int
+    first: int
     installed: dict[str, Installed]
     units: np.ndarray
     _truth: list[Truth] | None = field(default=None, repr=False)
@@ -66,7 +67,7 @@ class Scenario:
         """
         end_s = int(self.profile.days * world.DAY_S)
         step_s = hours * 3600
-        states, sightings = _newborn(self.units, self.seed)
+        states, sightings = _newborn(self.units, self.seed, self.first)
         names = self.connectors
         # Lived, not told: nobody hears the first hours.
         _advance(self.units, states, sightings, -world.WARM_UP_S, 0, 0)
@@ -92,30 +93,34 @@ class Scenario:
         return self._truth
 
 
-def generate(profile: str | Profile, seed: int, connectors: int) -> Scenario:
-    """The set of a profile (a name of `PROFILES`, or one of your own) and seed."""
+def generate(profile: str | Profile, seed: int, connectors: int, *, first: int = 0) -> Scenario:
+    """The set of a profile (a name of `PROFILES`, or one of your own) and seed.
+
+    `first` leaves out the units before it: the rest, or a single one, as it is in the whole.
+    """
     chosen = PROFILES[profile] if isinstance(profile, str) else profile
     units = np.zeros(connectors, dtype=UNIT)
     installed: dict[str, Installed] = {}
-    for number in range(connectors):
-        units[number], ratings = draw(chosen, seed, number)
+    for place in range(connectors):
+        number = first + place
+        units[place], ratings = draw(chosen, seed, number)
         name = f"{chosen.name}-{seed}-{number:05d}"
         batch = f"{ratings.model}-{number % 4 + 1}"
         installed[name] = Installed(name, ratings.model, batch, f"vehicle-{number:05d}", ratings)
-    return Scenario(chosen, seed, installed, units)
+    return Scenario(chosen, seed, first, installed, units)
 
 
-def _newborn(units: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _newborn(units: np.ndarray, seed: int, first: int) -> tuple[np.ndarray, np.ndarray]:
     """The state of each connector hours before its first reading, and its empty sightings."""
     states = np.zeros(len(units), dtype=world.STATE)
-    for number, state in enumerate(states):
-        random = np.random.default_rng((seed, number, 7))
+    for place, state in enumerate(states):
+        random = np.random.default_rng((seed, first + place, 7))
         state["random"] = random.integers(1, 2**63)
         state["charge"] = random.uniform(0.35, 0.9)
         state["weather"], state["damp"], state["wobble"] = random.normal(size=3)
         state["cycles"] = random.integers(20, 400)
         state["mode_end_s"] = -world.WARM_UP_S + random.uniform(0, 4 * 3600)
-        state["due_s"] = units[number]["phase_s"] // world.STEP_S * world.STEP_S
+        state["due_s"] = units[place]["phase_s"] // world.STEP_S * world.STEP_S
     states["ambient_c"] = units["climate_c"]
     for name in (name for name in world.STATE.names or () if "fast_" in name or "slow_" in name):
         states[name] = units["climate_c"]
