@@ -1,6 +1,6 @@
 """The way from a bare Debian to the real command line. Standard library only.
 
-`up` and `test` first make sure of the packages, the Python environment and Elasticsearch,
+`up`, `test`, `bench` and `restore` first make sure of the packages, the Python environment and Elasticsearch,
 `backtest` of the Python environment alone; every command is then handed over to
 deploy/stack/cli.py inside that environment.
 """
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     asks_for_help = "--help" in arguments
     try:
         owner.refuse_foreign_run()
-        if command in ("up", "test", "restore") and not asks_for_help:
+        if command in ("up", "test", "bench", "restore") and not asks_for_help:
             make_ready(test=command == "test")
         if command == "backtest" and not asks_for_help:
             make_environment()
