@@ -1,6 +1,6 @@
 """The way from a bare Debian to the real command line. Standard library only.
 
-`up`, `test`, `bench` and `restore` first make sure of the packages, the Python environment and Elasticsearch,
+`up`, `test`, `bench` and `restore` first make sure of packages, Python environment, Elasticsearch,
 `backtest` of the Python environment alone; every command is then handed over to
 deploy/stack/cli.py inside that environment.
 """

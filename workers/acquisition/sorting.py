@@ -5,7 +5,7 @@ What can't become a reading leaves with its reason; the good readings of a messa
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from apps.devices.directory import ConnectorEntry, DeviceEntry, Directory
 from apps.telemetry.documents import PLATFORM
 from apps.telemetry.slices import DEFAULT_CLASS
-from ohmwatch.codecs import json
+from ohmwatch.codecs import cbor, json
 from ohmwatch.codecs.json import Decoded
 from ohmwatch.readings import MESSAGE_BYTES_LIMIT, Columns
 from ohmwatch.refusals import Reason, Refused, RowRefusal
@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 _CODECS: dict[str, Callable[[bytes], Decoded]] = {
     "json": json.decode,
     "application/json": json.decode,
+    "cbor": cbor.decode,
+    "application/cbor": cbor.decode,
 }
 _ROWS_NAMED = 20
 
@@ -42,7 +44,11 @@ class Refusal:
     count: int = 1
     field: str = ""
     detail: str = ""
-    row: int | None = None
+    rows: tuple[int, ...] = ()
+    """Which readings of the message; empty where the message was refused as a whole."""
+    messages: int = 1
+    dropped_bytes: int = 0
+    """Bytes that are not kept, of a device that floods: see sampling.py."""
 
 
 @dataclass
@@ -145,11 +151,12 @@ def _known(identity: str, directory: Directory) -> DeviceEntry:
 
 
 def _decoded(message: Message, device: DeviceEntry) -> Decoded:
-    """The device's record names the codec, else the content type, else it is taken as JSON."""
+    """The device's record names the codec, else the content type, else the first byte."""
     if len(message.payload) > MESSAGE_BYTES_LIMIT:
         raise Refused(Reason.TOO_LARGE, detail=f"{len(message.payload)} bytes")
     name = device.codec or message.content_type.partition(";")[0].strip().lower()
-    codec = _CODECS.get(name or "json")
+    name = name or ("cbor" if cbor.looks_like_cbor(message.payload) else "json")
+    codec = _CODECS.get(name)
     if codec is None:
         raise Refused(Reason.UNDECODABLE, detail=f"no codec for {name[:80]!r}")
     try:
@@ -157,7 +164,7 @@ def _decoded(message: Message, device: DeviceEntry) -> Decoded:
     except Refused:
         raise
     except Exception as error:
-        log.exception("codec_failed", codec=name or "json")
+        log.exception("codec_failed", codec=name)
         raise Refused(
             Reason.CODEC_FAILED, detail=f"{type(error).__name__}: {error}"[:300]
         ) from None
@@ -271,6 +278,22 @@ def grouped(parcel: Parcel, refusals: list[RowRefusal]) -> list[Refusal]:
     return [_group(parcel, reason, rows) for reason, rows in by_reason.items()]
 
 
+def one_each(refused: list[Refusal]) -> list[Refusal]:
+    """One refusal for each message and reason, as the quarantine's ids want it.
+
+    The store refuses by connector, and a message may hold several.
+    """
+    together: dict[tuple[int, Reason], Refusal] = {}
+    for one in refused:
+        key = (one.message_number, one.reason)
+        known = together.get(key)
+        if known is not None:
+            rows = tuple(sorted(known.rows + one.rows))
+            one = replace(known, count=known.count + one.count, rows=rows)
+        together[key] = one
+    return list(together.values())
+
+
 def _group(parcel: Parcel, reason: Reason, refusals: list[RowRefusal]) -> Refusal:
     fields = sorted({refusal.field for refusal in refusals if refusal.field})
     detail = refusals[0].detail
@@ -287,5 +310,5 @@ def _group(parcel: Parcel, reason: Reason, refusals: list[RowRefusal]) -> Refusa
         count=len(refusals),
         field=", ".join(fields)[:128],
         detail=detail,
-        row=refusals[0].row if len(refusals) == 1 else None,
+        rows=tuple(refusal.row for refusal in refusals),
     )

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import cbor2
 import pytest
 from django_tenants.utils import tenant_context
 
@@ -27,7 +28,7 @@ from tests.acquisition import (
     topic,
     until,
 )
-from workers.acquisition import sorting
+from workers.acquisition import sampling, sorting
 
 pytestmark = pytest.mark.usefixtures("empty_elasticsearch")
 
@@ -73,6 +74,28 @@ def test_each_reason_of_the_codec_and_the_clock(broker: mqtt.Mosquitto, kunlun: 
         assert message is not None
         assert message.payload == payload
         assert (message.topic, message.device) == (TBOX, "tbox-1")
+    assert_closed()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_cbor_by_the_devices_record_or_by_its_first_byte(
+    broker: mqtt.Mosquitto, kunlun: Tenant
+) -> None:
+    now = now_ms()
+    bodies = [cbor2.dumps({"time": now - n, "temperature_pos_c": 41.5}) for n in range(3)]
+    with Slot(broker.worker_port):
+        box = device(broker, "kunlun.tbox-1")
+        box.deliver(TBOX, [*bodies, cbor2.dumps({"time": now, "x": 1}), b"\xbf\xff", b"\xff"])
+        until(lambda: received() == 6)
+    # tbox-1 is set to JSON, which these are not
+    assert quarantined() == {Reason.UNDECODABLE: 6}
+    with tenant_context(kunlun):
+        Device.objects.filter(pk=cast.BENS_DEVICE).update(codec="")
+    with Slot(broker.worker_port):
+        device(broker, "kunlun.tbox-1").deliver(TBOX, [*bodies, b"\xbf\xff"])
+        until(lambda: received() == 10)
+    assert len(stored_times(cast.BENS_CONNECTOR)) == 3
+    assert quarantined() == {Reason.UNDECODABLE: 7}
     assert_closed()
 
 
@@ -148,6 +171,45 @@ def test_what_the_store_refuses_goes_to_the_quarantine_with_its_answer(
     assert quarantined() == {Reason.STORE_REFUSED: 1}
     (found,) = TenantTelemetry("kunlun").quarantine(reason="store_refused").messages
     assert "timestamp" in found.detail
+    assert_closed()
+
+
+def test_two_connectors_of_a_message_that_the_store_refuses_are_both_accounted_for(
+    broker: mqtt.Mosquitto, kunlun: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = (0, now_ms() + 10**12)
+    monkeypatch.setattr(TelemetryStore, "open_range_ms", lambda self, now: wide)
+    current = TelemetryStore().reading_index("30d", now_ms())
+    monkeypatch.setattr(TelemetryStore, "reading_index", lambda self, kept, time_ms: current)
+    ancient = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000)
+    rows = [{"time": ancient + n, "channel": n % 2, "current_a": 1} for n in range(6)]
+    with Slot(broker.worker_port):
+        device(broker, "kunlun.tbox-1").deliver(TBOX, [sent_as_json(readings=rows)])
+        until(lambda: received() == 6)
+    assert quarantined() == {Reason.STORE_REFUSED: 6}
+    (found,) = TenantTelemetry("kunlun").quarantine(reason="store_refused").messages
+    assert (found.count, found.rows) == (6, (0, 1, 2, 3, 4, 5))
+    assert_closed()
+
+
+def test_a_flood_of_rubbish_is_counted_exactly_and_kept_in_samples(
+    broker: mqtt.Mosquitto, kunlun: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "_of_this_process", sampling.Allowances())
+    now = now_ms()
+    with Slot(broker.worker_port):
+        box, other = device(broker, "kunlun.tbox-1"), device(broker, "kunlun.tbox-2")
+        box.deliver(TBOX, [b"rubbish"] * 1_000)
+        other.deliver(topic("kunlun.tbox-2"), [b"rubbish too"])
+        box.deliver(TBOX, [reading(now)])
+        until(lambda: received() == 1_002)
+    assert quarantined() == {Reason.UNDECODABLE: 1_001}
+    page = TenantTelemetry("kunlun").quarantine(device="tbox-1", size=1_000)
+    whole = [one for one in page.messages if not one.dropped_bytes]
+    assert len(whole) == sampling.BURST
+    assert sum(one.messages for one in page.messages) == 1_000
+    (spared,) = TenantTelemetry("kunlun").quarantine(device="tbox-2").messages
+    assert spared.payload_bytes == len(b"rubbish too")
     assert_closed()
 
 
