@@ -70,6 +70,7 @@ TENANT_APPS = [
     "apps.catalog",
     "apps.fleet",
     "apps.devices",
+    "apps.quarantine",
     "apps.warning",
     "apps.alarms",
     "apps.notifications",
@@ -244,6 +245,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "upkeep.slices",
         "schedule": 600.0,
         "options": {"queue": "upkeep", "expires": 600},
+    },
+    "acquisition.resume_replays": {
+        "task": "acquisition.resume_replays",
+        "schedule": 60.0,
+        "options": {"queue": "upkeep", "expires": 60},
     },
     "upkeep.close_account": {
         "task": "upkeep.close_account",

@@ -113,6 +113,20 @@ def refusal_word(code: str) -> str:
     return str(REFUSAL_WORDS.get(code, _spoken(code)))
 
 
+REPLAY_WORDS: Words = {
+    "claimed": _("being replayed"),
+    "replayed": _("became readings"),
+    "partly": _("in part"),
+    "refused": _("refused again"),
+}
+
+
+@register.filter
+def replay_word(state: str) -> str:
+    """What a refused message's last replay came to."""
+    return str(REPLAY_WORDS.get(state, _spoken(state)))
+
+
 @register.filter
 def person(user: User | None) -> str:
     return (user.get_full_name() or user.username) if user else ""

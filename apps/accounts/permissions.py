@@ -30,6 +30,7 @@ class Permission(StrEnum):
     ENROL_DEVICE = "enrol_device"
     ACKNOWLEDGE = "acknowledge"
     SEE_QUARANTINE = "see_quarantine"
+    REPLAY_QUARANTINE = "replay_quarantine"
     MANAGE_USERS = "manage_users"
     EDIT_RULES = "edit_rules"
 

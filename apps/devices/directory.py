@@ -145,6 +145,12 @@ class Directory:
             self._counters = counters if counters is not None else {}
             self._loaded_at = self._looked_at = self._monotonic()
 
+    def load_only(self, tenant: Tenant) -> None:
+        """Read this tenant now, and know no other. Raises as `load`."""
+        with self._lock:
+            self._tenants = {tenant.slug: _read_tenant(tenant)}
+            self._loaded_at = self._looked_at = self._monotonic()
+
     def refresh_if_changed(self) -> bool:
         """Read again what has changed; True if something was read. Call it as often as you like.
 

@@ -39,6 +39,10 @@ urlpatterns = [
     path("users/<uuid:pk>/state", users.user_state, name="user-state"),
     path("users/<uuid:pk>/password", users.user_password, name="user-password"),
     path("quarantine/", quarantine.message_list, name="quarantine"),
+    path("quarantine/download", quarantine.download, name="quarantine-download"),
+    path("quarantine/replay", quarantine.replay, name="quarantine-replay"),
+    path("quarantine/replays/<uuid:pk>/", quarantine.replay_page, name="replay"),
+    path("quarantine/replays/<uuid:pk>/cancel", quarantine.replay_cancel, name="replay-cancel"),
     path("quarantine/<str:pk>/", quarantine.message_page, name="quarantined"),
     path("quarantine/<str:pk>/bytes", quarantine.message_bytes, name="quarantined-bytes"),
 ]

@@ -191,6 +191,8 @@ class QuarantinedMessage:
     replayed: int = 0
     replayed_ms: int | None = None
     replay_detail: str = ""
+    position: str = ""
+    """Where it stands in its order: the `after` of what comes behind it."""
 
     @property
     def arrived_at(self) -> datetime:

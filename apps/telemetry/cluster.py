@@ -103,6 +103,29 @@ def _result(item: Mapping[str, Any]) -> ItemResult:
     return ItemResult(status, error.get("type", ""), (error.get("reason") or "")[:500])
 
 
+_CHANGE_PATH = (
+    "/_bulk?filter_path=items.*.status,items.*.error.type,items.*.error.reason"
+    ",items.*._seq_no,items.*._primary_term"
+)
+
+
+def change(client: Elasticsearch, lines: bytes) -> list[tuple[ItemResult, tuple[int, int] | None]]:
+    """Send `_bulk` bytes that change documents; each result with the document's new place.
+
+    The place (`if_seq_no`, `if_primary_term`) is None where nothing was written. Raises as `bulk`.
+    """
+    with our_errors():
+        answer = client.perform_request(
+            "POST", _CHANGE_PATH, headers={"content-type": _NDJSON, "accept": _JSON}, body=lines
+        )
+    return [(_result(item), _place(item)) for item in answer.body.get("items", ())]
+
+
+def _place(item: Mapping[str, Any]) -> tuple[int, int] | None:
+    (outcome,) = item.values()
+    return (outcome["_seq_no"], outcome["_primary_term"]) if "_seq_no" in outcome else None
+
+
 def delete(client: Elasticsearch, indices: Sequence[str]) -> None:
     """Delete indices by their whole names; one that is gone already is fine."""
     for index in indices:

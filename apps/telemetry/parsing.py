@@ -239,7 +239,7 @@ def _position(after: str) -> list[int | str]:
 
 def quarantined_page(answer: Source, hits: Sequence[Source], size: int) -> QuarantinePage:
     """The page, with where the next begins."""
-    after = ".".join(str(part) for part in hits[-1]["sort"]) if len(hits) == size else ""
+    after = _after(hits[-1]) if len(hits) == size else ""
     reasons = answer.get("aggregations", {}).get("reasons", {}).get("buckets", ())
     return QuarantinePage(
         messages=[quarantined(hit) for hit in hits],
@@ -247,6 +247,10 @@ def quarantined_page(answer: Source, hits: Sequence[Source], size: int) -> Quara
         after=after,
         reasons={each["key"]: int(each["count"]["value"]) for each in reasons},
     )
+
+
+def _after(hit: Source) -> str:
+    return ".".join(str(part) for part in hit.get("sort", ()))
 
 
 def quarantined(hit: Source) -> QuarantinedMessage:
@@ -274,6 +278,7 @@ def quarantined(hit: Source) -> QuarantinedMessage:
         replayed=source.get("replayed", 0),
         replayed_ms=_ms(source.get("replayed_at")),
         replay_detail=source.get("replay_detail", ""),
+        position=_after(hit),
     )
 
 

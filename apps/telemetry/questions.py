@@ -108,6 +108,36 @@ class EventFilter:
         return [clause for clause in chosen if clause]
 
 
+@dataclass(frozen=True, kw_only=True)
+class RefusedFilter:
+    """Which refused messages; times are of arrival, start_ms ≤ t < end_ms.
+
+    `state`: "waiting" for what is still there, "replayed" for what has become readings.
+    """
+
+    reason: Choice = None
+    device: Choice = None
+    message: str = ""
+    start_ms: int | None = None
+    end_ms: int | None = None
+    state: str = ""
+
+    def clauses(self) -> list[Clause]:
+        """As filters."""
+        chosen = [
+            any_of("reason", self.reason),
+            any_of("device", self.device),
+            within("arrived_at", self.start_ms, self.end_ms),
+            {"ids": {"values": [self.message]}} if self.message else {},
+        ]
+        left: Clause = {"range": {"count": {"gt": 0}}}
+        if self.state == "waiting":
+            chosen.append(left)
+        elif self.state == "replayed":
+            chosen.append({"bool": {"must_not": [left]}})
+        return [clause for clause in chosen if clause]
+
+
 def any_of(field: str, choice: Choice) -> Clause:
     """`field` is (one of) `choice`; nothing where there is no choice."""
     if choice is None or choice == "":

@@ -44,7 +44,13 @@ from apps.telemetry.documents import (
     Kind,
 )
 from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
-from apps.telemetry.questions import Choice, Clause, EventFilter, StateFilter
+from apps.telemetry.questions import (
+    Choice,
+    Clause,
+    EventFilter,
+    RefusedFilter,
+    StateFilter,
+)
 from apps.telemetry.slices import CLASSES, DEFAULT_CLASS, Slice
 
 SLUG = re.compile(r"[a-z][a-z0-9-]{1,30}")
@@ -494,23 +500,25 @@ class TenantTelemetry:
         *,
         reason: Choice = None,
         device: Choice = None,
+        state: str = "",
         start: datetime | None = None,
         end: datetime | None = None,
         after: str = "",
         size: int = 50,
     ) -> QuarantinePage:
-        """Refused messages, newest first, without their bytes. `after` is the last page's."""
+        """Refused messages, newest first, without their bytes. `after` is the last page's.
+
+        `state` as in `questions.RefusedFilter`; more is to be had of `quarantine.TenantQuarantine`.
+        """
         questions.page_size(size)
-        clauses = [
-            questions.any_of("reason", reason),
-            questions.any_of("device", device),
-            questions.within(
-                "arrived_at",
-                slices.to_ms(start) if start else None,
-                slices.to_ms(end) if end else None,
-            ),
-        ]
-        answer = self._search(QUARANTINE, clauses, parsing.quarantine_page(size, after))
+        filters = RefusedFilter(
+            reason=reason,
+            device=device,
+            state=state,
+            start_ms=slices.to_ms(start) if start else None,
+            end_ms=slices.to_ms(end) if end else None,
+        )
+        answer = self._search(QUARANTINE, filters.clauses(), parsing.quarantine_page(size, after))
         return parsing.quarantined_page(answer, self._ours(answer), size)
 
     def quarantine_message(self, message: str) -> QuarantinedMessage | None:

@@ -1,0 +1,364 @@
+"""Refused messages replayed: stored by their own time of arrival, entered exactly once."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable
+
+import pytest
+import redis
+from django.conf import settings
+from django.utils import timezone
+from django_tenants.utils import tenant_context
+
+from apps.accounts.models import User
+from apps.devices.directory import Directory
+from apps.devices.models import Channel, Device
+from apps.partitions.log import PartitionLog
+from apps.quarantine import operations
+from apps.quarantine.models import Replay
+from apps.telemetry.answers import AccountLine
+from apps.telemetry.quarantine import RefusedFilter, TenantQuarantine
+from apps.telemetry.store import TelemetryStore, TenantTelemetry, the_store
+from apps.tenants.models import Tenant
+from ohmwatch.refusals import Reason
+from tests import cast
+from tests.acquisition import (
+    account,
+    assert_closed,
+    columns,
+    now_ms,
+    reading,
+    stored_times,
+    topic,
+    until,
+)
+from workers.acquisition import faults, replaying, sampling, tasks
+from workers.acquisition.batches import Batch, Message, first_number
+from workers.acquisition.board import Board
+from workers.acquisition.pipeline import Stores, take_in
+from workers.acquisition.replaying import REPLAY_SLOT, batch_number
+from workers.acquisition.turnstile import Turnstile
+
+pytestmark = [
+    pytest.mark.usefixtures("empty_elasticsearch"),
+    pytest.mark.django_db(transaction=True),
+]
+Ask = Callable[..., Replay]
+Deliver = Callable[..., None]
+
+
+@pytest.fixture
+def ask(kunlun: Tenant, anna: User) -> Ask:
+    """Asks for a run in Kunlun, and works at it until it rests."""
+
+    def run(*, work: bool = True, **filters: object) -> Replay:
+        with tenant_context(kunlun):
+            asked = operations.request_replay(
+                by=anna,
+                filters=RefusedFilter(**filters),  # type: ignore[arg-type]
+                now=timezone.now(),
+            )
+            if work:
+                tasks.work_at(asked, limit_s=60)
+            asked.refresh_from_db()
+            return asked
+
+    return run
+
+
+def work_on(run: Replay, kunlun: Tenant) -> Replay:
+    with tenant_context(kunlun):
+        tasks.work_at(run, limit_s=60)
+        run.refresh_from_db()
+    return run
+
+
+def line() -> AccountLine:
+    return account("kunlun")["kunlun"]
+
+
+@pytest.fixture
+def deliver(redis_log: redis.Redis) -> Deliver:
+    """Messages of a device, as acquisition takes them in; no broker is needed for that."""
+    batches = itertools.count(first_number(0, now_ms()))
+
+    def send(*payloads: bytes, device_id: str = "kunlun.tbox-1") -> None:
+        stores = Stores(
+            directory=Directory(),
+            telemetry=the_store(),
+            partition_log=PartitionLog(redis_log, wake=lambda _: None),
+            board=Board(redis_log),
+            turnstile=Turnstile(),
+            stopping=threading.Event(),
+        )
+        stores.directory.load()
+        messages = [Message(topic(device_id), payload) for payload in payloads]
+        batch = Batch(next(batches), 0, now_ms(), messages)
+        take_in(batch, stores=stores, now=timezone.now())
+        the_store().refresh()
+
+    return send
+
+
+def enrol_stranger(kunlun: Tenant) -> None:
+    with tenant_context(kunlun):
+        box = Device.objects.create(identifier="stranger", password_hash=cast.DEVICE_HASH)
+        Channel.objects.filter(connector=cast.BENS_SECOND_CONNECTOR).delete()
+        Channel.objects.create(device=box, number=0, connector_id=cast.BENS_SECOND_CONNECTOR)
+
+
+def map_channel_5(kunlun: Tenant) -> None:
+    with tenant_context(kunlun):
+        Channel.objects.filter(connector=cast.BENS_SECOND_CONNECTOR).update(number=5)
+
+
+def test_a_device_is_enrolled_and_its_batches_are_readings(
+    deliver: Deliver, kunlun: Tenant, ask: Ask, redis_log: redis.Redis
+) -> None:
+    start = now_ms() - 3_600_000
+    deliver(columns(start, 50), device_id="kunlun.stranger")
+    assert line().quarantined == {Reason.UNKNOWN_DEVICE: 1}
+    (refused,) = TenantTelemetry("kunlun").quarantine().messages
+    enrol_stranger(kunlun)
+    redis_log.flushdb()
+    run = ask(reason="unknown_device")
+    assert (run.state, run.total, run.replayed, run.stored) == ("done", 1, 1, 50)
+    assert (line().received, line().stored, line().quarantined) == (50, 50, {})
+    assert_closed()
+    assert len(stored_times(cast.BENS_SECOND_CONNECTOR)) == 50
+    page = TenantTelemetry("kunlun").readings(
+        cast.BENS_SECOND_CONNECTOR, start=refused.arrived_at.replace(year=2020), end=timezone.now()
+    )
+    assert {each.arrived_ms for each in page.readings} == {refused.arrived_ms}
+    log = PartitionLog(redis_log)
+    chunks = [
+        c
+        for p in range(log.partitions)
+        for e in log.read(p, "0-0", count=9)
+        for c in e.chunks or ()
+    ]
+    assert sum(len(chunk.time_ms) for chunk in chunks) == 50
+    assert {chunk.arrived_ms for chunk in chunks} == {refused.arrived_ms}
+    (kept,) = TenantTelemetry("kunlun").quarantine().messages
+    assert (kept.count, kept.replay_state, kept.replayed) == (0, "replayed", 50)
+    assert TenantTelemetry("kunlun").quarantine(state="waiting").messages == []
+
+
+def test_only_the_rows_that_were_refused_are_moved(
+    deliver: Deliver, kunlun: Tenant, ask: Ask
+) -> None:
+    start = now_ms() - 3_600_000
+    rows = [
+        {"time": start + n, "current_a": 1e9 if n == 3 else 1, "channel": 5 if n % 2 else 0}
+        for n in range(10)
+    ]
+    deliver(json.dumps({"readings": rows}).encode())
+    assert line().quarantined == {Reason.UNKNOWN_CHANNEL: 4, Reason.OUT_OF_RANGE: 1}
+    map_channel_5(kunlun)
+    run = ask()
+    assert (run.total, run.replayed, run.refused, run.stored) == (2, 1, 1, 4)
+    assert (line().received, line().stored) == (10, 9)
+    assert line().quarantined == {Reason.OUT_OF_RANGE: 1}
+    assert_closed()
+
+
+def test_what_a_whole_message_turns_out_to_hold(deliver: Deliver, kunlun: Tenant, ask: Ask) -> None:
+    """It counted as one; now its readings count, the good ones and the bad ones."""
+    start = now_ms() - 3_600_000
+    rows = [{"time": start + n, "current_a": 1e9 if n < 2 else 1} for n in range(10)]
+    deliver(json.dumps({"readings": rows}).encode(), device_id="kunlun.stranger")
+    enrol_stranger(kunlun)
+    assert ask().replayed == 1
+    assert (line().received, line().stored) == (10, 8)
+    assert line().quarantined == {Reason.OUT_OF_RANGE: 2}
+    assert_closed()
+    again = ask()
+    assert (again.total, again.refused, again.stored) == (1, 1, 0)
+    assert line().quarantined == {Reason.OUT_OF_RANGE: 2}
+    assert_closed()
+
+
+def test_what_is_refused_again_keeps_its_place(deliver: Deliver, kunlun: Tenant, ask: Ask) -> None:
+    deliver(b"rubbish", reading(now_ms() + 600_000), reading(now_ms(), channel=9))
+    before = line()
+    run = ask()
+    assert (run.total, run.refused, run.replayed) == (3, 3, 0)
+    assert line() == before
+    assert_closed()
+    for message in TenantTelemetry("kunlun").quarantine().messages:
+        assert message.replay_state == "refused"
+        assert str(message.reason) in message.replay_detail
+
+
+def test_time_limits_are_of_the_original_arrival(
+    deliver: Deliver, kunlun: Tenant, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was too far ahead then stays so, though its time has come; what was open then, is."""
+    start = now_ms() - 3_600_000
+    deliver(reading(now_ms() + 301_500), reading(start, channel=5))
+    map_channel_5(kunlun)
+    # A week later that hour is no longer open to what arrives then.
+    asked: list[int] = []
+    real = TelemetryStore.open_range_ms
+
+    def open_range(self: TelemetryStore, now: object) -> tuple[int, int]:
+        asked.append(int(now.timestamp() * 1000))  # type: ignore[attr-defined]
+        return real(self, now)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TelemetryStore, "open_range_ms", open_range)
+    until(lambda: now_ms() > start + 3_600_000 + 2_000)
+    run = ask()
+    assert (run.replayed, run.refused) == (1, 1)
+    arrivals = {m.arrived_ms for m in TenantTelemetry("kunlun").quarantine().messages}
+    assert set(asked) == arrivals
+    assert_closed()
+
+
+def test_what_was_stored_meanwhile_is_a_duplicate_and_twice_changes_nothing(
+    deliver: Deliver, kunlun: Tenant, ask: Ask
+) -> None:
+    start = now_ms() - 3_600_000
+    deliver(columns(start, 20, channel=5))
+    map_channel_5(kunlun)
+    deliver(columns(start, 5, channel=5))
+    run = ask()
+    assert (run.stored, run.duplicate) == (15, 5)
+    again = ask()
+    assert (again.state, again.total, again.stored) == ("done", 0, 0)
+    assert (line().received, line().stored, line().duplicate) == (25, 20, 5)
+    assert line().quarantined == {}
+    assert_closed()
+
+
+def test_a_single_message_what_came_later_and_a_run_that_is_cancelled(
+    deliver: Deliver, kunlun: Tenant, ask: Ask
+) -> None:
+    start = now_ms() - 3_600_000
+    deliver(*(reading(start + n, channel=5) for n in range(3)))
+    map_channel_5(kunlun)
+    single = ask(message=TenantTelemetry("kunlun").quarantine().messages[1].id)
+    assert (single.total, single.stored) == (1, 1)
+    cancelled, early = ask(work=False), ask(work=False)
+    with tenant_context(kunlun):
+        assert operations.cancel_replay(replay=cancelled)
+        Channel.objects.filter(number=5).update(number=6)
+    assert work_on(cancelled, kunlun).state == "cancelled"
+    deliver(reading(start + 9, channel=5))
+    map_channel_5(kunlun)
+    assert work_on(early, kunlun).stored == 2
+    assert line().quarantined == {Reason.UNKNOWN_CHANNEL: 1}
+    assert_closed()
+
+
+class PowerCut(BaseException):
+    """The worker is gone here."""
+
+
+POINTS = ("replay_after_readings", "replay_after_ledger", "replay_after_settling")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_in_the_middle_it_is_finished_by_the_next(
+    deliver: Deliver, kunlun: Tenant, ask: Ask, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    start = now_ms() - 3_600_000
+    whole = json.dumps(
+        {
+            "readings": [
+                {"time": start + 100 + n, "current_a": 1e9 if n < 2 else 1} for n in range(9)
+            ]
+        }
+    ).encode()
+    deliver(whole, device_id="kunlun.stranger")
+    deliver(columns(start, 30, channel=5))
+    with tenant_context(kunlun):
+        Channel.objects.filter(connector=cast.CLARAS_CONNECTOR).delete()
+        enrol_stranger(kunlun)
+        box = Device.objects.get(pk=cast.BENS_DEVICE)
+        Channel.objects.create(device=box, number=5, connector_id=cast.CLARAS_CONNECTOR)
+    run = ask(work=False)
+
+    def cut(name: str) -> None:
+        if name == point:
+            raise PowerCut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(faults, "point", cut)
+        with pytest.raises(PowerCut):
+            work_on(run, kunlun)
+    done = work_on(run, kunlun)
+    assert (done.state, done.replayed, done.refused) == ("done", 2, 0)
+    assert (line().received, line().stored) == (39, 37)
+    assert line().quarantined == {Reason.OUT_OF_RANGE: 2}
+    assert_closed()
+
+
+def test_two_workers_at_one_run_take_turns(deliver: Deliver, kunlun: Tenant, ask: Ask) -> None:
+    deliver(*(reading(now_ms() - 60_000 - n, channel=5) for n in range(5)))
+    map_channel_5(kunlun)
+    run = ask(work=False)
+    with tenant_context(kunlun), redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
+        desk = tasks._desk(client)
+        stale = desk.quarantine.to_replay(RefusedFilter(), run=run.number, size=9)
+        assert work_on(run, kunlun).stored == 5
+        assert desk.quarantine.claim(stale, run=run.number, first_batch=batch_number(1, 900)) == []
+    assert_closed()
+
+
+def test_aurora_has_no_part_in_it(
+    deliver: Deliver, kunlun: Tenant, aurora: Tenant, ask: Ask
+) -> None:
+    start = now_ms() - 3_600_000
+    deliver(reading(start, channel=5))
+    deliver(reading(start, channel=5), device_id="aurora.tbox-1")
+    map_channel_5(kunlun)
+    with tenant_context(aurora):
+        Channel.objects.filter(connector=cast.BENS_SECOND_CONNECTOR).update(number=5)
+    theirs = TenantTelemetry("aurora").quarantine().messages[0]
+    assert ask(message=theirs.id).total == 0
+    assert ask().stored == 1
+    assert account("aurora")["aurora"].quarantined == {Reason.UNKNOWN_CHANNEL: 1}
+    assert_closed()
+
+
+def test_a_flood_that_kept_no_bytes_is_not_replayed(
+    deliver: Deliver, kunlun: Tenant, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "BURST", 3)
+    monkeypatch.setattr(sampling, "_of_this_process", sampling.Allowances())
+    start = now_ms() - 3_600_000
+    deliver(*(reading(start + n, channel=5) for n in range(10)))
+    map_channel_5(kunlun)
+    run = ask()
+    assert (run.total, run.stored) == (3, 3)
+    assert line().quarantined == {Reason.UNKNOWN_CHANNEL: 7}
+    assert_closed()
+
+
+def test_a_slice_that_is_gone_leaves_the_message_where_it_is(
+    deliver: Deliver, kunlun: Tenant, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(reading(now_ms() - 60_000, channel=5))
+    map_channel_5(kunlun)
+    gone = f"{the_store().prefix}readings-30d-20200106"
+    monkeypatch.setattr(TelemetryStore, "reading_index", lambda *_: gone)
+    run = ask()
+    assert (run.refused, run.stored) == (1, 0)
+    (kept,) = TenantTelemetry("kunlun").quarantine().messages
+    assert "index_not_found" in kept.replay_detail
+    assert_closed()
+
+
+def test_replays_have_numbers_that_no_slot_has() -> None:
+    assert first_number(REPLAY_SLOT + 1, 0) == 2**53
+    last = batch_number((1 << 21) - 1, (1 << 20) - 1)
+    assert first_number(REPLAY_SLOT, 0) < batch_number(1, 0) < last < 2**53
+    assert replaying._run_of(batch_number(77, 5)) == 77
+
+
+def test_a_download_holds_every_message(deliver: Deliver, kunlun: Tenant) -> None:
+    bodies = [f"rubbish {n}".encode() for n in range(120)]
+    deliver(*bodies)
+    found = TenantQuarantine(TenantTelemetry("kunlun")).messages(RefusedFilter())
+    assert sorted(each.payload for each in found) == sorted(bodies)
