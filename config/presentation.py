@@ -55,10 +55,25 @@ _PLACES = {
     "models": ("portal:models", gettext_lazy("Connector models"), "model"),
     "fleets": ("portal:organisations", gettext_lazy("Organisations"), "organisation"),
     "devices": ("portal:devices", gettext_lazy("Devices"), "device"),
+    "rules": ("portal:rules", gettext_lazy("Rules"), "settings"),
+    "backtests": ("portal:backtests", gettext_lazy("Back-tests"), "clock"),
+    "truth": ("portal:truth", gettext_lazy("Ground truth"), "search"),
     "quarantine": ("portal:quarantine", gettext_lazy("Quarantine"), "quarantine"),
     "users": ("portal:users", gettext_lazy("People"), "users"),
 }
-_STAFF = ("overview", "base", "alarms", "vehicles", "fleets", "models", "devices", "quarantine")
+_STAFF = (
+    "overview",
+    "base",
+    "alarms",
+    "vehicles",
+    "fleets",
+    "models",
+    "devices",
+    "rules",
+    "backtests",
+    "truth",
+    "quarantine",
+)
 
 
 def _entries_for(user: Any) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from apps.accounts.models import User
 from apps.alarms import wording
 from apps.alarms.models import Alarm, Pole
 from apps.catalog.models import Position
+from apps.warning.detectors import known_detectors
 from config.presentation import QUANTITY_WORDS
 
 register = template.Library()
@@ -21,6 +22,13 @@ def _spoken(code: str) -> str:
 @register.filter
 def condition_name(condition: str) -> str:
     return wording.condition_name(condition)
+
+
+@register.filter
+def detector_word(name: str) -> str:
+    """A detector is called by the condition that it states; one that is gone keeps its name."""
+    known = known_detectors().get(name)
+    return wording.condition_name(known.condition if known else name)
 
 
 @register.filter
