@@ -22,6 +22,7 @@ READINGS_PAGE_LIMIT = 10_000
 DEPTH_LIMIT = 10_000  # how deep a numbered page may lie; narrower filters beyond
 CONNECTORS_LIMIT = 10_000
 FACET_SIZE = 200
+MARKS_LIMIT = 10_000
 
 STATE_ORDERS: dict[str, list[Body]] = {
     "worst": [

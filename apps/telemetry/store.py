@@ -36,14 +36,19 @@ from apps.telemetry.documents import (
     EVENTS,
     EVENTS_INDEX,
     KINDS,
+    MARKS,
+    MARKS_INDEX,
     PLATFORM,
     QUARANTINE,
     READINGS,
+    ROLLUP,
     STATE,
     STATE_INDEX,
     Kind,
 )
 from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
+from apps.telemetry.levels import ROLLUPS, Level
+from apps.telemetry.marks import Mark
 from apps.telemetry.questions import Choice, Clause, EventFilter, StateFilter
 from apps.telemetry.slices import CLASSES, DEFAULT_CLASS, Slice
 
@@ -82,6 +87,11 @@ class TelemetryStore:
         kept = CLASSES.get(tenant_class) or CLASSES[DEFAULT_CLASS]
         family = f"{READINGS.name}-{kept.name}"
         return self.prefix + slices.slice_of(family, kept.slice_days, time_ms).name
+
+    def rollup_index(self, level: Level, tenant_class: str, time_ms: int) -> str:
+        """The index for a rollup of that level and class whose bucket begins at time_ms."""
+        family = f"{ROLLUP[level.name].name}-{tenant_class}"
+        return self.prefix + slices.slice_of(family, level.slice_days, time_ms).name
 
     def quarantine_index(self, arrived_ms: int) -> str:
         """The index for what was refused at arrived_ms."""
@@ -153,7 +163,7 @@ class TelemetryStore:
                 self.client.indices.put_index_template(
                     name=f"{self.prefix}{kind.name}", body=template
                 )
-        fixed = [(STATE, STATE_INDEX), (EVENTS, EVENTS_INDEX)]
+        fixed = [(STATE, STATE_INDEX), (EVENTS, EVENTS_INDEX), (MARKS, MARKS_INDEX)]
         made = [name for kind, name in fixed if self._create(kind, name, {})]
         return made + self.ensure_slices(now)
 
@@ -170,10 +180,15 @@ class TelemetryStore:
             if self.prefix + each.name not in there and self._create_slice(kind, each)
         ]
 
+    def ensure_rollup_index(self, level: Level, index: str) -> None:
+        """Make an index that `rollup_index` named, if it is not there yet."""
+        self._create(ROLLUP[level.name], index.removeprefix(self.prefix), {})
+
     def drop_expired(self, now: datetime) -> list[str]:
         """Drop whole slices that are past their class's time; returns their names."""
         expired = [index for index in self.indices() if self._is_expired(index, now)]
         cluster.delete(self.client, expired)
+        self.forget_marks([mark for mark in self.marks() if mark.source in set(expired)])
         return expired
 
     def indices(self) -> list[str]:
@@ -235,19 +250,38 @@ class TelemetryStore:
             return slices.is_expired(
                 name, slice_days=SLICE_DAYS, keep_days=KEEP_REFUSED_DAYS, open_days=0, now=now
             )
-        kept = CLASSES.get(family.removeprefix(f"{READINGS.name}-"))
-        if kept is None or not family.startswith(f"{READINGS.name}-"):
+        kept = _kept_days(family)
+        if kept is None:
             return False
+        slice_days, keep_days = kept
         return slices.is_expired(
-            name,
-            slice_days=kept.slice_days,
-            keep_days=kept.keep_days,
-            open_days=self.open_days,
-            now=now,
+            name, slice_days=slice_days, keep_days=keep_days, open_days=self.open_days, now=now
         )
 
     def _pattern(self, kind: Kind) -> str:
         return f"{self.prefix}{kind.name}-*"
+
+    # --- how far the rollups are ------------------------------------------------------------
+
+    def marks(self) -> list[Mark]:
+        """Each level's mark in each index of its source."""
+        body = {"size": questions.MARKS_LIMIT, "sort": ["source"], "track_total_hits": False}
+        answer = cluster.search(self.client, self._pattern(MARKS), body)
+        return [Mark.from_source(hit["_source"]) for hit in answer["hits"]["hits"]]
+
+    def set_mark(self, mark: Mark) -> None:
+        """Note that all up to the mark is in its level, and can be searched there."""
+        action = _action("index", self.prefix + MARKS_INDEX, f"{mark.level}:{mark.source}")
+        self._write([action + orjson.dumps(mark.to_source()) + b"\n"])
+        self.refresh(MARKS)
+
+    def forget_marks(self, marks: Sequence[Mark]) -> None:
+        """Have what these marks were of built anew, or leave no trace of what is gone."""
+        index = self.prefix + MARKS_INDEX
+        lines = [orjson.dumps({"delete": {"_index": index, "_id": f"{each.level}:{each.source}"}})
+                 for each in marks]  # fmt: skip
+        self._tried([line + b"\n" for line in lines])
+        self.refresh(MARKS)
 
     # --- the account ------------------------------------------------------------------------
 
@@ -559,6 +593,17 @@ class TenantTelemetry:
             questions.any_of("connector", keys) or {"match_none": {}},
             questions.within("@timestamp", start_ms, end_ms),
         ]
+
+
+def _kept_days(family: str) -> tuple[int, int] | None:
+    """Slice width and days of a family of readings or rollups; None where it is neither."""
+    for kept in CLASSES.values():
+        if family == f"{READINGS.name}-{kept.name}":
+            return kept.slice_days, kept.keep_days
+        for level in ROLLUPS:
+            if family == f"{ROLLUP[level.name].name}-{kept.name}":
+                return level.slice_days, kept.rollup_days[level.name]
+    return None
 
 
 @lru_cache(maxsize=1)
