@@ -56,11 +56,12 @@ def level_for(start_ms: int, end_ms: int, width_ms: int, oldest_ms: Mapping[str,
     wanted = RAW
     if end_ms - start_ms > RAW_RANGE_MS:
         wanted = max((each for each in (RAW, *ROLLUPS) if each.width_ms <= width_ms), key=_width)
-    reach = [each for each in (RAW, *ROLLUPS) if each.width_ms >= wanted.width_ms]
-    for level in reach:
+    # Nobody knows of anything from before the oldest of all.
+    start_ms = max(start_ms, min(oldest_ms.values(), default=start_ms))
+    for level in (each for each in (RAW, *ROLLUPS) if each.width_ms >= wanted.width_ms):
         if oldest_ms.get(level.name, end_ms) <= start_ms:
             return level
-    return min(reach, key=lambda level: oldest_ms.get(level.name, end_ms))
+    return wanted
 
 
 def chain(level: Level, *, binned: bool = False) -> list[Level]:

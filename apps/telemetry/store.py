@@ -7,7 +7,8 @@ searches only, not for get, update or delete by id), so this class is the wall.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -47,9 +48,11 @@ from apps.telemetry.documents import (
     Kind,
 )
 from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
-from apps.telemetry.levels import ROLLUPS, Level
+from apps.telemetry.fleet_questions import FleetQuestions
+from apps.telemetry.history import Asked, History
+from apps.telemetry.levels import RAW, ROLLUPS, Level
 from apps.telemetry.marks import Mark
-from apps.telemetry.questions import Choice, Clause, EventFilter, StateFilter
+from apps.telemetry.questions import Choice, Clause, EventFilter, FleetFilter, StateFilter
 from apps.telemetry.slices import CLASSES, DEFAULT_CLASS, Slice
 
 SLUG = re.compile(r"[a-z][a-z0-9-]{1,30}")
@@ -57,6 +60,7 @@ KEY = re.compile(r"[0-9A-Za-z-]{1,64}")
 KEEP_REFUSED_DAYS = 37
 """How long quarantine and account stay: the shortest class's readings, and a week of late ones."""
 SLICE_DAYS = 7
+REACH_S = 30.0
 
 Id = str | UUID
 
@@ -75,6 +79,7 @@ class TelemetryStore:
         self.client = client or cluster.client_of(url)
         self.prefix = settings.ELASTICSEARCH_PREFIX if prefix is None else prefix
         self.open_days = settings.TELEMETRY_OPEN_DAYS if open_days is None else open_days
+        self._reach: tuple[float, Mapping[str, int]] = (-REACH_S, {})
 
     # --- where a document belongs -----------------------------------------------------------
 
@@ -269,6 +274,14 @@ class TelemetryStore:
         answer = cluster.search(self.client, self._pattern(MARKS), body)
         return [Mark.from_source(hit["_source"]) for hit in answer["hits"]["hits"]]
 
+    def oldest_ms(self) -> Mapping[str, int]:
+        """How far each level's indices go back, by its name; known anew every REACH_S seconds."""
+        asked_at, known = self._reach
+        if time.monotonic() - asked_at > REACH_S:
+            known = _reach_of(index.removeprefix(self.prefix) for index in self.indices())
+            self._reach = time.monotonic(), known
+        return known
+
     def set_mark(self, mark: Mark) -> None:
         """Note that all up to the mark is in its level, and can be searched there."""
         action = _action("index", self.prefix + MARKS_INDEX, f"{mark.level}:{mark.source}")
@@ -341,11 +354,18 @@ class TelemetryStore:
     def _search(
         self, kind: Kind, clauses: Sequence[Clause], body: Mapping[str, Any]
     ) -> dict[str, Any]:
-        query = {"bool": {"filter": [clause for clause in clauses if clause]}}
-        return cluster.search(self.client, self._pattern(kind), {**body, "query": query})
+        return cluster.search(self.client, self._pattern(kind), _filtered(clauses, body))
+
+    def _searches(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+        if len(asked) == 1:
+            return [self._search(*asked[0])]
+        return cluster.searches(
+            self.client,
+            [(self._pattern(kind), _filtered(clauses, body)) for kind, clauses, body in asked],
+        )
 
 
-class TenantTelemetry:
+class TenantTelemetry(FleetQuestions):
     """One tenant's telemetry: everything that pages, APIs and detection ask goes through here.
 
     Each search carries the tenant's filter, each id the tenant's prefix, and each document that
@@ -371,22 +391,30 @@ class TenantTelemetry:
         """Quantities of a connector over start ≤ measured < end in at most `points` buckets.
 
         Each bucket has minimum, maximum, mean and count, so a spike stays visible; a bucket
-        without readings is left out. `with_last` adds the values of each bucket's newest reading,
-        which takes several times as long. Raises AskedTooMuch, WrongQuestion, StoreSlow.
+        without readings is left out. Whether readings, minutes, hours or days answer is decided by
+        range and points. `with_last` adds the values of each bucket's newest reading, by another
+        search. Raises AskedTooMuch, WrongQuestion, StoreSlow.
         """
-        start_ms, end_ms = slices.to_ms(start), slices.to_ms(end)
+        (found,) = self.series_of([connector], quantities, start=start, end=end, points=points)
+        if with_last:
+            self._history().add_lasts(found, questions.known_quantities(quantities))
+        return found
+
+    def series_of(
+        self,
+        connectors: Sequence[Id],
+        quantities: Sequence[str],
+        *,
+        start: datetime,
+        end: datetime,
+        points: int = 500,
+    ) -> list[Series]:
+        """The series of several connectors, at most 20, with buckets of the same beginnings."""
+        keys = [checked_key(connector) for connector in connectors]
         names = questions.known_quantities(quantities)
-        width_ms = questions.interval_ms(start_ms, end_ms, points)
-        body = questions.series(names, start_ms, width_ms)
-        answer = self._search(READINGS, self._measured([connector], start_ms, end_ms), body)
-        lasts = self._values_at(connector, parsing.newest_times(answer), names) if with_last else {}
-        return Series(
-            connector=checked_key(connector),
-            start_ms=start_ms,
-            end_ms=end_ms,
-            interval_ms=width_ms,
-            buckets=parsing.buckets(answer, names, lasts),
-        )
+        questions.several(keys, names, points)
+        start_ms, end_ms = slices.to_ms(start), slices.to_ms(end)
+        return self._history().series(keys, names, start_ms, end_ms, points)
 
     def readings(
         self,
@@ -551,23 +579,26 @@ class TenantTelemetry:
         lines = self._store.account(slices.to_ms(start), slices.to_ms(end), tenant=self.tenant)
         return lines[0] if lines else AccountLine(self.tenant)
 
-    def _values_at(
-        self, connector: Id, times_ms: Sequence[int], quantities: Sequence[str]
-    ) -> dict[int, dict[str, float]]:
-        # One search for all buckets: the newest hit inside each bucket takes twice as long.
-        if not times_ms:
-            return {}
-        clause, body = questions.at(times_ms, quantities)
-        hits = self._hits(READINGS, [*self._measured([connector], None, None), clause], body)
-        return {found.measured_ms: found.values for found in map(parsing.reading, hits)}
-
     # --- the wall ---------------------------------------------------------------------------
 
     def _search(
         self, kind: Kind, clauses: Sequence[Clause], body: Mapping[str, Any]
     ) -> dict[str, Any]:
-        ours: list[Clause] = [{"term": {"tenant": self.tenant}}]
-        return self._store._search(kind, [*ours, *clauses], body)
+        (answer,) = self._ask([(kind, clauses, body)])
+        return answer
+
+    def _ask(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+        """Several questions in one request; what comes back is ours alone."""
+        ours: Clause = {"term": {"tenant": self.tenant}}
+        found = self._store._searches(
+            [(kind, [ours, *clauses], body) for kind, clauses, body in asked]
+        )
+        for answer in found:
+            answer["hits"] = {**answer["hits"], "hits": self._ours(answer)}
+        return found
+
+    def _history(self) -> History:
+        return History(self._ask, self._store)
 
     def _hits(
         self, kind: Kind, clauses: Sequence[Clause], body: Mapping[str, Any]
@@ -604,6 +635,22 @@ def _kept_days(family: str) -> tuple[int, int] | None:
             if family == f"{ROLLUP[level.name].name}-{kept.name}":
                 return level.slice_days, kept.rollup_days[level.name]
     return None
+
+
+def _reach_of(indices: Iterable[str]) -> dict[str, int]:
+    kinds = {READINGS.name: RAW.name, **{ROLLUP[each.name].name: each.name for each in ROLLUPS}}
+    reach: dict[str, int] = {}
+    for name in indices:
+        begin = slices.begin_of(name)
+        for kind, level in kinds.items():
+            if begin is not None and name.startswith(f"{kind}-"):
+                reach[level] = min(reach.get(level, slices.to_ms(begin)), slices.to_ms(begin))
+    return reach
+
+
+def _filtered(clauses: Sequence[Clause], body: Mapping[str, Any]) -> dict[str, Any]:
+    query = {"bool": {"filter": [clause for clause in clauses if clause]}}
+    return {**body, "query": query}
 
 
 @lru_cache(maxsize=1)
@@ -649,4 +696,11 @@ def _event_lines(index: str, row: Mapping[str, Any]) -> bytes:
     return _action("index", index, key) + orjson.dumps(source, default=str) + b"\n"
 
 
-__all__ = ["EventFilter", "StateFilter", "TelemetryStore", "TenantTelemetry", "the_store"]
+__all__ = [
+    "EventFilter",
+    "FleetFilter",
+    "StateFilter",
+    "TelemetryStore",
+    "TenantTelemetry",
+    "the_store",
+]

@@ -209,4 +209,3 @@ def test_a_refused_rollup_stops_the_step_and_leaves_the_mark(
         store.client.indices.put_settings(index=index, settings={"index.blocks.write": None})
     build()
     assert [each["count"] for each in rollups(store, "1h", ours)] == [1]
-
