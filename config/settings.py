@@ -251,6 +251,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"queue": "upkeep", "expires": 60},
     },
+    "upkeep.rollups": {
+        "task": "upkeep.rollups",
+        "schedule": 20.0,
+        "options": {"queue": "upkeep", "expires": 20},
+    },
     "upkeep.close_account": {
         "task": "upkeep.close_account",
         "schedule": 3600.0,

@@ -58,18 +58,63 @@ def _reason(error: ApiError) -> str:
     return str(error)[:500]
 
 
-def search(client: Elasticsearch, index: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """One search. Raises StoreSlow rather than returning a part of the answer."""
+def search(
+    client: Elasticsearch,
+    index: str,
+    body: Mapping[str, Any],
+    *,
+    limit_s: float = ANSWER_LIMIT_S,
+    shard: int | None = None,
+) -> dict[str, Any]:
+    """One search, of one shard where told so.
+
+    Raises StoreSlow rather than returning a part of the answer.
+    """
+    with our_errors(limit_s):
+        answer = (
+            client.options(request_timeout=limit_s * 2)
+            .search(
+                index=index,
+                body={**body, "timeout": f"{int(limit_s * 1000)}ms"},
+                allow_partial_search_results=False,
+                ignore_unavailable=True,
+                preference=None if shard is None else f"_shards:{shard}",
+            )
+            .body
+        )
+    return _whole(answer, limit_s)
+
+
+def searches(
+    client: Elasticsearch, asked: Sequence[tuple[str, Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Several searches (index, body) in one request; raises if any of them fails."""
+    if not asked:
+        return []
+    lines: list[Mapping[str, Any]] = []
+    for index, body in asked:
+        head = {"index": index, "ignore_unavailable": True, "allow_partial_search_results": False}
+        lines += [head, {**body, "timeout": f"{int(ANSWER_LIMIT_S * 1000)}ms"}]
     with our_errors():
-        answer = client.search(
-            index=index,
-            body={**body, "timeout": f"{int(ANSWER_LIMIT_S * 1000)}ms"},
-            allow_partial_search_results=False,
-            ignore_unavailable=True,
-        ).body
+        answers = client.msearch(searches=lines).body["responses"]
+    for answer in answers:
+        if "error" in answer:
+            raise _refusal(answer)
+    return [_whole(answer, ANSWER_LIMIT_S) for answer in answers]
+
+
+def _whole(answer: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
     if answer.get("timed_out"):
-        raise StoreSlow(limit_s=ANSWER_LIMIT_S)
+        raise StoreSlow(limit_s=limit_s)
     return dict(answer)
+
+
+def _refusal(answer: Mapping[str, Any]) -> StoreUnavailable | StoreRefused:
+    status: int = answer["status"]
+    if status in _BUSY:
+        return StoreUnavailable(status=status)
+    error = answer["error"]
+    return StoreRefused(status=status, reason=f"{error.get('type')}: {error.get('reason')}"[:500])
 
 
 _KNOWN = {status: ItemResult(status) for status in (200, 201)}

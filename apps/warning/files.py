@@ -242,7 +242,9 @@ def _entries(root: yaml.Node, problems: list[Problem]) -> Iterator[Entry]:
     listed = top.get("rules")
     if not isinstance(listed, yaml.SequenceNode) or len(listed.value) > MOST_RULES:
         most = {"most": MOST_RULES}
-        reader.fault(listed or root, "rules", _("Here must be a list of up to %(most)d rules.") % most)
+        reader.fault(
+            listed or root, "rules", _("Here must be a list of up to %(most)d rules.") % most
+        )
         return
     for node in listed.value:
         entry = _entry(node, _Reader(problems))

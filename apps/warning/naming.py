@@ -46,7 +46,9 @@ def keyed(selection: Selection) -> dict[str, list[str]]:
     return {dimension: values for dimension, values in found.items() if values}
 
 
-def _rows(dimension: str) -> "QuerySet[Organisation] | QuerySet[Vehicle] | QuerySet[Connector] | None":
+def _rows(
+    dimension: str,
+) -> "QuerySet[Organisation] | QuerySet[Vehicle] | QuerySet[Connector] | None":
     if dimension == "organisation":
         return Organisation.objects.all()
     if dimension == "vehicle":

@@ -45,21 +45,6 @@ class Post:
     detector: Detector
     watching: Flags | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """A detector at work on some connectors of a batch.
-
-    `watching` (bool[len(batch.connectors)]) are those that it judges; None is all of them. `key`
-    names the state it carries on. Under the detector's own name it is in force: several variants
-    of a detector may share that state, each for other connectors. Any other key begins, at its
-    first turn, with what the detector's own state is then; it reads `<name>@<anything>`.
-    """
-
-    key: str
-    detector: Detector
-    watching: Flags | None = None
-
     @property
     def in_force(self) -> bool:
         return self.key == self.detector.name

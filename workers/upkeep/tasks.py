@@ -4,6 +4,7 @@ from workers.upkeep.accounts import close_account
 from workers.upkeep.events import index_events, index_tenant_events
 from workers.upkeep.keeping import slices
 from workers.upkeep.offline import offline, tenant_offline
+from workers.upkeep.rollups import rollups
 from workers.upkeep.states import sync_all_states, sync_changed_states, sync_states
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "index_events",
     "index_tenant_events",
     "offline",
+    "rollups",
     "slices",
     "sync_all_states",
     "sync_changed_states",
