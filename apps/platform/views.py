@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from apps.platform.doors import for_operators
 from apps.platform.forms import TenantForm
-from apps.platform.health import check_dependencies
+from apps.platform.health import check_dependencies, plugins
 from apps.platform.overview import tenant_rows
 from apps.tenants.lookups import find_or_404
 from apps.tenants.models import Tenant
@@ -53,7 +53,8 @@ def tenant_retry(request: HttpRequest, pk: str) -> HttpResponse:
 @require_GET
 @for_operators
 def readiness(request: HttpRequest) -> HttpResponse:
-    return render(request, "platform/readiness.html", {"checks": check_dependencies()})
+    context = {"checks": check_dependencies(), "plugins": plugins()}
+    return render(request, "platform/readiness.html", context)
 
 
 def _register(form: TenantForm) -> Tenant | None:

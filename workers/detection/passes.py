@@ -205,6 +205,7 @@ def _judge(batch: Batch, holding: Holding, desk: Desk) -> None:
     for name, error in judgement.failed.items():
         metrics.FAILURES.labels(name, type(error).__name__).inc()
         logger.error("detector_failed", detector=name, error=repr(error))
+        desk.note_failure(name, error)
     now = desk.clock()
     if len(judgement.judged):
         metrics.JUDGED.inc(len(judgement.judged))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,54 +14,16 @@ from ohmwatch.findings import Finding
 from ohmwatch.plugins import errors
 from ohmwatch.plugins.remote import SWITCHED_OFF_AFTER, RemoteDetector
 from ohmwatch.watch import Watch
+from tests import packages
+from tests.packages import PLUGIN, RIGHT
 
-SOURCE = Path(__file__).resolve().parents[3] / "src"
-PLUGIN = """
-import os, time
-import numpy as np
-from ohmwatch.findings import Finding, Severity
-
-class Plugin:
-    name, version, condition = "hot_hand", "1", "hot_hand_warm"
-    needs = frozenset({"temperature_pos_c"})
-    state_dtype = np.dtype([("seen", "<i8"), ("over", "?"), ("last", "<f8", (2,))])
-
-    def observe(self, batch, ratings, state):
-        {body}
-"""
-RIGHT = """
-        findings = []
-        for at, (who, value) in enumerate(zip(batch.connector, batch.column("temperature_pos_c"))):
-            record = state[who]
-            record["seen"] += 1
-            if value != value or (value > 90) == record["over"]:
-                continue
-            record["over"] = value > 90
-            when = int(batch.time_ms[at])
-            findings.append(Finding(batch.connectors[who], self.condition,
-                Severity.NOTICE if value > 90 else None, when, when, int(batch.arrived_ms[at]),
-                self.name, self.version, evidence={"seen": float(record["seen"])}))
-        return findings
-"""
 Installed = Callable[..., str]
 
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
     """Lays a package with this code where the plug-in's process finds it; returns its name."""
-
-    def install(body: str = RIGHT, *, module: str = PLUGIN, name: str = "hot") -> str:
-        (tmp_path / "hot_plugin.py").write_text(module.replace("{body}", body.strip()))
-        about = tmp_path / "hot_plugin-1.dist-info"
-        about.mkdir(exist_ok=True)
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: hot-plugin\nVersion: 1\n")
-        (about / "entry_points.txt").write_text(
-            f"[ohmwatch.detectors]\n{name} = hot_plugin:Plugin\n"
-        )
-        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{SOURCE}")
-        return name
-
-    return install
+    return partial(packages.lay, tmp_path, monkeypatch)
 
 
 @pytest.fixture
