@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from ohmwatch.conditions import Condition, Pole
+from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.heat import column
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, judge
+from ohmwatch.physics.known import believed
 from ohmwatch.physics.load import LOAD_DTYPE, follow
+from ohmwatch.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,10 @@ class PoleImbalance:
     release_s: float = 300.0
 
     name = "pole_imbalance"
-    version = "1"
+    version = "2"
     condition: str = Condition.POLE_IMBALANCE
     needs: frozenset[str] = frozenset({"temperature_pos_c", "temperature_neg_c", "current_a"})
+    stages: tuple[Stage, ...] = (CONTACTS,)
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -77,6 +81,7 @@ class PoleImbalance:
         return np.dtype([("hold", hold_dtype(self.levels)), ("load", LOAD_DTYPE)])
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
+        batch = believed(batch, suspects=True)
         rated_k = column(ratings, "temperature_rise_rated_k")
         limit_k = column(ratings, "temperature_rise_limit_k")
         typical_k = np.where(np.isnan(rated_k), 0.7 * limit_k, rated_k)

@@ -31,13 +31,17 @@ SURROUNDINGS_K = 1.5
 SURROUNDINGS_S = 3 * 3600.0
 """How far, and for how long, the air that cools a contact differs from the air measured."""
 
+USUAL_AIR_S = 86_400.0
+MOST_AIR_K2 = 6.0**2
+"""How long the mean of that difference is learnt, and how unsure one may ever be of it."""
+
 UNKNOWN_AIR_K_PER_S = 1.5 / 60.0
 """Root of time over which unmeasured air wanders: 1.5 K in an hour."""
 
 UNKNOWN_AIR_K2 = 15.0**2
 
-WANDER_K2_PER_S = 0.15**2 / 86_400
-"""How a healthy pair of sensors may come to differ, a variance in time."""
+WANDER_K2_PER_S = 0.4**2 / (6 * 3600.0)
+"""How a healthy pair of sensors may come to differ, a variance in time: the sun is on one side."""
 
 AT_REST_K2 = 0.2**2
 """At rest the sensors' difference shows by itself, and is followed quickly."""
@@ -114,7 +118,7 @@ def start_episode(s, p, t_ms):  # type: ignore[no-untyped-def]
 @inlined
 def start(s, p, t_ms):  # type: ignore[no-untyped-def]
     """A connector never seen: the model's typical heating, nothing known of offsets."""
-    s.first_ms = t_ms
+    s.first_ms = s.anew_ms = t_ms
     s.common.heat_k = p.rise_k
     s.common.oo = UNKNOWN_AIR_K2
     s.common.fit = 1.0
@@ -122,8 +126,8 @@ def start(s, p, t_ms):  # type: ignore[no-untyped-def]
     s.apart.fit = 1.0
     s.felt_c = REFERENCE_C
     s.left_s = s.left_from_s = s.left_to_s = math.nan
-    for pole in range(2):
-        s.sensors[pole].last_c = math.nan
+    for place in range(3):
+        s.sensors[place].last_c = s.sensors[place].step_k = math.nan
     for number in range(4):
         s.channels[number].scatter = 1.0
         s.channels[number].newest = math.nan
@@ -138,13 +142,14 @@ def pass_time(s, dt_s, air_known):  # type: ignore[no-untyped-def]
     common = s.common
     if air_known:
         keep = math.exp(-dt_s / SURROUNDINGS_S)
-        common.offset_k *= keep
+        common.offset_k = s.air_k + keep * (common.offset_k - s.air_k)
         common.ho *= keep
-        common.oo = min(common.oo, 4.0 * SURROUNDINGS_K**2)
+        s.air_k += min(dt_s / USUAL_AIR_S, 1.0) * (common.offset_k - s.air_k)
+        common.oo = min(common.oo, MOST_AIR_K2)
         common.oo = keep * keep * common.oo + (1.0 - keep * keep) * SURROUNDINGS_K**2
     else:
         common.oo = min(common.oo + UNKNOWN_AIR_K_PER_S**2 * dt_s, UNKNOWN_AIR_K2)
-    s.apart.oo = min(s.apart.oo + WANDER_K2_PER_S * dt_s, 4.0)
+    s.apart.oo = min(s.apart.oo + WANDER_K2_PER_S * dt_s, MOST_AIR_K2)
 
 
 @inlined
@@ -156,7 +161,9 @@ def correct(f, load, measured_k, variance):  # type: ignore[no-untyped-def]
     expected = load * hx + ox + variance
     size = abs(error) / math.sqrt(expected)
     if size > UNLIKELY:
+        # An outlier, or an offset that has leapt: believe it less, and doubt the offset.
         expected += variance * (size / UNLIKELY - 1.0) * size
+        f.oo += 0.02 * min(error * error, 400.0)
     gain_h = hx / expected
     gain_o = ox / expected
     f.heat_k += gain_h * error
@@ -164,6 +171,7 @@ def correct(f, load, measured_k, variance):  # type: ignore[no-untyped-def]
     f.hh -= gain_h * hx
     f.ho -= gain_h * ox
     f.oo -= gain_o * ox
+    f.fit += 0.02 * (min(size * size, 100.0) - f.fit)
     return size
 
 
