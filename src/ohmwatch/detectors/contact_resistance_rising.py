@@ -96,6 +96,11 @@ class ContactResistanceRising:
         left_s = known(batch, "left_s")
         change = np.fmax(np.abs(known(batch, "apart")), np.abs(drop_apart))
         foreseeable = (left_s < self.foreseeable_days * DAY_S) | (change > self.large_change)
+        base = known(batch, "apart_base")
+        # Exactly the poles' own difference, turned round: the sensors have changed places.
+        swapped = np.abs(known(batch, "apart") + 2.0 * base) < 0.03 + 0.6 * np.abs(base)
+        swapped &= (np.abs(base) > 0.03) & ~(np.abs(drop_apart) > self.apart_log)
+        foreseeable &= ~swapped
         undecided = np.minimum(evidence, self.warning_evidence - 1.0)
         excess = [
             evidence,

@@ -32,6 +32,7 @@ class CoolingReduced:
     Parameters:
         evidence: logs of odds for a warning; two thirds of it for a notice.
         same_current: the least share of the former largest current of a day.
+        wait_h: hours until a day's largest current has been seen since the change.
         drop_log: growth of both measured resistances that says that it is the current.
 
     Can't see: cooling that was bad from the first day; two contacts that age alike, which look
@@ -46,6 +47,7 @@ class CoolingReduced:
     evidence: float = 12.0
     same_current: float = 0.88
     drop_log: float = 0.1
+    wait_h: float = 30.0
 
     name = "cooling_reduced"
     version = "1"
@@ -69,6 +71,9 @@ class CoolingReduced:
         pole_k = np.fmax(known(batch, "apart_up"), known(batch, "apart_down"))
         drops = np.fmin(known(batch, "drop_pos"), known(batch, "drop_neg"))
         is_current = (known(batch, "most_share") < self.same_current) | (drops > self.drop_log)
+        waited_h = (batch.time_ms - known(batch, "common_since_ms")) / 3_600_000
+        undecided = np.isnan(drops) & (waited_h < self.wait_h)
+        is_current |= undecided
         excess = np.where(is_current | (pole_k > 6.0), 0.0, known(batch, "common_up"))
         worse = known(batch, "heating_pos_k") >= known(batch, "heating_neg_k")
         return state(

@@ -147,3 +147,10 @@ _PLACES = {"temperature_pos_c": "pos", "temperature_neg_c": "neg", "ambient_c": 
 def which(worse: Flags) -> Callable[[int], Pole]:
     """The pole by a column that is true where the positive one is meant."""
     return lambda index: Pole.POSITIVE if worse[index] else Pole.NEGATIVE
+
+
+def rises_k(ratings: Sequence[Ratings]) -> Floats:
+    """The typical rise at rated current of each connector's model, K; NaN where none is stated."""
+    rated_k = column(ratings, "temperature_rise_rated_k")
+    by_limit: Floats = 0.7 * column(ratings, "temperature_rise_limit_k")
+    return np.where(np.isnan(rated_k), by_limit, rated_k)
