@@ -11,7 +11,7 @@ from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, hold_dtype
-from ohmwatch.physics.known import contact_evidence, known, state, which
+from ohmwatch.physics.known import contact_evidence, known, news, state, which
 from ohmwatch.stage import Stage
 
 
@@ -64,6 +64,9 @@ class ContactLoose:
         return hold_dtype(self.levels)
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], records: State) -> list[Finding]:
+        batch = news(batch, episodes_only=True)
+        if not len(batch):
+            return []
         pos, neg = known(batch, "apart_up"), known(batch, "apart_down")
         worse = pos >= neg
         grown = np.fmax(pos, neg) >= self.evidence

@@ -12,7 +12,7 @@ from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.heat import column
 from ohmwatch.physics.hold import Level, hold_dtype
-from ohmwatch.physics.known import contact_evidence, known, state, which
+from ohmwatch.physics.known import contact_evidence, known, news, state, which
 from ohmwatch.stage import Stage
 
 
@@ -72,6 +72,9 @@ class ContactResistanceHigh:
         return hold_dtype(self.levels)
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], records: State) -> list[Finding]:
+        batch = news(batch, episodes_only=True)
+        if not len(batch):
+            return []
         new_uohm = column(ratings, "contact_resistance_new_uohm")[batch.connector]
         pair, sd = known(batch, "apart_base"), known(batch, "apart_sd")
         known_sd = np.sqrt(sd * sd + 0.02**2)

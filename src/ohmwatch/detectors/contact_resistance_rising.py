@@ -11,7 +11,7 @@ from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Floats, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, hold_dtype
-from ohmwatch.physics.known import contact_evidence, known, state, which
+from ohmwatch.physics.known import contact_evidence, known, news, state, which
 from ohmwatch.stage import Stage
 
 DAY_S = 86_400.0
@@ -84,6 +84,9 @@ class ContactResistanceRising:
         return hold_dtype(self.levels)
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], records: State) -> list[Finding]:
+        batch = news(batch, episodes_only=True)
+        if not len(batch):
+            return []
         drop_apart = known(batch, "drop_pos") - known(batch, "drop_neg")
         pos = np.fmax(
             known(batch, "apart_up"), _where(drop_apart > self.apart_log, batch, "drop_pos_up")

@@ -11,7 +11,7 @@ from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, hold_dtype
-from ohmwatch.physics.known import contact_evidence, known, state
+from ohmwatch.physics.known import contact_evidence, known, news, state
 from ohmwatch.stage import Stage
 
 
@@ -68,13 +68,16 @@ class CoolingReduced:
         return hold_dtype(self.levels)
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], records: State) -> list[Finding]:
+        batch = news(batch, episodes_only=True)
+        if not len(batch):
+            return []
         pole_k = np.fmax(known(batch, "apart_up"), known(batch, "apart_down"))
         drops = np.fmin(known(batch, "drop_pos"), known(batch, "drop_neg"))
         is_current = (known(batch, "most_share") < self.same_current) | (drops > self.drop_log)
-        waited_h = (batch.time_ms - known(batch, "common_since_ms")) / 3_600_000
+        waited_h = (batch.time_ms - known(batch, "cooling_since_ms")) / 3_600_000
         undecided = np.isnan(drops) & (waited_h < self.wait_h)
         is_current |= undecided
-        excess = np.where(is_current | (pole_k > 6.0), 0.0, known(batch, "common_up"))
+        excess = np.where(is_current | (pole_k > 6.0), 0.0, known(batch, "cooling_up"))
         worse = known(batch, "heating_pos_k") >= known(batch, "heating_neg_k")
         return state(
             self,
@@ -86,9 +89,9 @@ class CoolingReduced:
             pole=lambda index: Pole.BOTH,
             evidence={
                 **contact_evidence(batch, ratings, worse),
-                "change_log": known(batch, "common"),
-                "log_odds": known(batch, "common_up"),
+                "slower": known(batch, "cooling"),
+                "log_odds": known(batch, "cooling_up"),
             },
-            since_ms=known(batch, "common_since_ms"),
+            since_ms=known(batch, "cooling_since_ms"),
             time_left=True,
         )

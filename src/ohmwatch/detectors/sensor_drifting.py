@@ -11,7 +11,7 @@ from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, hold_dtype
-from ohmwatch.physics.known import known, state
+from ohmwatch.physics.known import known, news, state
 from ohmwatch.stage import Stage
 
 
@@ -59,6 +59,9 @@ class SensorDrifting:
         return hold_dtype(self.levels)
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], records: State) -> list[Finding]:
+        batch = news(batch)
+        if not len(batch):
+            return []
         shifts = {place: _shift_k(batch, place) for place in ("pos", "neg", "air")}
         leapt = [np.abs(known(batch, f"leapt_{place}_k")) for place in shifts]
         gradual = np.fmax(np.fmax(leapt[0], leapt[1]), leapt[2]) < self.leap_k
@@ -78,7 +81,9 @@ class SensorDrifting:
 
 def _shift_k(batch: Batch, place: str) -> np.ndarray:
     """How far the sensor has come, where it is the one that lies; 0 elsewhere."""
-    lies = known(batch, f"trust_{place}") == 0.0
+    lies = (known(batch, f"trust_{place}") == 0.0) & (known(batch, f"noisy_{place}") == 0.0)
+    if place != "air":
+        lies &= known(batch, f"stuck_{place}") == 0.0
     return np.where(lies, np.abs(known(batch, f"shift_{place}_k")), 0.0)
 
 

@@ -11,7 +11,7 @@ from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Floats, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, hold_dtype
-from ohmwatch.physics.known import known, state
+from ohmwatch.physics.known import known, news, state
 from ohmwatch.stage import Stage
 
 PLACES = ("pos", "neg", "air")
@@ -62,13 +62,16 @@ class SensorImplausible:
     @property
     def levels(self) -> tuple[Level, ...]:
         """Excess is 1 where it is implausible."""
-        return (Level(Severity.NOTICE, 0.5, 0.5, 0.0, 600.0),)
+        return (Level(Severity.NOTICE, 0.5, 0.5, 0.0, 86_400.0),)
 
     @property
     def state_dtype(self) -> np.dtype[Any]:
         return hold_dtype(self.levels)
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], records: State) -> list[Finding]:
+        batch = news(batch)
+        if not len(batch):
+            return []
         lying = {place: self._lies(batch, place) for place in PLACES}
         late = known(batch, "delayed_s") > 3600.0 * self.late_h
         excess = np.where(late | self._scaled(batch), 1.0, 0.0)

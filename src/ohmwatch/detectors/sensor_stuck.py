@@ -11,7 +11,7 @@ from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, hold_dtype
-from ohmwatch.physics.known import known, state
+from ohmwatch.physics.known import known, news, state
 from ohmwatch.stage import Stage
 
 
@@ -52,16 +52,20 @@ class SensorStuck:
     @property
     def levels(self) -> tuple[Level, ...]:
         """Excess is in parts of what is allowed, over 1."""
-        return (Level(Severity.NOTICE, 0.0, -0.9, 0.0, 0.0),)
+        return (Level(Severity.NOTICE, 0.0, -0.9, 0.0, 3600.0),)
 
     @property
     def state_dtype(self) -> np.dtype[Any]:
         return hold_dtype(self.levels)
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], records: State) -> list[Finding]:
-        pos, neg = known(batch, "still_pos_k"), known(batch, "still_neg_k")
+        batch = news(batch)
+        if not len(batch):
+            return []
+        pos = known(batch, "still_pos_k") * known(batch, "stuck_pos")
+        neg = known(batch, "still_neg_k") * known(batch, "stuck_neg")
         air_h = known(batch, "still_air_s") / 3600.0
-        lies = known(batch, "trust_air") == 0.0
+        lies = (known(batch, "trust_air") == 0.0) & (air_h > self.still_air_h)
         air = np.where(lies, air_h / self.still_air_h, 0.0)
         poles = np.fmax(pos, neg) / self.moved_k
         excess = np.fmax(poles, air) - 1.0

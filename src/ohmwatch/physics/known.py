@@ -1,7 +1,7 @@
 """From what the contacts stage knows to findings: what the detectors that stand on it share."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,6 +37,46 @@ class Margins:
     worst_k: Floats
     from_k: Floats
     to_k: Floats
+
+
+EPISODE = 1.0
+"""Bit of `news`: an episode of load has ended at this reading, and was told to the channels."""
+
+
+def news(batch: Batch, *, episodes_only: bool = False) -> Batch:
+    """The readings at which the stage knows something new: of many, few.
+
+    Their columns are cut out where one is asked for.
+    """
+    column = batch.values.get(PREFIX + "news")
+    if column is None:
+        return batch.rows(np.zeros(len(batch), dtype=np.bool_))
+    at = np.flatnonzero(column)
+    if episodes_only:
+        at = at[column[at] % 2.0 == EPISODE]
+    return Batch(
+        connectors=batch.connectors,
+        connector=batch.connector[at],
+        time_ms=batch.time_ms[at],
+        arrived_ms=batch.arrived_ms[at],
+        values=_Cut(batch.values, at),
+    )
+
+
+class _Cut(Mapping[str, Floats]):
+    """Columns of which some rows are wanted; each is cut when it is asked for."""
+
+    def __init__(self, whole: Mapping[str, Floats], at: np.ndarray) -> None:
+        self._whole, self._at = whole, at
+
+    def __getitem__(self, name: str) -> Floats:
+        return self._whole[name][self._at]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._whole)
+
+    def __len__(self) -> int:
+        return len(self._whole)
 
 
 def steady_rise_k(heating_k: Floats, ambient_c: float = HOT_DAY_C) -> Floats:

@@ -15,6 +15,7 @@ from ohmwatch.physics.estimate.record import (
     AIR,
     APART,
     COMMON,
+    COOLING,
     DROP_NEG,
     DROP_POS,
     NEG,
@@ -55,12 +56,12 @@ WITNESS_MS = 1_800_000
 ONE_WITNESS = 4.0
 MOST_EVIDENCE = 60.0
 
-STEPS = (0.28, 0.09, 0.16, 0.16)
+STEPS = (0.28, 0.09, 0.16, 0.16, 0.7)
 APART_STEP_K = 2.2
 """Of COMMON, APART, DROP_POS, DROP_NEG: the change looked for, in logs, and of APART in parts of
 the rise at rated current; yet never less than would show as APART_STEP_K in the unit's own use."""
 
-FLOORS = (0.05**2, 0.012**2, 0.02**2, 0.02**2)
+FLOORS = (0.05**2, 0.012**2, 0.02**2, 0.02**2, 0.12**2)
 """Their variance from one episode to another in a healthy contact: draught, driving wind."""
 
 
@@ -167,6 +168,10 @@ def close(s, p, t_ms):  # type: ignore[no-untyped-def]
     better_k = mean_k
     if math.sqrt(s.apart.hh) < DULL * p.rise_k:
         lean = s.apart.heat_k / p.rise_k
+        common = s.channels[COMMON]
+        if max(common.up, common.down) >= ONE_WITNESS:
+            # What both poles gain or lose, by cooling or a wrong current, their difference does.
+            lean *= math.exp(-common.level)
         peak_k = p.rise_k * max(s.peak, s.day_peak, 0.05)
         step = max(STEPS[APART], APART_STEP_K / peak_k)
         hear(s, APART, lean, s.apart.hh / p.rise_k**2, step, poles, t_ms)
@@ -176,6 +181,12 @@ def close(s, p, t_ms):  # type: ignore[no-untyped-def]
         believed = poles and trust(s, AIR, t_ms) == TRUSTED
         value = math.log(better_k / p.rise_k)
         hear(s, COMMON, value, common_var, STEPS[COMMON], believed, t_ms)
+    own_k = p.rise_k * math.exp(s.channels[COMMON].base)
+    cooling_var = s.cooling.hh / (own_k * own_k)
+    if s.channels[COMMON].count >= BASE_EPISODES and cooling_var < 1.0:
+        believed = poles and trust(s, AIR, t_ms) == TRUSTED
+        value = s.cooling.heat_k / own_k
+        hear(s, COOLING, value, cooling_var, STEPS[COOLING], believed, t_ms)
     for pole in range(2):
         sums = s.drop[pole]
         if sums.count >= 10.0 and sums.product > 0.0:

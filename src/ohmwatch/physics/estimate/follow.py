@@ -13,6 +13,7 @@ from ohmwatch.physics.estimate.record import (
     AIR,
     APART,
     COMMON,
+    COOLING,
     DROP_NEG,
     DROP_POS,
     NEG,
@@ -22,12 +23,14 @@ from ohmwatch.physics.estimate.record import (
     parameters_of,
 )
 from ohmwatch.physics.estimate.sensors import (
+    LEAP_K,
     LIES,
     STILL_K,
     TRUSTED,
     air_shift_k,
     is_at_rest,
     is_noisy,
+    is_stuck,
     leapt_k,
     note_rest,
     note_sensor,
@@ -62,6 +65,8 @@ OF_CONTACTS = (
     "apart_down",  # … the negative
     "common",
     "common_up",
+    "cooling",
+    "cooling_up",
     "common_down",
     "drop_pos",
     "drop_pos_up",
@@ -80,9 +85,15 @@ OF_CONTACTS = (
     "common_base",
     "load",
 )
+OF_PRESENT = (
+    "apart_now_k",  # heating of the positive over the negative pole in the present episode
+    "apart_now_sd_k",
+)
 OF_HISTORY = (
+    "news",  # 1: an episode ended, 2: the sensors are seen otherwise than at the reading before
     "apart_since_ms",
     "common_since_ms",
+    "cooling_since_ms",
     "drop_since_ms",
     "apart_sd",
     "witnesses",
@@ -96,6 +107,8 @@ OF_SENSORS = (
     "trust_air",
     "still_pos_k",
     "still_neg_k",
+    "stuck_pos",
+    "stuck_neg",
     "still_air_s",
     "shift_pos_k",
     "shift_neg_k",
@@ -112,9 +125,10 @@ OF_SENSORS = (
     "noisy_neg",
     "noisy_air",
 )
-TOLD = OF_CONTACTS + OF_HISTORY + OF_SENSORS
+TOLD = OF_CONTACTS + OF_PRESENT + OF_HISTORY + OF_SENSORS
 """What each reading is told, in this order; `estimate.<name>` in the batch."""
 
+LATE_S = 3 * 3600.0
 LATE_MS = 20 * 60_000
 """A reading that comes so much after its measurement was held back, or its clock is behind."""
 
@@ -238,7 +252,7 @@ def _note_mating(s, p, t_ms, mated, cycles):  # type: ignore[no-untyped-def]
     reopened = not math.isnan(mated) and mated > 0.5 and s.mated <= 0.5
     counted = not math.isnan(cycles) and cycles > s.cycles
     if (reopened or counted) and not p.routine:
-        for number in range(4):
+        for number in range(5):
             c = s.channels[number]
             c.precision = c.count = c.up = c.down = c.level = 0.0
             c.scatter = 1.0
@@ -313,7 +327,10 @@ def _tell(s, p, t_ms, told, at):  # type: ignore[no-untyped-def]
     for value in _of_contacts(s, p):
         told[row, at] = value
         row += 1
-    for value in _of_history(s):
+    for value in _of_present(s):
+        told[row, at] = value
+        row += 1
+    for value in _of_history(s, t_ms):
         told[row, at] = value
         row += 1
     for value in _of_sensors(s, t_ms):
@@ -335,6 +352,8 @@ def _of_contacts(s, p):  # type: ignore[no-untyped-def]
         apart.down,
         common.level,
         common.up,
+        s.channels[COOLING].level,
+        s.channels[COOLING].up,
         common.down,
         pos.level,
         pos.up,
@@ -358,12 +377,36 @@ def _of_contacts(s, p):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _of_history(s):  # type: ignore[no-untyped-def]
+def _of_present(s):  # type: ignore[no-untyped-def]
+    return s.apart.heat_k, math.sqrt(s.apart.hh)
+
+
+@inlined
+def _news(s, t_ms):  # type: ignore[no-untyped-def]
+    """What has changed since the reading before."""
+    news, flags = 0.0, 0
+    for place in (POS, NEG, AIR):
+        flags = 8 * flags + int(2.0 * trust(s, place, t_ms))
+        flags = 2 * flags + (1 if is_noisy(s.sensors[place]) else 0)
+        flags = 2 * flags + (1 if abs(leapt_k(s.sensors[place], t_ms)) >= LEAP_K else 0)
+    flags = 2 * flags + (1 if s.delayed_s > LATE_S else 0)
+    if s.episodes != s.told:
+        news += 1.0
+    if flags != s.flags:
+        news += 2.0
+    s.told, s.flags = s.episodes, flags
+    return news
+
+
+@inlined
+def _of_history(s, t_ms):  # type: ignore[no-untyped-def]
     common, apart = s.channels[COMMON], s.channels[APART]
     pos, neg = s.channels[DROP_POS], s.channels[DROP_NEG]
     return (
+        _news(s, t_ms),
         float(apart.up_ms if apart.up > apart.down else apart.down_ms),
         float(common.up_ms),
+        float(s.channels[COOLING].up_ms),
         float(pos.up_ms if pos.up > neg.up else neg.up_ms),
         math.sqrt(1.0 / apart.precision) if apart.precision > 0.0 else math.nan,
         max(apart.count, common.count),
@@ -381,6 +424,8 @@ def _of_sensors(s, t_ms):  # type: ignore[no-untyped-def]
         trust(s, AIR, t_ms),
         still_k(s.sensors[POS]),
         still_k(s.sensors[NEG]),
+        1.0 if is_stuck(s.sensors[POS]) else 0.0,
+        1.0 if is_stuck(s.sensors[NEG]) else 0.0,
         s.sensors[AIR].unchanged_s,
         shift_k(s.sensors[POS]) + air_shift_k(s),
         shift_k(s.sensors[NEG]) + air_shift_k(s),

@@ -25,8 +25,9 @@ DEFAULT_RISE_K = 40.0
 ROUTINE_CYCLES = 500.0
 """A model rated for more matings is opened in daily use: a mating is no repair."""
 
-COMMON, APART, DROP_POS, DROP_NEG = range(4)
-"""The channels: heating of both poles, of one against the other, resistance of each by drop."""
+COMMON, APART, DROP_POS, DROP_NEG, COOLING = range(5)
+"""The channels: heating of both poles, of one against the other, resistance of each by drop, and
+how much slower heat gets away than it did."""
 
 POINTS = 20
 """Of the course that a trend is fitted to; thinned out towards the past."""
@@ -99,10 +100,13 @@ CONTACT_DTYPE = np.dtype(
         ("filtered_ms", "<i8"),
         ("common", FILTER),
         ("apart", FILTER),
+        ("cooling", FILTER),
+        ("late", "<f8"),  # the slow load, were cooling reduced
+        ("late_known", "<f8"),
         ("began_ms", "<i8"),
         ("loaded_s", "<f8"),
         ("drop", [("square", "<f8"), ("product", "<f8"), ("count", "<f8")], (2,)),
-        ("channels", CHANNEL, (4,)),
+        ("channels", CHANNEL, (5,)),
         ("sensors", SENSOR, (3,)),
         ("air_k", "<f8"),  # the usual error of the air measured
         ("rest_ms", "<i8"),
@@ -127,6 +131,8 @@ CONTACT_DTYPE = np.dtype(
         ("flutter", "<f8"),
         ("flutter_base", "<f8"),
         ("episodes", "<i8"),
+        ("told", "<i8"),  # episodes and flags of the sensors as the reading before was told
+        ("flags", "<i8"),
     ]
 )
 

@@ -128,7 +128,7 @@ def note_rest(s, t_ms, pos_c, neg_c, air_known):  # type: ignore[no-untyped-def]
 
 @inlined
 def _note_shift(own, rise_k):  # type: ignore[no-untyped-def]
-    if math.isnan(rise_k):
+    if math.isnan(rise_k) or own.unchanged >= 5.0 or is_noisy(own):
         return
     own.rests += 1.0
     own.rest_k += (rise_k - own.rest_k) / min(own.rests, REST_MEMORY)
@@ -176,6 +176,12 @@ def still_k(own):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def is_stuck(own):  # type: ignore[no-untyped-def]
+    """Whether the sensor has stood still for good."""
+    return still_k(own) > STUCK_K and own.unchanged >= 5.0
+
+
+@inlined
 def leapt_k(own, t_ms):  # type: ignore[no-untyped-def]
     """What the sensor has leapt, as long as no rest has told; 0 after a day and a half."""
     forgotten = t_ms - own.jump_ms > LEAP_FORGOTTEN_MS and abs(shift_k(own)) < SHIFT_K
@@ -197,7 +203,7 @@ def trust(s, place, t_ms):  # type: ignore[no-untyped-def]
     else:
         other = s.sensors[NEG if place == POS else POS]
         shift = shift_k(own) + air_shift_k(s)
-        if still_k(own) > STUCK_K and own.unchanged >= 5.0:
+        if is_stuck(own):
             return LIES
         if abs(shift) > SHIFT_K and abs(shift) >= 0.6 * abs(shift_k(other) + air_shift_k(s)):
             return LIES
