@@ -7,23 +7,36 @@ import numpy as np
 
 from ohmwatch.compiled import compiled, inlined
 from ohmwatch.detector import Batch, Floats, Ratings, State
-from ohmwatch.physics.estimate.episodes import close, is_over, note_drop
+from ohmwatch.physics.estimate.episodes import LOADED, close, is_over, note_drop
 from ohmwatch.physics.estimate.outlook import add_point, forecast
 from ohmwatch.physics.estimate.record import (
+    AIR,
     APART,
     COMMON,
+    COOLING,
     DROP_NEG,
     DROP_POS,
+    NEG,
     PER_K,
+    POS,
     REFERENCE_C,
     parameters_of,
 )
 from ohmwatch.physics.estimate.sensors import (
-    drift_k,
+    LEAP_K,
+    LIES,
+    STILL_K,
+    TRUSTED,
+    air_shift_k,
     is_at_rest,
-    noise_ratio,
+    is_noisy,
+    is_stuck,
+    leapt_k,
+    note_rest,
     note_sensor,
-    stuck_k,
+    shift_k,
+    still_k,
+    trust,
 )
 from ohmwatch.physics.estimate.thermal import (
     filter_reading,
@@ -46,12 +59,14 @@ MEASURED = (
 )
 """What the recursion reads, in this order."""
 
-TOLD = (
-    "apart",  # log of the poles' heating against one another, less the unit's own; pos is worse
+OF_CONTACTS = (
+    "apart",  # the poles' heating against one another, less the unit's own, in rated rises
     "apart_up",  # evidence that the positive pole has grown, in logs of odds
     "apart_down",  # … the negative
     "common",
     "common_up",
+    "cooling",
+    "cooling_up",
     "common_down",
     "drop_pos",
     "drop_pos_up",
@@ -63,12 +78,6 @@ TOLD = (
     "resistance_pos_uohm",
     "resistance_neg_uohm",
     "episodes",
-    "stuck_pos_k",
-    "stuck_neg_k",
-    "drift_pos_k",
-    "drift_neg_k",
-    "noise_pos",
-    "noise_neg",
     "left_s",
     "left_from_s",
     "left_to_s",
@@ -76,7 +85,52 @@ TOLD = (
     "common_base",
     "load",
 )
+OF_PRESENT = (
+    "apart_now_k",  # heating of the positive over the negative pole in the present episode
+    "apart_now_sd_k",
+)
+OF_HISTORY = (
+    "news",  # 1: an episode ended, 2: the sensors are seen otherwise than at the reading before
+    "apart_since_ms",
+    "common_since_ms",
+    "cooling_since_ms",
+    "drop_since_ms",
+    "apart_sd",
+    "witnesses",
+    "flutter",
+    "resistance_pos_base_uohm",
+    "resistance_neg_base_uohm",
+)
+OF_SENSORS = (
+    "trust_pos",
+    "trust_neg",
+    "trust_air",
+    "still_pos_k",
+    "still_neg_k",
+    "stuck_pos",
+    "stuck_neg",
+    "still_air_s",
+    "shift_pos_k",
+    "shift_neg_k",
+    "shift_air_k",
+    "noise_pos_k",
+    "noise_neg_k",
+    "noise_air_k",
+    "most_share",  # largest current of a day over that of the unit's first days
+    "delayed_s",
+    "leapt_pos_k",
+    "leapt_neg_k",
+    "leapt_air_k",
+    "noisy_pos",
+    "noisy_neg",
+    "noisy_air",
+)
+TOLD = OF_CONTACTS + OF_PRESENT + OF_HISTORY + OF_SENSORS
 """What each reading is told, in this order; `estimate.<name>` in the batch."""
+
+LATE_S = 3 * 3600.0
+LATE_MS = 20 * 60_000
+"""A reading that comes so much after its measurement was held back, or its clock is behind."""
 
 _COLUMN = {name: number for number, name in enumerate(TOLD)}
 PREFIX = "estimate."
@@ -88,44 +142,69 @@ def follow(batch: Batch, ratings: Sequence[Ratings], state: State) -> dict[str, 
     for number, name in enumerate(MEASURED):
         measured[:, number] = batch.column(name)
     told = np.empty((len(TOLD), len(batch)))
-    connector, time_ms = batch.connector.copy(), batch.time_ms.copy()
-    _follow(connector, time_ms, measured, parameters_of(ratings), state, told)
+    _follow(
+        batch.connector.copy(),
+        batch.time_ms.copy(),
+        batch.arrived_ms.copy(),
+        measured,
+        parameters_of(ratings),
+        state,
+        told,
+    )
     return {PREFIX + name: told[number] for number, name in enumerate(TOLD)}
 
 
 @compiled
-def _follow(connector, time_ms, measured, parameters, state, told):  # type: ignore[no-untyped-def]
+def _follow(connector, time_ms, arrived_ms, measured, parameters, state, told):  # type: ignore[no-untyped-def]
     for at in range(len(time_ms)):
         owner = connector[at]
         s, p = state[owner], parameters[owner]
         if not math.isnan(p.rated_a):
             if s.first_ms == 0:
                 start(s, p, time_ms[at])
-            _take_in(s, p, time_ms[at], measured[at])
-        _tell(s, p, told, at)
+            _take_in(s, p, time_ms[at], arrived_ms[at], measured[at])
+        _tell(s, p, time_ms[at], told, at)
 
 
 @inlined
-def _take_in(s, p, t_ms, values):  # type: ignore[no-untyped-def]
+def _take_in(s, p, t_ms, arrived_ms, values):  # type: ignore[no-untyped-def]
     current_a, pos_c, neg_c, ambient_c = values[0], values[1], values[2], values[3]
+    _note_delay(s, t_ms, arrived_ms)
     _note_mating(s, p, t_ms, values[6], values[7])
+    note_sensor(s, p, AIR, t_ms, ambient_c, False)
+    if trust(s, AIR, t_ms) == LIES:
+        ambient_c = math.nan
     air_known = follow_ambient(s, p, t_ms, ambient_c)
     since_s = (t_ms - s.last_ms) / 1000.0 if s.last_ms > 0 else 0.0
     if not math.isnan(current_a):
         seen = follow_load(s, p, t_ms, current_a, pos_c, neg_c)
-        if seen and mixed_load(s) > 0.02:
+        s.day_most_a = max(s.day_most_a, abs(current_a))
+        if seen and mixed_load(s) > LOADED:
             s.loaded_s += min(since_s, p.gap_ms / 1000.0)
-    at_rest = is_at_rest(s, p, air_known)
-    note_sensor(s, p, 0, t_ms, pos_c, at_rest)
-    note_sensor(s, p, 1, t_ms, neg_c, at_rest)
-    fresh = s.current_ms > 0 and t_ms - s.current_ms <= p.gap_ms and s.slow_known > 0.5
-    if fresh and not (math.isnan(pos_c) and math.isnan(neg_c)):
-        load = filter_reading(s, p, t_ms, pos_c, neg_c, air_known, at_rest)
-        _note_peak(s, t_ms, load)
+    at_rest = is_at_rest(s, p)
+    note_sensor(s, p, POS, t_ms, pos_c, at_rest)
+    note_sensor(s, p, NEG, t_ms, neg_c, at_rest)
+    if at_rest:
+        note_rest(s, t_ms, pos_c, neg_c, air_known)
+    _estimate(s, p, t_ms, pos_c, neg_c, air_known, at_rest)
     if not math.isnan(current_a):
         own_k = s.felt_c + s.common.heat_k * mixed_load(s)
-        note_drop(s, p, 0, current_a, values[4], own_k if math.isnan(pos_c) else pos_c)
-        note_drop(s, p, 1, current_a, values[5], own_k if math.isnan(neg_c) else neg_c)
+        note_drop(
+            s,
+            p,
+            0,
+            current_a,
+            values[4],
+            pos_c if trust(s, POS, t_ms) == TRUSTED and pos_c > -99.0 else own_k,
+        )
+        note_drop(
+            s,
+            p,
+            1,
+            current_a,
+            values[5],
+            neg_c if trust(s, NEG, t_ms) == TRUSTED and neg_c > -99.0 else own_k,
+        )
     s.last_ms = t_ms
     over = is_over(s, p, t_ms)
     if over > 0:
@@ -136,15 +215,48 @@ def _take_in(s, p, t_ms, values):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def _estimate(s, p, t_ms, pos_c, neg_c, air_known, at_rest):  # type: ignore[no-untyped-def]
+    """The poles' temperatures into the filters, without those that lie."""
+    if s.current_ms == 0 or t_ms - s.current_ms > p.gap_ms or s.slow_known < 0.5:
+        return
+    if _is_left_out(s, POS, t_ms):
+        pos_c = math.nan
+    if _is_left_out(s, NEG, t_ms):
+        neg_c = math.nan
+    if not (math.isnan(pos_c) and math.isnan(neg_c)):
+        load = filter_reading(s, p, t_ms, pos_c, neg_c, air_known, at_rest)
+        _note_peak(s, p, t_ms, load)
+
+
+@inlined
+def _is_left_out(s, place, t_ms):  # type: ignore[no-untyped-def]
+    own = s.sensors[place]
+    return trust(s, place, t_ms) == LIES or still_k(own) > STILL_K
+
+
+@inlined
+def _note_delay(s, t_ms, arrived_ms):  # type: ignore[no-untyped-def]
+    """For how long all readings have come much later than measured: a clock that is behind."""
+    if arrived_ms - t_ms < LATE_MS:
+        s.delayed_ms = 0
+        s.delayed_s = 0.0
+    elif s.delayed_ms == 0:
+        s.delayed_ms = arrived_ms
+    else:
+        s.delayed_s = (arrived_ms - s.delayed_ms) / 1000.0
+
+
+@inlined
 def _note_mating(s, p, t_ms, mated, cycles):  # type: ignore[no-untyped-def]
     """A connector that a workshop opened and closed starts anew."""
     reopened = not math.isnan(mated) and mated > 0.5 and s.mated <= 0.5
     counted = not math.isnan(cycles) and cycles > s.cycles
     if (reopened or counted) and not p.routine:
-        for number in range(4):
+        for number in range(5):
             c = s.channels[number]
             c.precision = c.count = c.up = c.down = c.level = 0.0
             c.scatter = 1.0
+        s.anew_ms = t_ms
         s.point_count = 0
         start_episode(s, p, t_ms)
     if not math.isnan(mated):
@@ -154,19 +266,30 @@ def _note_mating(s, p, t_ms, mated, cycles):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _note_peak(s, t_ms, load):  # type: ignore[no-untyped-def]
+def _note_peak(s, p, t_ms, load):  # type: ignore[no-untyped-def]
     """The hottest hours of a day by load and air, averaged over days: the unit's own duty."""
     day = t_ms // 86_400_000
     if day != s.day:
+        if s.day_most_a > 0.1 * p.rated_a:
+            _note_most(s)
         if s.day_peak > 0.05:
             share = 1.0 if s.peak == 0.0 else 0.3
             s.peak += share * (s.day_peak - s.peak)
             s.peak_c += share * (s.day_peak_c - s.peak_c)
         s.day = day
-        s.day_peak = 0.0
+        s.day_peak = s.day_most_a = 0.0
     if load > s.day_peak:
         s.day_peak = load
         s.day_peak_c = s.felt_c
+
+
+@inlined
+def _note_most(s):  # type: ignore[no-untyped-def]
+    """The largest current of a day, against that of the unit's first days."""
+    s.most_days += 1.0
+    s.most_a += (s.day_most_a - s.most_a) / min(s.most_days, 2.0)
+    if s.most_days <= 5.0:
+        s.most_base_a += (s.day_most_a - s.most_base_a) / s.most_days
 
 
 @inlined
@@ -190,7 +313,7 @@ def _look_ahead(s, p, t_ms):  # type: ignore[no-untyped-def]
         side = 1.0 if apart.up > apart.down else -1.0
     peak = max(s.peak, s.day_peak)
     air_c = s.peak_c if s.peak > 0.0 else s.day_peak_c
-    base_k = p.rise_k * math.exp(common.base + 0.5 * side * apart.base)
+    base_k = p.rise_k * (math.exp(common.base) + 0.5 * side * apart.base)
     hotter = 1.0 + PER_K * (p.limit_c - REFERENCE_C)
     usual = 1.0 + PER_K * (air_c + base_k * peak - REFERENCE_C)
     growth = (p.limit_c - air_c) / max(base_k * peak * hotter / usual, 0.1) - 1.0
@@ -198,43 +321,124 @@ def _look_ahead(s, p, t_ms):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _tell(s, p, told, at):  # type: ignore[no-untyped-def]
+def _tell(s, p, t_ms, told, at):  # type: ignore[no-untyped-def]
     """What is known now, into the reading's columns."""
+    row = 0
+    for value in _of_contacts(s, p):
+        told[row, at] = value
+        row += 1
+    for value in _of_present(s):
+        told[row, at] = value
+        row += 1
+    for value in _of_history(s, t_ms):
+        told[row, at] = value
+        row += 1
+    for value in _of_sensors(s, t_ms):
+        told[row, at] = value
+        row += 1
+
+
+@inlined
+def _of_contacts(s, p):  # type: ignore[no-untyped-def]
     apart, common = s.channels[APART], s.channels[COMMON]
     pos, neg = s.channels[DROP_POS], s.channels[DROP_NEG]
     mean_k = p.rise_k * math.exp(common.base + common.level)
-    half = 0.5 * (apart.base + apart.level)
+    half_k = 0.5 * p.rise_k * apart.base
+    change_k = p.rise_k * apart.level
     known = common.count > 0.0
-    row = 0
-    for value in (
+    return (
         apart.level,
         apart.up,
         apart.down,
         common.level,
         common.up,
+        s.channels[COOLING].level,
+        s.channels[COOLING].up,
         common.down,
         pos.level,
         pos.up,
         neg.level,
         neg.up,
-        mean_k * math.exp(half + abs(half - 0.5 * apart.base)) if known else math.nan,
-        mean_k * math.exp(-half + abs(half - 0.5 * apart.base)) if known else math.nan,
-        mean_k * math.sqrt(common.level_var + 0.25 * apart.level_var) if known else math.nan,
+        mean_k + half_k + max(change_k, 0.0) if known else math.nan,
+        mean_k - half_k + max(-change_k, 0.0) if known else math.nan,
+        math.sqrt(mean_k**2 * common.level_var + p.rise_k**2 * apart.level_var)
+        if known
+        else math.nan,
         math.exp(pos.base + pos.level) if pos.count > 0.0 else math.nan,
         math.exp(neg.base + neg.level) if neg.count > 0.0 else math.nan,
         float(s.episodes),
-        stuck_k(s.sensors[0]),
-        stuck_k(s.sensors[1]),
-        drift_k(s.sensors[0]),
-        drift_k(s.sensors[1]),
-        noise_ratio(s.sensors[0]),
-        noise_ratio(s.sensors[1]),
         s.left_s,
         s.left_from_s,
         s.left_to_s,
         apart.base,
         common.base,
         mixed_load(s),
-    ):
-        told[row, at] = value
-        row += 1
+    )
+
+
+@inlined
+def _of_present(s):  # type: ignore[no-untyped-def]
+    return s.apart.heat_k, math.sqrt(s.apart.hh)
+
+
+@inlined
+def _news(s, t_ms):  # type: ignore[no-untyped-def]
+    """What has changed since the reading before."""
+    news, flags = 0.0, 0
+    for place in (POS, NEG, AIR):
+        flags = 8 * flags + int(2.0 * trust(s, place, t_ms))
+        flags = 2 * flags + (1 if is_noisy(s.sensors[place]) else 0)
+        flags = 2 * flags + (1 if abs(leapt_k(s.sensors[place], t_ms)) >= LEAP_K else 0)
+    flags = 2 * flags + (1 if s.delayed_s > LATE_S else 0)
+    if s.episodes != s.told:
+        news += 1.0
+    if flags != s.flags:
+        news += 2.0
+    s.told, s.flags = s.episodes, flags
+    return news
+
+
+@inlined
+def _of_history(s, t_ms):  # type: ignore[no-untyped-def]
+    common, apart = s.channels[COMMON], s.channels[APART]
+    pos, neg = s.channels[DROP_POS], s.channels[DROP_NEG]
+    return (
+        _news(s, t_ms),
+        float(apart.up_ms if apart.up > apart.down else apart.down_ms),
+        float(common.up_ms),
+        float(s.channels[COOLING].up_ms),
+        float(pos.up_ms if pos.up > neg.up else neg.up_ms),
+        math.sqrt(1.0 / apart.precision) if apart.precision > 0.0 else math.nan,
+        max(apart.count, common.count),
+        s.flutter / max(s.flutter_base, 0.2),
+        math.exp(pos.base) if pos.count > 0.0 else math.nan,
+        math.exp(neg.base) if neg.count > 0.0 else math.nan,
+    )
+
+
+@inlined
+def _of_sensors(s, t_ms):  # type: ignore[no-untyped-def]
+    return (
+        trust(s, POS, t_ms),
+        trust(s, NEG, t_ms),
+        trust(s, AIR, t_ms),
+        still_k(s.sensors[POS]),
+        still_k(s.sensors[NEG]),
+        1.0 if is_stuck(s.sensors[POS]) else 0.0,
+        1.0 if is_stuck(s.sensors[NEG]) else 0.0,
+        s.sensors[AIR].unchanged_s,
+        shift_k(s.sensors[POS]) + air_shift_k(s),
+        shift_k(s.sensors[NEG]) + air_shift_k(s),
+        air_shift_k(s),
+        math.sqrt(max(s.sensors[POS].noise_k2, 0.0)),
+        math.sqrt(max(s.sensors[NEG].noise_k2, 0.0)),
+        math.sqrt(max(s.sensors[AIR].noise_k2, 0.0)),
+        s.most_a / s.most_base_a if s.most_days > 5.0 else 1.0,
+        s.delayed_s,
+        leapt_k(s.sensors[POS], t_ms),
+        leapt_k(s.sensors[NEG], t_ms),
+        leapt_k(s.sensors[AIR], t_ms),
+        1.0 if is_noisy(s.sensors[POS]) else 0.0,
+        1.0 if is_noisy(s.sensors[NEG]) else 0.0,
+        1.0 if is_noisy(s.sensors[AIR]) else 0.0,
+    )

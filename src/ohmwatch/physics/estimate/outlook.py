@@ -103,9 +103,8 @@ def _fit(s, law, side, inflation):  # type: ignore[no-untyped-def]
     yy = 0.0
     for number in range(count):
         at = s.points[number]
-        change = side * at.apart if side != 0.0 else at.common
-        growth = math.exp(min(change, 4.0)) - 1.0
-        weight = at.weight / inflation / (1.0 + growth) ** 2
+        growth = side * at.apart if side != 0.0 else at.common
+        weight = at.weight / inflation / (1.0 + 0.1 * max(growth, 0.0)) ** 2
         form = _form(law, span, at.day - first)
         ff += weight * form * form
         fo += weight * form

@@ -25,8 +25,9 @@ DEFAULT_RISE_K = 40.0
 ROUTINE_CYCLES = 500.0
 """A model rated for more matings is opened in daily use: a mating is no repair."""
 
-COMMON, APART, DROP_POS, DROP_NEG = range(4)
-"""The channels: heating of both poles, of one against the other, resistance of each by drop."""
+COMMON, APART, DROP_POS, DROP_NEG, COOLING = range(5)
+"""The channels: heating of both poles, of one against the other, resistance of each by drop, and
+how much slower heat gets away than it did."""
 
 POINTS = 20
 """Of the course that a trend is fitted to; thinned out towards the past."""
@@ -53,21 +54,30 @@ FILTER = np.dtype([*_FILTER, ("fit", "<f8")])
 """A Kalman filter of two states, heating and offset, with its covariance; `fit` is the mean
 square of its innovations over what it expected of them."""
 
+POS, NEG, AIR = range(3)
+"""The temperature sensors."""
+
 SENSOR = np.dtype(
     [
         ("last_c", "<f8"),
+        ("last_felt_c", "<f8"),
+        ("last_load", "<f8"),
         ("last_ms", "<i8"),
-        ("last_k", "<f8"),  # where the model saw the pole then
+        ("unchanged", "<f8"),  # readings that repeated their predecessor
         ("unchanged_s", "<f8"),
-        ("low_k", "<f8"),  # where the model saw the pole go while the sensor stood still
+        ("low_k", "<f8"),  # where the model saw the place go while the sensor stood still
         ("high_k", "<f8"),
-        ("rest_k", "<f8"),  # over ambient, at rest
-        ("rest_s", "<f8"),
+        ("step_k", "<f8"),  # the newest jump, where it and its predecessor were at rest
+        ("jump_k", "<f8"),  # what the sensor has leapt, and not yet leapt back
+        ("jump_ms", "<i8"),
+        ("cleared", "<f8"),  # how often a rest showed that a leap was the contact's
+        ("rest_k", "<f8"),  # over the air, at rest; of AIR: positive over negative pole
+        ("rests", "<f8"),
         ("base_k", "<f8"),
-        ("base_s", "<f8"),
+        ("bases", "<f8"),
         ("noise_k2", "<f8"),
         ("noise_base_k2", "<f8"),
-        ("noise_count", "<f8"),
+        ("noises", "<f8"),
     ]
 )
 
@@ -76,6 +86,7 @@ POINT = np.dtype([("day", "<f4"), ("apart", "<f4"), ("common", "<f4"), ("weight"
 CONTACT_DTYPE = np.dtype(
     [
         ("first_ms", "<i8"),
+        ("anew_ms", "<i8"),  # first seen, or mated anew
         ("last_ms", "<i8"),
         ("current_ms", "<i8"),
         ("load", "<f8"),
@@ -89,14 +100,24 @@ CONTACT_DTYPE = np.dtype(
         ("filtered_ms", "<i8"),
         ("common", FILTER),
         ("apart", FILTER),
+        ("cooling", FILTER),
+        ("late", "<f8"),  # the slow load, were cooling reduced
+        ("late_known", "<f8"),
         ("began_ms", "<i8"),
         ("loaded_s", "<f8"),
         ("drop", [("square", "<f8"), ("product", "<f8"), ("count", "<f8")], (2,)),
-        ("channels", CHANNEL, (4,)),
-        ("sensors", SENSOR, (2,)),
-        ("rest_s", "<f8"),
+        ("channels", CHANNEL, (5,)),
+        ("sensors", SENSOR, (3,)),
+        ("air_k", "<f8"),  # the usual error of the air measured
+        ("rest_ms", "<i8"),
         ("cycles", "<f8"),
         ("mated", "<f8"),
+        ("most_a", "<f8"),  # largest current of a day: the unit's own, at first, and now
+        ("most_base_a", "<f8"),
+        ("most_days", "<f8"),
+        ("day_most_a", "<f8"),
+        ("delayed_ms", "<i8"),  # arrival of the first reading in a row that came much too late
+        ("delayed_s", "<f8"),
         ("peak", "<f8"),
         ("peak_c", "<f8"),
         ("day_peak", "<f8"),
@@ -107,7 +128,11 @@ CONTACT_DTYPE = np.dtype(
         ("left_s", "<f8"),
         ("left_from_s", "<f8"),
         ("left_to_s", "<f8"),
+        ("flutter", "<f8"),
+        ("flutter_base", "<f8"),
         ("episodes", "<i8"),
+        ("told", "<i8"),  # episodes and flags of the sensors as the reading before was told
+        ("flags", "<i8"),
     ]
 )
 

@@ -9,7 +9,7 @@ housing and the load do to both is in the mean alone, and the difference is clea
 import math
 
 from ohmwatch.compiled import inlined
-from ohmwatch.physics.estimate.record import PER_K, REFERENCE_C
+from ohmwatch.physics.estimate.record import APART, COMMON, PER_K, REFERENCE_C
 
 FAST_SHARE = 0.4
 """Of the whole rise, the share that comes with the contact's own, short time constant."""
@@ -17,6 +17,10 @@ FAST_SHARE = 0.4
 NO_LOAD = 0.03**2
 COLD_K = 4.0
 """Of the rated current, squared, and K over the air: what a resting contact may show."""
+
+SLOWER = 1.8
+"""Times the thermal resistance to the air, and with it the housing's time constant, of the
+reduced cooling that is looked for."""
 
 AMBIENT_HELD_MS = 3_600_000
 """Air changes slowly: a value holds for an hour."""
@@ -31,13 +35,17 @@ SURROUNDINGS_K = 1.5
 SURROUNDINGS_S = 3 * 3600.0
 """How far, and for how long, the air that cools a contact differs from the air measured."""
 
+USUAL_AIR_S = 86_400.0
+MOST_AIR_K2 = 6.0**2
+"""How long the mean of that difference is learnt, and how unsure one may ever be of it."""
+
 UNKNOWN_AIR_K_PER_S = 1.5 / 60.0
 """Root of time over which unmeasured air wanders: 1.5 K in an hour."""
 
 UNKNOWN_AIR_K2 = 15.0**2
 
-WANDER_K2_PER_S = 0.15**2 / 86_400
-"""How a healthy pair of sensors may come to differ, a variance in time."""
+WANDER_K2_PER_S = 0.4**2 / (6 * 3600.0)
+"""How a healthy pair of sensors may come to differ, a variance in time: the sun is on one side."""
 
 AT_REST_K2 = 0.2**2
 """At rest the sensors' difference shows by itself, and is followed quickly."""
@@ -77,6 +85,9 @@ def follow_load(s, p, t_ms, current_a, pos_c, neg_c):  # type: ignore[no-untyped
         gain = -math.expm1(-dt_ms / (1000.0 * p.slow_s))
         s.slow += gain * (between - s.slow)
         s.slow_known += gain * (known - s.slow_known)
+        gain = -math.expm1(-dt_ms / (1000.0 * SLOWER * p.slow_s))
+        s.late += gain * (between - s.late)
+        s.late_known += gain * (known - s.late_known)
     s.load = load
     s.current_ms = t_ms
     return seen
@@ -99,8 +110,9 @@ def follow_ambient(s, p, t_ms, ambient_c):  # type: ignore[no-untyped-def]
 @inlined
 def start_episode(s, p, t_ms):  # type: ignore[no-untyped-def]
     """Forgets the heating, keeps the offsets: what an episode says is its own."""
-    for f in (s.common, s.apart):
-        f.ho = 0.0
+    s.common.ho = s.apart.ho = s.cooling.ho = 0.0
+    s.cooling.heat_k = 0.0
+    s.cooling.hh = (2.0 * p.rise_k) ** 2
     s.common.hh = (1.5 * p.rise_k) ** 2
     s.apart.hh = (1.5 * p.rise_k) ** 2
     s.began_ms = t_ms
@@ -114,17 +126,18 @@ def start_episode(s, p, t_ms):  # type: ignore[no-untyped-def]
 @inlined
 def start(s, p, t_ms):  # type: ignore[no-untyped-def]
     """A connector never seen: the model's typical heating, nothing known of offsets."""
-    s.first_ms = t_ms
+    s.first_ms = s.anew_ms = t_ms
     s.common.heat_k = p.rise_k
     s.common.oo = UNKNOWN_AIR_K2
     s.common.fit = 1.0
+    s.cooling.oo = UNKNOWN_AIR_K2
     s.apart.oo = 1.0
     s.apart.fit = 1.0
     s.felt_c = REFERENCE_C
     s.left_s = s.left_from_s = s.left_to_s = math.nan
-    for pole in range(2):
-        s.sensors[pole].last_c = math.nan
-    for number in range(4):
+    for place in range(3):
+        s.sensors[place].last_c = s.sensors[place].step_k = math.nan
+    for number in range(5):
         s.channels[number].scatter = 1.0
         s.channels[number].newest = math.nan
     s.cycles = math.nan
@@ -135,16 +148,18 @@ def start(s, p, t_ms):  # type: ignore[no-untyped-def]
 @inlined
 def pass_time(s, dt_s, air_known):  # type: ignore[no-untyped-def]
     """Lets the offsets wander for a while."""
-    common = s.common
+    for f in (s.common, s.cooling):
+        if air_known:
+            keep = math.exp(-dt_s / SURROUNDINGS_S)
+            f.offset_k = s.air_k + keep * (f.offset_k - s.air_k)
+            f.ho *= keep
+            f.oo = min(f.oo, MOST_AIR_K2)
+            f.oo = keep * keep * f.oo + (1.0 - keep * keep) * SURROUNDINGS_K**2
+        else:
+            f.oo = min(f.oo + UNKNOWN_AIR_K_PER_S**2 * dt_s, UNKNOWN_AIR_K2)
     if air_known:
-        keep = math.exp(-dt_s / SURROUNDINGS_S)
-        common.offset_k *= keep
-        common.ho *= keep
-        common.oo = min(common.oo, 4.0 * SURROUNDINGS_K**2)
-        common.oo = keep * keep * common.oo + (1.0 - keep * keep) * SURROUNDINGS_K**2
-    else:
-        common.oo = min(common.oo + UNKNOWN_AIR_K_PER_S**2 * dt_s, UNKNOWN_AIR_K2)
-    s.apart.oo = min(s.apart.oo + WANDER_K2_PER_S * dt_s, 4.0)
+        s.air_k += min(dt_s / USUAL_AIR_S, 1.0) * (s.common.offset_k - s.air_k)
+    s.apart.oo = min(s.apart.oo + WANDER_K2_PER_S * dt_s, MOST_AIR_K2)
 
 
 @inlined
@@ -156,7 +171,9 @@ def correct(f, load, measured_k, variance):  # type: ignore[no-untyped-def]
     expected = load * hx + ox + variance
     size = abs(error) / math.sqrt(expected)
     if size > UNLIKELY:
+        # An outlier, or an offset that has leapt: believe it less, and doubt the offset.
         expected += variance * (size / UNLIKELY - 1.0) * size
+        f.oo += 0.02 * min(error * error, 400.0)
     gain_h = hx / expected
     gain_o = ox / expected
     f.heat_k += gain_h * error
@@ -164,6 +181,7 @@ def correct(f, load, measured_k, variance):  # type: ignore[no-untyped-def]
     f.hh -= gain_h * hx
     f.ho -= gain_h * ox
     f.oo -= gain_o * ox
+    f.fit += 0.02 * (min(size * size, 100.0) - f.fit)
     return size
 
 
@@ -189,6 +207,28 @@ def mismatch_apart_k2(s, p):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def late_load(s):  # type: ignore[no-untyped-def]
+    """What the load would heat more, were SLOWER true: the same heat, kept for longer."""
+    return (1.0 - FAST_SHARE) * (SLOWER * s.late - s.slow)
+
+
+@inlined
+def _filter_cooling(s, p, load, rise_k, variance):  # type: ignore[no-untyped-def]
+    """What the unit's own heating leaves unexplained, against what reduced cooling would add.
+
+    Of the better pole: a contact that ages must not pass for cooling.
+    """
+    common, apart = s.channels[COMMON], s.channels[APART]
+    if common.count < 1.0:
+        return
+    own_k = p.rise_k * math.exp(common.base)
+    aged_k = 0.5 * abs(s.apart.heat_k - apart.base * p.rise_k) if apart.count > 0.0 else 0.0
+    unseen = 1.5 * own_k * max(1.0 - s.late_known, 0.0)
+    left_k = rise_k - (own_k + aged_k) * load
+    correct(s.cooling, late_load(s), left_k, variance + unseen * unseen)
+
+
+@inlined
 def filter_reading(s, p, t_ms, pos_c, neg_c, air_known, at_rest):  # type: ignore[no-untyped-def]
     """Takes the poles' temperatures in."""
     dt_s = (t_ms - s.filtered_ms) / 1000.0 if s.filtered_ms > 0 else INDEPENDENT_S
@@ -206,6 +246,7 @@ def filter_reading(s, p, t_ms, pos_c, neg_c, air_known, at_rest):  # type: ignor
         mean_c -= side * (s.apart.heat_k * load + s.apart.offset_k)
     variance = (SENSOR_K2 + mismatch_k2(s, p)) * repeats
     correct(s.common, load, mean_c - s.felt_c, variance)
+    _filter_cooling(s, p, load, mean_c - s.felt_c, variance)
     if both:
         variance = (2.0 * SENSOR_K2 + mismatch_apart_k2(s, p)) * repeats
         correct(s.apart, load, pos_c - neg_c, variance)
