@@ -20,8 +20,6 @@ from ohmwatch.physics.insulation import (
 
 _HALVED = math.log(2.0)
 _DAY_S = 86_400.0
-_TENTH = 1.2816
-"""Standard deviations from the middle to the ends of an 80 % interval."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,10 @@ class InsulationFalling:
         horizon_days: within which the minimum must be reached to be a warning: until the next
             service that can be planned.
         hysteresis: of a level, by which it must be undercut.
-        spread: log of the time left, standard deviation, where a fall is deep: how unlike a
-            straight line falls are. What begins has more: `_BEGUN` over the drop, squared.
+        soon_spread, late_spread: the 80 % interval of the time left goes from the minimum crossed
+            in condensing air, the next wet start, to the minimum crossed in usual air, and so
+            much further, in the logarithm of time. Falls are seldom slower than they began; a
+            seal that lets water in makes them faster.
 
     Can't see: a fall within the first two days; one that began before the first reading (see
     insulation_low, ageing_outlier); which part of the system leaks.
@@ -65,8 +65,8 @@ class InsulationFalling:
     >>> first = detector.observe(leak, [model], state)[0]
     >>> first.severity.name, round((first.measured_ms - times[0]) / 86_400_000)
     ('WARNING', 9)
-    >>> round(first.time_left_s / 86_400)  # the minimum is crossed on day 18
-    10
+    >>> round(first.time_left_s / 86_400)  # the minimum is crossed on day 18, wet days before
+    8
     """
 
     notice_drop: float = _HALVED
@@ -74,7 +74,8 @@ class InsulationFalling:
     unmeasured_factor: float = 2.3
     horizon_days: float = 45.0
     hysteresis: float = 0.3
-    spread: float = 0.35
+    soon_spread: float = 1.2
+    late_spread: float = 0.25
 
     name = "insulation_falling"
     version = "1"
@@ -102,9 +103,8 @@ class InsulationFalling:
         course = follow_insulation(batch, state["course"])
         known = ~np.isnan(course.drop)
         batch, minimum_kohm = batch.rows(known), minimum_kohm[known]
-        course = Course(course.drop[known], course.fall_a_second[known], course.usual[known],
-                        course.expected[known])  # fmt: skip
-        left_s = _left_s(course, minimum_kohm)
+        course = course.rows(known)
+        left_s = _left_s(course.usual, course, minimum_kohm)
         excess = self._excess(course, left_s, measured=state["course"]["humid"][batch.connector])
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
         evidence = {
@@ -113,7 +113,7 @@ class InsulationFalling:
             "insulation_usual_air_kohm": np.exp(course.usual),
             "insulation_minimum_kohm": minimum_kohm,
             "humidity_pct": batch.column("humidity_pct"),
-            **self._interval(course, left_s),
+            **self._interval(course, minimum_kohm),
         }
         none = lambda index: Pole.NONE  # noqa: E731 - insulation has no pole
         findings = as_findings(self, batch, said, pole=none, evidence=evidence)
@@ -126,21 +126,22 @@ class InsulationFalling:
         warning = np.minimum(course.drop / (factor * self.warning_drop) - 1.0, near)
         return [notice, np.maximum(warning, -1.0)]
 
-    def _interval(self, course: Course, left_s: Floats) -> dict[str, Floats]:
-        """The time left with its 80 % interval, lognormal."""
-        drop = np.maximum(course.drop, 0.05)
-        spread = np.exp(_TENTH * np.sqrt(self.spread**2 + (0.15 / drop) ** 2))
-        finite = np.where(np.isfinite(left_s), left_s, np.nan)
+    def _interval(self, course: Course, minimum_kohm: Floats) -> dict[str, Floats]:
+        """The time left: between the next wet start and usual air, and its 80 % interval."""
+        usual_s = _left_s(course.usual, course, minimum_kohm)
+        usual_s = np.where(np.isfinite(usual_s), usual_s, np.nan)
+        wet_s = np.fmin(_left_s(course.wet, course, minimum_kohm), usual_s)
+        wet_s = np.where(np.isnan(usual_s), np.nan, wet_s)
         return {
-            "time_left_s": finite,
-            "time_left_from_s": finite / spread,
-            "time_left_to_s": finite * spread,
+            "time_left_s": np.where(wet_s > 0, np.sqrt(wet_s * usual_s), usual_s / 2),
+            "time_left_from_s": wet_s * math.exp(-self.soon_spread),
+            "time_left_to_s": usual_s * math.exp(self.late_spread),
         }
 
 
-def _left_s(course: Course, minimum_kohm: Floats) -> Floats:
-    """Until the fall, as it went so far, reaches the minimum; infinite where nothing falls."""
-    room = np.maximum(course.usual - np.log(minimum_kohm), 0.0)
+def _left_s(log_kohm: Floats, course: Course, minimum_kohm: Floats) -> Floats:
+    """Until a fall from there, as it went so far, reaches the minimum; infinite without a fall."""
+    room = np.maximum(log_kohm - np.log(minimum_kohm), 0.0)
     with np.errstate(divide="ignore"):
         return np.where(course.fall_a_second > 0, room / course.fall_a_second, np.inf)
 

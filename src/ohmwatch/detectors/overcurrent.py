@@ -30,9 +30,12 @@ class Overcurrent:
     Ratings: `rated_current_a` (A), silent without; `derating`; `thermal_time_constants_s`.
 
     Parameters:
-        warning_share: of the derated current, over which the lagged current must lie. 5 %: two
-            classes of a current sensor, and 10 % of heat.
-        critical_share: 25 %, or 56 % more heat: a rise of 50 K becomes one of 78 K.
+        warning_share: of the derated current, over which the lagged current must lie. 10 %, or
+            21 % more heat: a rise of 50 K becomes one of 60 K, which the margin of a rating and
+            the error of a current sensor (2 %) don't explain.
+        critical_share: 30 %, or 69 % more heat: a rise of 50 K becomes one of 85 K.
+        ambient_error_k: K by which the ambient may be read too warm: the sensor's own error,
+            and the connector that warms it.
         hysteresis_share: by which a level must be undercut.
         hold_s, release_s: how long before it counts; the lags are the real hold time.
 
@@ -49,13 +52,14 @@ class Overcurrent:
     >>> detector.observe(burst, [model], state)
     []
     >>> later = [time + 300_000 for time in times]
-    >>> lasting = Batch.of_one("inlet", later, current_a=[260.0] * 300)
+    >>> lasting = Batch.of_one("inlet", later, current_a=[280.0] * 300)
     >>> [each.severity.name for each in detector.observe(lasting, [model], state)]
     ['WARNING', 'CRITICAL']
     """
 
-    warning_share: float = 0.05
-    critical_share: float = 0.25
+    warning_share: float = 0.10
+    critical_share: float = 0.30
+    ambient_error_k: float = 4.0
     hysteresis_share: float = 0.05
     hold_s: float = 30.0
     release_s: float = 120.0
@@ -79,7 +83,7 @@ class Overcurrent:
         return np.dtype([("hold", hold_dtype(self.levels)), ("load", LOAD_DTYPE)])
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
-        allowed_a = _allowed_a(batch, ratings)
+        allowed_a = _allowed_a(batch, ratings, self.ambient_error_k)
         usable = ~np.isnan(batch.column("current_a") + allowed_a) & (allowed_a > 0)
         batch, allowed_a = batch.rows(usable), allowed_a[usable]
         if not len(batch):
@@ -105,8 +109,8 @@ class Overcurrent:
         )
 
 
-def _allowed_a(batch: Batch, ratings: Sequence[Ratings]) -> Floats:
+def _allowed_a(batch: Batch, ratings: Sequence[Ratings], error_k: float) -> Floats:
     """The derated current at each reading's ambient; the rated one where that is not known."""
-    by_curve = derated_current_a(ratings, batch.connector, batch.column("ambient_c"))
+    by_curve = derated_current_a(ratings, batch.connector, batch.column("ambient_c") - error_k)
     rated = column(ratings, "rated_current_a")[batch.connector]
     return np.where(np.isnan(by_curve), rated, by_curve)

@@ -8,12 +8,12 @@ paths add up, so a growing one shows as a straight or bending fall of the logari
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from ohmwatch.compiled import compiled
-from ohmwatch.detector import Batch, Floats, Ratings, State
+from ohmwatch.detector import Batch, Flags, Floats, Ratings, State
 from ohmwatch.physics.heat import column
 
 DC_KOHM_PER_V = 0.1
@@ -21,6 +21,9 @@ DC_KOHM_PER_V = 0.1
 
 DRY_PCT = 45.0
 """Relative humidity below which less than a layer of water lies on a polymer's surface."""
+
+_WET = (97.0 - DRY_PCT) / 10.0
+"""Condensing air: a cold connector on a damp morning."""
 
 WETTING = -0.25
 """Prior: log kΩ for each 10 % of humidity above DRY_PCT; a decade over 90 %, as clean polyamide
@@ -71,13 +74,19 @@ COURSE_DTYPE = np.dtype(
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """At each reading (float64[n]): log kΩ below the baseline, its fall a second, and what the
-    insulation would be in the air of the beginning, log kΩ. NaN while the baseline is learnt."""
+    """At each reading (float64[n]), NaN while the baseline is learnt: log kΩ below the baseline,
+    its fall a second; and log kΩ now in the air of the beginning, now in condensing air, and as
+    it would be in the air of now without a fall."""
 
     drop: Floats
     fall_a_second: Floats
     usual: Floats
+    wet: Floats
     expected: Floats
+
+    def rows(self, chosen: Flags) -> "Course":
+        """The readings where `chosen` (bool[n]) is true."""
+        return Course(*(getattr(self, each.name)[chosen] for each in fields(self)))
 
 
 def insulation_minimum_kohm(ratings: Sequence[Ratings]) -> Floats:
@@ -92,7 +101,7 @@ def follow_insulation(batch: Batch, state: State) -> Course:
     """The course at each reading, all with `insulation_kohm` above 0; carries `state` forward."""
     damp = np.maximum(batch.column("humidity_pct") - DRY_PCT, 0.0) / 10.0
     kept = np.array(state)
-    course = np.full((4, len(batch)), np.nan)
+    course = np.full((5, len(batch)), np.nan)
     _follow(
         batch.connector.copy(),
         batch.time_ms.copy(),
@@ -136,7 +145,8 @@ def _follow(connector, time_ms, log_kohm, damp, kept, course):  # type: ignore[n
         course[0, at] = drop
         course[1, at] = max(drop - _BEGUN, 0.0) / lasted_s
         course[2, at] = own.usual + own.level
-        course[3, at] = expected
+        course[3, at] = own.usual + own.level + slope * (_WET - own.damp)
+        course[4, at] = expected
 
 
 @compiled

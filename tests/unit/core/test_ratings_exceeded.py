@@ -39,7 +39,7 @@ def test_rated_current_is_borne_for_ever() -> None:
 def test_short_overload_is_borne_and_a_long_one_told() -> None:
     burst = [450.0] * 20 + [100.0] * 600
     assert observed(Overcurrent(), seconds(current_a=burst), MODEL) == []
-    lasting = seconds(current_a=[330.0] * 3_600)
+    lasting = seconds(current_a=[340.0] * 3_600)
     assert rises(observed(Overcurrent(), lasting, MODEL)) == [WARNING, CRITICAL]
 
 
@@ -53,7 +53,7 @@ def test_hot_air_allows_less() -> None:
     assert observed(Overcurrent(), seconds(current_a=steady, ambient_c=cool), MODEL) == []
     findings = observed(Overcurrent(), seconds(current_a=steady, ambient_c=hot), MODEL)
     assert rises(findings) == [WARNING, CRITICAL]
-    assert findings[0].evidence["derated_current_a"] == 120.0
+    assert findings[0].evidence["derated_current_a"] == pytest.approx(137.333)
 
 
 def test_what_nobody_saw_is_no_overload() -> None:
@@ -63,7 +63,7 @@ def test_what_nobody_saw_is_no_overload() -> None:
 
 
 def test_overload_ends() -> None:
-    course = [330.0] * 3_600 + [50.0] * 3_600
+    course = [340.0] * 3_600 + [50.0] * 3_600
     assert rises(observed(Overcurrent(), seconds(current_a=course), MODEL))[-1] is None
 
 
