@@ -1,12 +1,13 @@
 """From cases to the plain numbers that the report draws (a JSON object)."""
 
+import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from benchmarks.warning.faults import CONNECTOR_FAULTS, Kind
+from benchmarks.warning.faults import CONNECTOR_FAULTS, SENSOR_FAULTS, Kind
 from benchmarks.warning.judge import HOUR_MS, Case, Verdict, judge
 from benchmarks.warning.targets import ROWS
 from ohmwatch.findings import Severity
@@ -24,10 +25,66 @@ def of_contender(judged: Sequence[Case]) -> dict[str, Any]:
         "counts": _counts(verdict),
         "kinds": {kind.name.lower(): of_kind(judged, kind) for kind in CONNECTOR_FAULTS},
         "lead": _share_curve(verdict.warned_before_h),
-        "roc": [_operating_point(judged, verdict, severity) for severity in Severity],
+        "severities": [_operating_point(judged, verdict, severity) for severity in Severity],
+        "roc": [_patient_point(judged, verdict.healthy_years, hours) for hours in PATIENCE_H],
+        "lies": {kind.name.lower(): of_lie(judged, kind) for kind in SENSOR_FAULTS},
         "reliability": _reliability(verdict.intervals),
         "false_alarms": _conditions(judged, Kind.HEALTHY),
     }
+
+
+PATIENCE_H = (168.0, 72.0, 24.0, 6.0, 1.0, 0.0)
+"""Hours for which a warning must have stood before it would be told: the way along the curve that
+every engine has."""
+
+
+def _patient_point(
+    judged: Sequence[Case], years: float, hours: float
+) -> tuple[float, float, float]:
+    """Hours, false alarms a year, share warned before the limit, if a warning had to stand so long."""
+    false = warned = limited = 0
+    for case in judged:
+        told_ms = _told_after(case, hours)
+        if case.truth.kind == Kind.HEALTHY:
+            false += len(told_ms)
+        elif case.truth.is_visible_before_limit:
+            limited += 1
+            first_ms = min(told_ms, default=None)
+            warned += _is_before(case, first_ms)
+    return hours, false / years if years else float("nan"), warned / limited if limited else 0.0
+
+
+def _told_after(case: Case, hours: float) -> list[int]:
+    """When warnings that stood for so long would have been told; of the faulty, since the onset."""
+    begins_ms = case.truth.onset_ms or 0
+    return [
+        int(begin + hours * HOUR_MS)
+        for begin, end in case.stood(Severity.WARNING)
+        if begin >= begins_ms and end - begin >= hours * HOUR_MS
+    ]
+
+
+def of_lie(judged: Sequence[Case], kind: Kind) -> dict[str, float]:
+    """What was said of connectors with one kind of lying sensor."""
+    verdict = judge([case for case in judged if case.truth.kind == kind])
+    return {
+        "all": verdict.sensors_accused.all,
+        "found": verdict.sensors_found.hits,
+        "accused": verdict.sensors_accused.hits,
+    }
+
+
+def at_most_yearly(count: int, years: float) -> float:
+    """The highest rate that `count` events in so many years leave possible (95 %, Poisson)."""
+    low, high = 0.0, 5.0 * count + 10.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        term, total = math.exp(-middle), 0.0
+        for each in range(count + 1):
+            total += term
+            term *= middle / (each + 1)
+        low, high = (middle, high) if total > 0.05 else (low, middle)
+    return high / years if years else float("nan")
 
 
 def _counts(verdict: Verdict) -> dict[str, float]:

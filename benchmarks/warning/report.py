@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.harness import RESULTS
 from benchmarks.warning.drawing import COLOURS, Axis, Chart, Line, svg
-from benchmarks.warning.figures import LEAD_HOURS
+from benchmarks.warning.figures import LEAD_HOURS, at_most_yearly
 from benchmarks.warning.scenarios import REPORT_SEEDS, TUNING_SEEDS
 from benchmarks.warning.targets import ROWS, asked, written
 
@@ -47,6 +47,8 @@ def page(found: Mapping[str, Any]) -> str:
         table(found),
         _READING,
         *(_kinds(found, profile) for profile in found["profiles"]),
+        *(_others(found, profile) for profile in found["profiles"]),
+        _lies(found),
         _false_alarms(found),
         _curves(found),
         "## Three cases\n",
@@ -179,6 +181,35 @@ def _kinds(found: Mapping[str, Any], profile: str) -> str:
     return "\n".join(lines)
 
 
+def _others(found: Mapping[str, Any], profile: str) -> str:
+    contenders = found["profiles"][profile]["contenders"]
+    lines = [
+        f"\n### Warned before the limit, by kind, {profile}\n",
+        f"| fault | reach a limit | {' | '.join(contenders)} |",
+        f"|---|---|{'---|' * len(contenders)}",
+    ]
+    for kind, ours in contenders["Ohmwatch"]["kinds"].items():
+        if ours["limited"]:
+            cells = [_percent(each["kinds"][kind]["warned"]) for each in contenders.values()]
+            words = kind.replace("_", " ")
+            lines.append(f"| {words} | {ours['limited']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _lies(found: Mapping[str, Any]) -> str:
+    lines = [
+        "\n### Sensors that lie, Ohmwatch\n",
+        "| lie | profile | connectors | sensor named | connector accused |",
+        "|---|---|---|---|---|",
+    ]
+    for profile, each in found["profiles"].items():
+        for kind, told in each["contenders"]["Ohmwatch"]["lies"].items():
+            if told["all"]:
+                counts = f"{told['all']} | {told['found']} | {told['accused']}"
+                lines.append(f"| {kind.replace('_', ' ')} | {profile} | {counts} |")
+    return "\n".join(lines)
+
+
 def _percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.0f} %"
 
@@ -193,7 +224,12 @@ def _false_alarms(found: Mapping[str, Any]) -> str:
         told = each["contenders"]["Ohmwatch"]["false_alarms"]
         years = each["contenders"]["Ohmwatch"]["counts"]["healthy_years"]
         words = ", ".join(f"{condition} on {count}" for condition, count in sorted(told.items()))
-        lines.append(f"- {profile}, {years:.0f} connector-years: {words or 'nothing'}.")
+        count = each["contenders"]["Ohmwatch"]["counts"]["false_alarms"]
+        most = at_most_yearly(count, years)
+        lines.append(
+            f"- {profile}: {words or 'nothing'}; {count} warnings in {years:.0f} connector-years, "
+            f"which leave a rate of up to {most:.2g} a year possible (95 %)."
+        )
     return "\n".join(lines)
 
 
@@ -205,8 +241,8 @@ def _curves(found: Mapping[str, Any]) -> str:
     ]
     lines += [f"![lead, {name}](warning-lead-{name}.svg)" for name in found["profiles"]]
     lines.append(
-        "\nWhat is found against what is cried wolf about, if only critical, critical and "
-        "warning, or all severities count:\n"
+        "\nWhat is found against what is cried wolf about, if a warning is told only after it has "
+        "stood for a week, three days, a day, six hours, an hour, or at once (left to right):\n"
     )
     lines += [f"![ROC, {name}](warning-roc-{name}.svg)" for name in found["profiles"]]
     lines.append(
@@ -247,7 +283,7 @@ def _roc_chart(found: Mapping[str, Any], profile: str) -> Chart:
     lines = [
         Line(
             name,
-            [(max(yearly, FEWEST_YEARLY), share) for _, yearly, share in reversed(told["roc"])],
+            [(max(yearly, FEWEST_YEARLY), share) for _, yearly, share in told["roc"]],
             _colour(each, name),
             dots=True,
         )

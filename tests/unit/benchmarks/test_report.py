@@ -10,13 +10,36 @@ import pytest
 
 from benchmarks.warning import bench, figures, report, stories
 from benchmarks.warning.drawing import Axis, Chart, Line, svg
+from benchmarks.warning.events import Event, Said
+from benchmarks.warning.faults import Kind, Shape
 from benchmarks.warning.frozen import fingerprint
-from benchmarks.warning.profiles import HARD, NOMINAL, PROFILES
-from benchmarks.warning.scenarios import REPORT_SEEDS, TUNING_SEEDS
+from benchmarks.warning.judge import Case, cases
+from benchmarks.warning.profiles import HARD, PROFILES
+from benchmarks.warning.scenarios import REPORT_SEEDS, START_MS, TUNING_SEEDS, generate
 from benchmarks.warning.targets import ROWS, asked, written
 from benchmarks.warning.trial import OURS
+from benchmarks.warning.truth import Truth
+from ohmwatch.findings import Severity
 
+HOUR_MS = 3_600_000
 SHORT = {"days": 9.0, "onset_from_days": 1.5, "onset_to_days": 2.5}
+
+
+def truth() -> Truth:
+    """Fretting: begins in hour 100, visible in hour 200, at its limit in hour 480."""
+    begin, visible, limit, end = (START_MS + hour * HOUR_MS for hour in (100, 200, 480, 500))
+    return Truth("c", Kind.FRETTING, Shape.LINEAR, "pos", begin, 1.0, limit, visible,
+                 "temperature", START_MS, end)  # fmt: skip
+
+
+def healthy() -> Truth:
+    end = START_MS + 500 * HOUR_MS
+    return Truth("d", Kind.HEALTHY, Shape.NONE, "", None, None, None, None, "", START_MS, end)
+
+
+def said(hour: float, event: str = "opened") -> Said:
+    time_ms = START_MS + round(hour * HOUR_MS)
+    return Said(Event("c", time_ms, time_ms, Severity.WARNING, "contact_loose", event), time_ms)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +149,20 @@ def test_reliability_of_intervals_that_hold_as_stated() -> None:
     assert all(observed == pytest.approx(stated, abs=0.01) for stated, observed in told)
 
 
+def test_patience_costs_detection_and_saves_false_alarms() -> None:
+    told = figures.of_contender(
+        cases([truth(), healthy()], [said(300), said(330, event="cleared")])
+    )
+    assert [share for _, _, share in told["roc"]] == [0, 0, 1, 1, 1, 1]
+    told = figures.of_contender(cases([truth(), healthy()], []))
+    assert {yearly for _, yearly, _ in told["roc"]} == {0.0}
+
+
+def test_the_rate_that_no_event_leaves_possible() -> None:
+    assert figures.at_most_yearly(0, 1.0) == pytest.approx(2.996, abs=0.01)
+    assert figures.at_most_yearly(3, 100.0) == pytest.approx(0.0775, abs=0.001)
+
+
 def test_an_axis_places_values_and_keeps_outsiders_at_its_ends() -> None:
     axis = Axis("h", 0.1, 1000.0, (1,), logarithmic=True)
     assert [axis.place(each) for each in (0.01, 0.1, 10.0, 1000.0, 5000.0)] == pytest.approx(
@@ -140,13 +177,9 @@ def test_a_chart_escapes_words() -> None:
 
 
 def test_the_worst_miss_is_the_one_with_most_to_gain() -> None:
-    from benchmarks.warning.judge import Case
-    from benchmarks.warning.scenarios import generate
-
     truths = generate(replace(HARD, **SHORT, growth_days=(0.4, 1.0)), 2, 30).truth()
     silent = [Case(truth, ()) for truth in truths]
     missed = stories._missed(silent)
     assert missed is not None
     rooms = [stories._room_h(each) for each in silent if each.truth.is_visible_before_limit]
     assert stories._room_h(missed) == max(rooms)
-    assert NOMINAL.name == "nominal"
