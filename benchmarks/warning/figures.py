@@ -41,7 +41,7 @@ every engine has."""
 def _patient_point(
     judged: Sequence[Case], years: float, hours: float
 ) -> tuple[float, float, float]:
-    """Hours, false alarms a year, share warned before the limit, if a warning had to stand so long."""
+    """Hours, false alarms a year, share warned before, if a warning had to stand so long."""
     false = warned = limited = 0
     for case in judged:
         told_ms = _told_after(case, hours)
