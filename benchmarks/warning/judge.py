@@ -158,6 +158,24 @@ class Case:
         pole = next(poles, None)
         return None if pole is None else pole != self.truth.pole
 
+    def stood(self, least: Severity) -> list[tuple[int, int]]:
+        """From when to when an alarm about the connector stood at `least` or above, by condition.
+
+        What was never cleared or eased stood until the connector was last heard.
+        """
+        since: dict[str, int] = {}
+        stretches = []
+        for said in self.said:
+            condition = said.alarm.condition
+            severity = said.alarm.severity if said.alarm.event != "cleared" else None
+            holds = severity is not None and severity >= least
+            if holds and accuses_connector(condition):
+                since.setdefault(condition, said.said_ms)
+            elif condition in since:
+                stretches.append((since.pop(condition), said.said_ms))
+        last_ms = self.truth.heard_until_ms
+        return stretches + [(begin, max(begin, last_ms)) for begin in since.values()]
+
     def _is_after_onset(self, said: Said) -> bool:
         return self.truth.onset_ms is not None and said.said_ms >= self.truth.onset_ms
 

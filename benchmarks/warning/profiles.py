@@ -114,7 +114,7 @@ HARD = Profile(
     parked_weeks=0.04,
     climate_c=(-15.0, 34.0),
     growth_days=(1.0, 4.0),
-    interlock_glitches_a_year=0.3,
+    interlock_glitches_a_year=0.05,
 )
 HEALTHY = replace(NOMINAL, name="healthy", shares=_HEALTHY)
 HEALTHY_HARD = replace(HARD, name="healthy-hard", shares=_HEALTHY)

@@ -3,7 +3,8 @@
 A bench is `benchmarks/NAME.py` or a package `benchmarks/NAME/` with `main(quick: bool) -> int`; the
 first line of its docstring says what it measures. `NEEDS_STORES = True` in it asks for Postgres,
 Redis and Elasticsearch: stores of its own under .run/bench/, or, for a quick look while the demo's
-stack is up, a corner of that one's. The files are read, not imported: listing needs nothing.
+stack is up, a corner of that one's; `NEEDS_PACKAGES = True` for requirements/benchmarks.txt. The
+files are read, not imported: listing needs nothing.
 """
 
 import ast
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.stack import owner, supervisor, up
+from deploy.stack import owner, python_environment, supervisor, up
 from deploy.stack.errors import StackError
 from deploy.stack.layout import CHECKOUT, RUN, VENV, Home
 from deploy.stack.ports import Ports, free_base
@@ -34,11 +35,12 @@ _CORNER_REDIS = 8
 
 @dataclass(frozen=True)
 class Bench:
-    """One measurement: its name, what it measures in a line, whether it needs stores."""
+    """One measurement: its name, what it measures in a line, what it needs of stores, packages."""
 
     name: str
     about: str
     needs_stores: bool
+    needs_packages: bool = False
 
 
 def known(folder: Path = BENCHMARKS) -> list[Bench]:
@@ -59,7 +61,8 @@ def _read(name: str, path: Path) -> Bench | None:
     if name.startswith("_") or not (takes_quick or "main" in brought):
         return None
     about = (ast.get_docstring(ast.Module(body, [])) or "").partition("\n")[0]
-    return Bench(name, about, "NEEDS_STORES" in {n for each in body for n in _true_names(each)})
+    needs = {true for each in body for true in _true_names(each)}
+    return Bench(name, about, "NEEDS_STORES" in needs, "NEEDS_PACKAGES" in needs)
 
 
 def _true_names(statement: ast.stmt) -> list[str]:
@@ -74,6 +77,9 @@ def run(name: str, *, quick: bool) -> int:
     bench = next((each for each in known() if each.name == name), None)
     if bench is None:
         raise StackError(f"There is no bench {name}. `./ohmwatch bench` lists them.")
+    if bench.needs_packages and not python_environment.has_benchmarks():
+        print("Packages of requirements/benchmarks.txt into .run/venv ...", flush=True)
+        python_environment.install_benchmarks()
     if not bench.needs_stores:
         return _measure(bench, plain_environment(), quick=quick)
     if quick and supervisor.is_running(demo_stack()):

@@ -249,6 +249,23 @@ def test_every_condition_of_ours_is_known_to_the_judge() -> None:
     assert not accuses_connector("sensor_stuck")
 
 
+def test_how_long_a_warning_stood() -> None:
+    told = [
+        said(200, Severity.NOTICE),
+        said(210, event="worsened"),
+        said(215, Severity.CRITICAL, event="worsened"),
+        said(220, Severity.NOTICE, event="eased"),
+        said(300),
+        said(310, event="cleared"),
+        said(400, condition="sensor_stuck"),
+        said(500, condition="overtemperature"),
+    ]
+    (case,) = cases([truth()], told)
+    stood = [(at(210), at(220)), (at(300), at(310)), (at(500), at(720))]
+    assert case.stood(Severity.WARNING) == stood
+    assert case.stood(Severity.CRITICAL) == [(at(215), at(220))]
+
+
 # ---- engines that the judge must see through --------------------------------------------------
 
 INSTALLED = {

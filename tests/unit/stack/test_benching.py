@@ -25,13 +25,13 @@ def test_a_module_and_a_package_with_main_are_benches_and_others_are_not(tmp_pat
     )
     (tmp_path / "warning").mkdir()
     (tmp_path / "warning" / "__init__.py").write_text(
-        '"""How early."""\nfrom benchmarks.warning.report import main\n'
+        '"""How early."""\nNEEDS_PACKAGES = True\nfrom benchmarks.warning.report import main\n'
     )
     (tmp_path / "harness.py").write_text('"""No bench."""\ndef finish() -> None: ...\n')
     (tmp_path / "__main__.py").write_text("def main(quick: bool) -> int: ...\n")
     assert known(tmp_path) == [
         Bench("speed", "How fast.", needs_stores=True),
-        Bench("warning", "How early.", needs_stores=False),
+        Bench("warning", "How early.", needs_stores=False, needs_packages=True),
     ]
 
 
