@@ -20,6 +20,7 @@ class DeviceState(models.TextChoices):
 class Codec(models.TextChoices):
     GUESSED = "", _("by content type or first byte")
     JSON = "json", "JSON"
+    CBOR = "cbor", "CBOR"
 
 
 class Device(models.Model):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from apps.devices.directory import ConnectorEntry, DeviceEntry, Directory
 from apps.telemetry.documents import PLATFORM
 from apps.telemetry.slices import DEFAULT_CLASS
-from ohmwatch.codecs import json
+from ohmwatch.codecs import cbor, json
 from ohmwatch.codecs.json import Decoded
 from ohmwatch.readings import MESSAGE_BYTES_LIMIT, Columns
 from ohmwatch.refusals import Reason, Refused, RowRefusal
@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 _CODECS: dict[str, Callable[[bytes], Decoded]] = {
     "json": json.decode,
     "application/json": json.decode,
+    "cbor": cbor.decode,
+    "application/cbor": cbor.decode,
 }
 _ROWS_NAMED = 20
 
@@ -145,11 +147,12 @@ def _known(identity: str, directory: Directory) -> DeviceEntry:
 
 
 def _decoded(message: Message, device: DeviceEntry) -> Decoded:
-    """The device's record names the codec, else the content type, else it is taken as JSON."""
+    """The device's record names the codec, else the content type, else the first byte."""
     if len(message.payload) > MESSAGE_BYTES_LIMIT:
         raise Refused(Reason.TOO_LARGE, detail=f"{len(message.payload)} bytes")
     name = device.codec or message.content_type.partition(";")[0].strip().lower()
-    codec = _CODECS.get(name or "json")
+    name = name or ("cbor" if cbor.looks_like_cbor(message.payload) else "json")
+    codec = _CODECS.get(name)
     if codec is None:
         raise Refused(Reason.UNDECODABLE, detail=f"no codec for {name[:80]!r}")
     try:
@@ -157,7 +160,7 @@ def _decoded(message: Message, device: DeviceEntry) -> Decoded:
     except Refused:
         raise
     except Exception as error:
-        log.exception("codec_failed", codec=name or "json")
+        log.exception("codec_failed", codec=name)
         raise Refused(
             Reason.CODEC_FAILED, detail=f"{type(error).__name__}: {error}"[:300]
         ) from None

@@ -91,7 +91,16 @@ def decode(payload: bytes) -> Decoded:
     """Bytes to columns; raises `Refused` (and nothing else) for a message that is none."""
     if len(payload) > MESSAGE_BYTES_LIMIT:
         raise Refused(Reason.TOO_LARGE, detail=f"{len(payload)} bytes")
-    document = _parse(payload)
+    return decoded_of(_parse(payload))
+
+
+def decoded_of(document: Any) -> Decoded:
+    """One of the three shapes, as objects, to columns. Raises `Refused`.
+
+    The document is used up. Values are what JSON has (dict with text keys, list, str, int, float,
+    bool, None); any other object is refused where it stands. A number that is none (NaN) has to
+    come as infinite, so that it is not taken for "no value".
+    """
     if not isinstance(document, dict):
         raise Refused(Reason.WRONG_SHAPE, detail="not an object")
     if "columns" in document:

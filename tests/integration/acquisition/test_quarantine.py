@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import cbor2
 import pytest
 from django_tenants.utils import tenant_context
 
@@ -73,6 +74,28 @@ def test_each_reason_of_the_codec_and_the_clock(broker: mqtt.Mosquitto, kunlun: 
         assert message is not None
         assert message.payload == payload
         assert (message.topic, message.device) == (TBOX, "tbox-1")
+    assert_closed()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_cbor_by_the_devices_record_or_by_its_first_byte(
+    broker: mqtt.Mosquitto, kunlun: Tenant
+) -> None:
+    now = now_ms()
+    bodies = [cbor2.dumps({"time": now - n, "temperature_pos_c": 41.5}) for n in range(3)]
+    with Slot(broker.worker_port):
+        box = device(broker, "kunlun.tbox-1")
+        box.deliver(TBOX, [*bodies, cbor2.dumps({"time": now, "x": 1}), b"\xbf\xff", b"\xff"])
+        until(lambda: received() == 6)
+    # tbox-1 is set to JSON, which these are not
+    assert quarantined() == {Reason.UNDECODABLE: 6}
+    with tenant_context(kunlun):
+        Device.objects.filter(pk=cast.BENS_DEVICE).update(codec="")
+    with Slot(broker.worker_port):
+        device(broker, "kunlun.tbox-1").deliver(TBOX, [*bodies, b"\xbf\xff"])
+        until(lambda: received() == 10)
+    assert len(stored_times(cast.BENS_CONNECTOR)) == 3
+    assert quarantined() == {Reason.UNDECODABLE: 7}
     assert_closed()
 
 
