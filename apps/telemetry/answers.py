@@ -181,10 +181,29 @@ class QuarantinedMessage:
     payload: bytes = b""
     content_type: str = ""
     codec: str = ""
+    rows: tuple[int, ...] = ()
+    """Which readings of the message it stands for; empty: the message as a whole."""
+    messages: int = 1
+    dropped_bytes: int = 0
+    """What was not kept of a flood; without its bytes nothing can be replayed."""
+    replay_state: str = ""
+    """claimed (being replayed), replayed (nothing is left), partly, refused (again), or never."""
+    replayed: int = 0
+    replayed_ms: int | None = None
+    replay_detail: str = ""
 
     @property
     def arrived_at(self) -> datetime:
         return from_ms(self.arrived_ms)
+
+    @property
+    def replayed_at(self) -> datetime | None:
+        return None if self.replayed_ms is None else from_ms(self.replayed_ms)
+
+    @property
+    def can_be_replayed(self) -> bool:
+        """Whether something is left of it, with its bytes."""
+        return self.count > 0 and self.payload_bytes > 0 and self.replay_state != "claimed"
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,10 @@ for _quantity_name in QUANTITIES:
 
 
 class Quarantined(Document):
-    """A refused message, or the refused rows of one. `_id` is `<tenant>:<batch>-<number>`."""
+    """A refused message, or the refused rows of one. `_id` is `<tenant>:<batch>-<number>-<reason>`.
+
+    What a replay does to it is in decision 0003: `count` sinks by what has become readings.
+    """
 
     tenant = Keyword()
     identity = Keyword(ignore_above=256)
@@ -92,13 +95,22 @@ class Quarantined(Document):
     detail = Keyword(index=False, doc_values=False)
     number = Integer()  # position within its batch, from 0
     row = Integer()
+    rows = Integer(index=False, doc_values=False)  # which readings of the message; none: all of it
     count = Long()  # readings this document stands for; 1 unless rows were put together
+    messages = Integer()  # where a flood was put together: how many messages
+    dropped_bytes = Long()  # … and how many of their bytes were not kept
     codec = Keyword()
     content_type = Keyword(ignore_above=128)
     payload = Binary()
     payload_bytes = Integer()
     arrived_at = _moment()
     batch_id = Long()
+    replay_state = Keyword()  # claimed, replayed, partly, refused
+    replay_run = Long()
+    replay_batch = Long()
+    replayed_at = _moment()
+    replayed = Long()  # readings that have left for the readings' index, by all replays
+    replay_detail = Keyword(index=False, doc_values=False)
 
     class Meta:
         dynamic = MetaField("strict")

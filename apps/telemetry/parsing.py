@@ -267,6 +267,13 @@ def quarantined(hit: Source) -> QuarantinedMessage:
         payload=b64decode(source.get("payload", "")),
         content_type=source.get("content_type", ""),
         codec=source.get("codec", ""),
+        rows=tuple(source.get("rows", ())),
+        messages=source.get("messages", 1),
+        dropped_bytes=source.get("dropped_bytes", 0),
+        replay_state=source.get("replay_state", ""),
+        replayed=source.get("replayed", 0),
+        replayed_ms=_ms(source.get("replayed_at")),
+        replay_detail=source.get("replay_detail", ""),
     )
 
 

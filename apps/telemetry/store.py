@@ -155,7 +155,9 @@ class TelemetryStore:
                 )
         fixed = [(STATE, STATE_INDEX), (EVENTS, EVENTS_INDEX)]
         made = [name for kind, name in fixed if self._create(kind, name, {})]
-        return made + self.ensure_slices(now)
+        made += self.ensure_slices(now)
+        self._teach_quarantine()
+        return made
 
     def ensure_slices(self, now: datetime, classes: Sequence[str] = ()) -> list[str]:
         """Make the missing slices of the open range, and one ahead; returns their names.
@@ -188,6 +190,15 @@ class TelemetryStore:
         patterns = [self._pattern(kind) for kind in kinds or KINDS]
         with cluster.our_errors():
             self.client.indices.refresh(index=patterns, ignore_unavailable=True)
+
+    def _teach_quarantine(self) -> None:
+        """Older slices learn the fields that the quarantine has got since: replays write them."""
+        with cluster.our_errors():
+            self.client.indices.put_mapping(
+                index=self._pattern(QUARANTINE),
+                properties=QUARANTINE.mappings["properties"],
+                allow_no_indices=True,
+            )
 
     def _classes(self, indices: Collection[str]) -> set[str]:
         families = {name.removeprefix(self.prefix).rsplit("-", 1)[0] for name in indices}

@@ -26,7 +26,15 @@ from workers.acquisition import faults
 from workers.acquisition.batches import Batch, Tally
 from workers.acquisition.documents import quarantine_lines, reading_lines
 from workers.acquisition.patience import patiently, pauses
-from workers.acquisition.sorting import ConnectorReadings, Refusal, Sorted, chosen, grouped
+from workers.acquisition.sampling import sampled
+from workers.acquisition.sorting import (
+    ConnectorReadings,
+    Refusal,
+    Sorted,
+    chosen,
+    grouped,
+    one_each,
+)
 from workers.acquisition.turnstile import Stopping
 
 LATE_MS = 3600 * 1000
@@ -76,6 +84,7 @@ def keep(
         position += len(mine)
         tally = tallies.setdefault(one.tenant, Tally())
         refused.extend(_take_answers(one, mine, tally, chunks, batch.arrived_ms))
+    refused = sampled(one_each(refused), at_ms=batch.arrived_ms)
     writer.quarantine(refused)
     for refusal in refused:
         tally = tallies.setdefault(refusal.tenant, Tally())
@@ -193,7 +202,10 @@ class _Writer:
             "topic": message.topic,
             "field": refusal.field,
             "detail": refusal.detail,
-            "row": refusal.row,
+            "rows": list(refusal.rows),
+            "row": refusal.rows[0] if len(refusal.rows) == 1 else "",
+            "messages": refusal.messages if refusal.dropped_bytes else "",
+            "dropped_bytes": refusal.dropped_bytes or "",
             "content_type": message.content_type,
         }
         key = f"{batch.number}-{refusal.message_number}-{refusal.reason}"
@@ -207,9 +219,13 @@ class _Writer:
                 "arrived_at": batch.arrived_ms,
                 "batch_id": batch.number,
                 "number": refusal.message_number,
-                **({} if bare else {name: said for name, said in about.items() if said != ""}),
+                **(
+                    {}
+                    if bare
+                    else {name: said for name, said in about.items() if said not in ("", [])}
+                ),
             },
-            payload=b"" if bare else message.payload,
+            payload=b"" if bare or refusal.dropped_bytes else message.payload,
         )
 
     def send(self, texts: Iterable[str]) -> list[ItemResult]:

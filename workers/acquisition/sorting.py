@@ -5,7 +5,7 @@ What can't become a reading leaves with its reason; the good readings of a messa
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -44,7 +44,11 @@ class Refusal:
     count: int = 1
     field: str = ""
     detail: str = ""
-    row: int | None = None
+    rows: tuple[int, ...] = ()
+    """Which readings of the message; empty where the message was refused as a whole."""
+    messages: int = 1
+    dropped_bytes: int = 0
+    """Bytes that are not kept, of a device that floods: see sampling.py."""
 
 
 @dataclass
@@ -274,6 +278,22 @@ def grouped(parcel: Parcel, refusals: list[RowRefusal]) -> list[Refusal]:
     return [_group(parcel, reason, rows) for reason, rows in by_reason.items()]
 
 
+def one_each(refused: list[Refusal]) -> list[Refusal]:
+    """One refusal for each message and reason, as the quarantine's ids want it.
+
+    The store refuses by connector, and a message may hold several.
+    """
+    together: dict[tuple[int, Reason], Refusal] = {}
+    for one in refused:
+        key = (one.message_number, one.reason)
+        known = together.get(key)
+        if known is not None:
+            rows = tuple(sorted(known.rows + one.rows))
+            one = replace(known, count=known.count + one.count, rows=rows)
+        together[key] = one
+    return list(together.values())
+
+
 def _group(parcel: Parcel, reason: Reason, refusals: list[RowRefusal]) -> Refusal:
     fields = sorted({refusal.field for refusal in refusals if refusal.field})
     detail = refusals[0].detail
@@ -290,5 +310,5 @@ def _group(parcel: Parcel, reason: Reason, refusals: list[RowRefusal]) -> Refusa
         count=len(refusals),
         field=", ".join(fields)[:128],
         detail=detail,
-        row=refusals[0].row if len(refusals) == 1 else None,
+        rows=tuple(refusal.row for refusal in refusals),
     )

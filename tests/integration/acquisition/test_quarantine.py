@@ -28,7 +28,7 @@ from tests.acquisition import (
     topic,
     until,
 )
-from workers.acquisition import sorting
+from workers.acquisition import sampling, sorting
 
 pytestmark = pytest.mark.usefixtures("empty_elasticsearch")
 
@@ -171,6 +171,45 @@ def test_what_the_store_refuses_goes_to_the_quarantine_with_its_answer(
     assert quarantined() == {Reason.STORE_REFUSED: 1}
     (found,) = TenantTelemetry("kunlun").quarantine(reason="store_refused").messages
     assert "timestamp" in found.detail
+    assert_closed()
+
+
+def test_two_connectors_of_a_message_that_the_store_refuses_are_both_accounted_for(
+    broker: mqtt.Mosquitto, kunlun: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = (0, now_ms() + 10**12)
+    monkeypatch.setattr(TelemetryStore, "open_range_ms", lambda self, now: wide)
+    current = TelemetryStore().reading_index("30d", now_ms())
+    monkeypatch.setattr(TelemetryStore, "reading_index", lambda self, kept, time_ms: current)
+    ancient = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000)
+    rows = [{"time": ancient + n, "channel": n % 2, "current_a": 1} for n in range(6)]
+    with Slot(broker.worker_port):
+        device(broker, "kunlun.tbox-1").deliver(TBOX, [sent_as_json(readings=rows)])
+        until(lambda: received() == 6)
+    assert quarantined() == {Reason.STORE_REFUSED: 6}
+    (found,) = TenantTelemetry("kunlun").quarantine(reason="store_refused").messages
+    assert (found.count, found.rows) == (6, (0, 1, 2, 3, 4, 5))
+    assert_closed()
+
+
+def test_a_flood_of_rubbish_is_counted_exactly_and_kept_in_samples(
+    broker: mqtt.Mosquitto, kunlun: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "_of_this_process", sampling.Allowances())
+    now = now_ms()
+    with Slot(broker.worker_port):
+        box, other = device(broker, "kunlun.tbox-1"), device(broker, "kunlun.tbox-2")
+        box.deliver(TBOX, [b"rubbish"] * 1_000)
+        other.deliver(topic("kunlun.tbox-2"), [b"rubbish too"])
+        box.deliver(TBOX, [reading(now)])
+        until(lambda: received() == 1_002)
+    assert quarantined() == {Reason.UNDECODABLE: 1_001}
+    page = TenantTelemetry("kunlun").quarantine(device="tbox-1", size=1_000)
+    whole = [one for one in page.messages if not one.dropped_bytes]
+    assert len(whole) == sampling.BURST
+    assert sum(one.messages for one in page.messages) == 1_000
+    (spared,) = TenantTelemetry("kunlun").quarantine(device="tbox-2").messages
+    assert spared.payload_bytes == len(b"rubbish too")
     assert_closed()
 
 
