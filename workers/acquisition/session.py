@@ -122,9 +122,18 @@ class Session:
             self._wake_reader.recv(4096)
         seen = events.get(sock.fileno(), 0)
         ended = seen & (select.POLLHUP | select.POLLERR)
-        return may_read and bool(seen & select.POLLIN or ended), bool(seen & select.POLLOUT)
+        readable = bool(seen & select.POLLIN or ended) or connection.has_more()
+        return may_read and readable, bool(seen & select.POLLOUT)
+
+    def _has_more(self) -> bool:
+        """Whether packets lie here, read already, and may be taken."""
+        if self._connection is None or self._is_draining or not self._intake.has_room():
+            return False
+        return self._connection.has_more()
 
     def _timeout_s(self) -> float:
+        if self._has_more():
+            return 0.0
         due_s = self._intake.close_when_due(now_ms=now_ms(), tick=time.monotonic())
         return _TICK_S if due_s is None else min(max(due_s, 0.001), _TICK_S)
 
