@@ -108,7 +108,7 @@ def reading_lines(
     """
     names, matrix = _joined(stretches)
     times = np.concatenate([one.columns.time_ms for one in stretches])
-    said = ~np.isnan(matrix).all(axis=1)
+    said = np.logical_not(np.isnan(matrix).all(axis=1)).tolist()
     named = "".join(f',"{name}":%s' for name, is_said in zip(names, said, strict=True) if is_said)
     action = f"{_text({'create': {'_index': index}})}\n"
     end = f',"arrived_at":{arrived_ms},"batch_id":{batch_number},"@timestamp":%s{named}}}\n'

@@ -37,9 +37,9 @@ from ohmwatch.readings import (
 )
 from ohmwatch.refusals import Refused
 
-_NUMBERS = frozenset((float, int, type(None)))
-_STATES = _NUMBERS | {bool}
-_WHOLE = frozenset((int,))
+_NUMBERS: frozenset[type] = frozenset((float, int, type(None)))
+_STATES: frozenset[type] = _NUMBERS | {bool}
+_WHOLE: frozenset[type] = frozenset((int,))
 _EVERY_ROW = np.arange(READINGS_LIMIT)
 _EVERY_ROW.setflags(write=False)
 
