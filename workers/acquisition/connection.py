@@ -60,6 +60,11 @@ class Broker:
     password: str
     tls: bool = False
 
+    @property
+    def address(self) -> str:
+        """For people: host and port."""
+        return f"{self.host}:{self.port}"
+
 
 class ConnectionEnded(Exception):
     """The connection is over; a new one may be made."""
@@ -91,8 +96,17 @@ class _Client(Client):
 class Connection:
     """A connection and what came over it. One thread uses it, the session's."""
 
-    def __init__(self, broker: Broker, client_id: str, take: Callable[[Message], None]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        take: Callable[[Message], None],
+        *,
+        retiring: bool = False,
+    ) -> None:
+        """`retiring`: what waits for the slot still comes, but nothing new."""
         self._take = take
+        self._retiring = retiring
         self._fault: BaseException | None = None
         self.received = 0
         self.is_ready = False
@@ -188,12 +202,15 @@ class Connection:
         self.received += 1
         self._take(Message(said.topic, said.payload, said.packet_id, self, said.content_type))
 
-    def close(self) -> None:
-        """Leave in peace; the broker keeps the session."""
+    def close(self, *, end_session: bool = False) -> None:
+        """Leave in peace; the broker keeps the session unless it is to end."""
         while self._acks:
             self._wait_writable()
             self.write()
-        self._client.disconnect()
+        properties = Properties(PacketTypes.DISCONNECT)
+        if end_session:
+            properties.SessionExpiryInterval = 0
+        self._client.disconnect(properties=properties)
         while self._client.socket() is not None and self._client.want_write():
             self._wait_writable()
             self.write()
@@ -217,6 +234,7 @@ class Connection:
             client.tls_set()
         client.on_connect = self._guarded(self._on_connect)
         client.on_subscribe = self._guarded(self._on_subscribe)
+        client.on_unsubscribe = self._guarded(self._on_unsubscribe)
         client.on_disconnect = self._guarded(self._on_disconnect)
         # With a writer registered, paho only queues: the session's loop writes.
         client.on_socket_register_write = lambda *_: None
@@ -243,7 +261,17 @@ class Connection:
         if reason.is_failure:
             raise ConnectionEnded(f"refused: {reason}")
         log.info("mqtt_connected", session_present=flags.session_present)
-        client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in TOPICS])
+        if self._retiring:
+            client.unsubscribe(list(TOPICS))
+        else:
+            client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in TOPICS])
+
+    def _on_unsubscribe(self, _: Client, __: Any, ___: int, reasons: list[Any], ____: Any) -> None:
+        # "No subscription existed" (0x11) is as good: it is no failure, so it doesn't show here.
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            raise ConnectionEnded(f"not unsubscribed: {refused}")
+        self.is_ready = True
 
     def _on_subscribe(self, _: Client, __: Any, ___: int, reasons: list[Any], ____: Any) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]

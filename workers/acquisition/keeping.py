@@ -6,7 +6,6 @@ answers "duplicate" to documents of this very batch, and only a count of what th
 the batch's number tells what is what.
 """
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -25,7 +24,7 @@ from ohmwatch.refusals import Reason, RowRefusal
 from workers.acquisition import faults
 from workers.acquisition.batches import Batch, Tally
 from workers.acquisition.documents import batch_lines, quarantine_lines
-from workers.acquisition.patience import patiently, pauses
+from workers.acquisition.patience import Patience, pauses
 from workers.acquisition.sampling import sampled
 from workers.acquisition.sorting import (
     ConnectorReadings,
@@ -35,7 +34,6 @@ from workers.acquisition.sorting import (
     grouped,
     one_each,
 )
-from workers.acquisition.turnstile import Stopping
 
 LATE_MS = 3600 * 1000
 """A reading that is older than this when it arrives counts as late."""
@@ -68,11 +66,9 @@ class Kept:
         ]
 
 
-def keep(
-    batch: Batch, work: Sorted, *, telemetry: TelemetryStore, stopping: threading.Event
-) -> Kept:
+def keep(batch: Batch, work: Sorted, *, telemetry: TelemetryStore, patience: Patience) -> Kept:
     """Store a batch's readings and refusals. Returns when all are safe, however long it takes."""
-    writer = _Writer(batch, telemetry, stopping)
+    writer = _Writer(batch, telemetry, patience)
     tallies: dict[str, Tally] = {}
     chunks: list[Chunk] = []
     results = writer.send(writer.reading_text(work.readings))
@@ -159,10 +155,10 @@ def _settle_doubt(tallies: dict[str, Tally], held: dict[str, int]) -> None:
 class _Writer:
     """The bulk requests of one batch, repeated until each document has its final answer."""
 
-    def __init__(self, batch: Batch, telemetry: TelemetryStore, stopping: threading.Event) -> None:
+    def __init__(self, batch: Batch, telemetry: TelemetryStore, patience: Patience) -> None:
         self._batch = batch
         self._telemetry = telemetry
-        self._stopping = stopping
+        self._patience = patience
         self.in_doubt = False
         """Whether a failed request may have been carried out."""
 
@@ -226,19 +222,24 @@ class _Writer:
             return []
         results = self._bulk(body)
         open_items = _open(results)
+        if open_items:
+            with self._patience.waiting_for("elasticsearch"):
+                self._send_again(body, results, open_items)
+        return results
+
+    def _send_again(self, body: str, results: list[ItemResult], open_items: list[int]) -> None:
+        """Only those that have no final answer, until each has one."""
         for pause_s in pauses():
-            if not open_items:
-                return results
             log.warning("store_busy", documents=len(open_items), answer=results[open_items[0]])
-            if self._stopping.wait(pause_s):
-                raise Stopping
+            self._patience.pause(pause_s)
             self._make_missing_slices(results)
             self.in_doubt |= any(results[i].status != 429 for i in open_items)
             again = self._bulk(_lines_of(body, open_items))
             for item, result in zip(open_items, again, strict=True):
                 results[item] = result
             open_items = [i for i in open_items if _is_for_later(results[i])]
-        raise AssertionError("pauses() never ends")
+            if not open_items:
+                return
 
     def _bulk(self, body: str) -> list[ItemResult]:
         def attempt() -> list[ItemResult]:
@@ -262,9 +263,7 @@ class _Writer:
         return {entry.tenant: entry.stored for entry in entries}
 
     def hold(self, action: Callable[[], T]) -> T:
-        return patiently(
-            action, store="elasticsearch", away=(TelemetryError,), stopping=self._stopping
-        )
+        return self._patience.hold(action, store="elasticsearch", away=(TelemetryError,))
 
 
 def _open(results: Sequence[ItemResult]) -> list[int]:
