@@ -9,12 +9,13 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import numpy as np
 from django.conf import settings
 
-from apps.devices.directory import Directory
+from apps.devices.directory import ConnectorEntry, Directory
 from apps.telemetry.store import TelemetryStore
 from benchmarks.ground import QUANTITIES, TENANT, box
 from benchmarks.load import Recording
@@ -34,28 +35,36 @@ def bodies(
     """The documents that acquisition makes of a recording, in the order in which it would."""
     directory = Directory()
     directory.load()
-    stretches = list(_stretches(recording, start_ms, telemetry, directory))
+    texts = list(_texts(recording, start_ms, telemetry, directory))
     together = max(1, documents // _STRETCH)
     return [
-        "".join(stretches[first : first + together]).encode()
-        for first in range(0, len(stretches), together)
+        "".join(texts[first : first + together]).encode()
+        for first in range(0, len(texts), together)
     ]
 
 
-def _stretches(
+@dataclass(frozen=True)
+class _Stretch:
+    """Some readings of one connector, as documents are made of them."""
+
+    tenant: str
+    device: str
+    connector: ConnectorEntry
+    columns: Columns
+
+
+def _texts(
     recording: Recording, start_ms: int, telemetry: TelemetryStore, directory: Directory
 ) -> Iterator[str]:
     connectors = [directory.connector(TENANT, unit.connector) for unit in recording.fleet.units]
     for first in range(0, recording.instants, _STRETCH):
         for place, connector in enumerate(connectors):
             assert connector is not None
+            device = box(recording.fleet.units[place].vehicle)
             columns = _columns(recording, start_ms, first, place)
             yield reading_lines(
+                [_Stretch(TENANT, device, connector, columns)],
                 index=telemetry.reading_index("30d", int(columns.time_ms[0])),
-                tenant=TENANT,
-                connector=connector,
-                device=box(recording.fleet.units[place].vehicle),
-                columns=columns,
                 arrived_ms=start_ms,
                 batch_number=1,
             )

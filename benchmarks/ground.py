@@ -5,6 +5,8 @@ Mosquitto as it is shipped, and workers are the processes that the supervisor st
 """
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import redis
@@ -190,6 +192,17 @@ class Broker(mqtt.Mosquitto):
         return mqtt.MqttClient(self.port, LOADER, PASSWORD).connect()
 
 
+@contextmanager
+def broker() -> Iterator[Broker]:
+    """A broker that runs as long as the `with` lasts."""
+    running = Broker()
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
 def workers_on(broker: Broker, slots: int, **environment: str) -> list[Worker]:
     """So many acquisition workers, connected."""
     return [Worker(broker.worker_port, slot=slot, **environment).start() for slot in range(slots)]
@@ -202,13 +215,6 @@ def counted() -> int:
     """Readings received up to now, as the notice board has them."""
     with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
         return int(client.hget(f"ow:counts:{TENANT}", "received") or 0)  # type: ignore[arg-type]
-
-
-def forget_logs() -> None:
-    """Detection doesn't run here; what waits for it would only fill the memory."""
-    with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
-        for key in client.scan_iter("ow:log:*", _type="stream"):
-            client.delete(key)
 
 
 def close_account(ground: Ground, workers: list[Worker], expected: int) -> AccountLine:

@@ -41,6 +41,11 @@ class Recording:
     def __len__(self) -> int:
         return self.instants * len(self.fleet.units)
 
+    def part(self, first: int, last: int) -> "Recording":
+        """Some of the instants."""
+        values = {name: rows[first:last] for name, rows in self.values.items()}
+        return Recording(self.fleet, self.step_ms, values)
+
 
 def record(fleet: Fleet, instants: int, *, step_ms: int = 1000) -> Recording:
     """Let the simulator's plant run for so long; the same for the same fleet."""

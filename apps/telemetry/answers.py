@@ -31,6 +31,10 @@ class ItemResult(NamedTuple):
         )
 
 
+STORED = ItemResult(201)
+"""The usual answer: one object, so that a whole request's are compared at once."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """The state of one connector at one instant."""

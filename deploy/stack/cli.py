@@ -108,6 +108,14 @@ def run_account(context: typer.Context) -> None:
     raise typer.Exit(management.manage(_made(), "account", *context.args).returncode)
 
 
+@app.command("drain")
+def drain_slot(
+    slot: Annotated[int, typer.Argument(help="Its number; its worker must be stopped.")],
+) -> None:
+    """Give an acquisition slot up: take what waits for it, then end its session."""
+    raise typer.Exit(management.run_module(_made(), "workers.acquisition", "drain", str(slot)))
+
+
 @app.command("bench")
 def run_bench(
     name: Annotated[str | None, typer.Argument(help="Which; without it, they are listed.")] = None,

@@ -47,6 +47,11 @@ class Board:
         """How this worker is. Raises redis.RedisError."""
         self._redis.set(f"ow:acquisition:{slot}", _json.encode(state), ex=_REPORT_S)
 
+    def reported(self, slot: int) -> dict[str, Any]:
+        """What the slot's worker said last; empty where it is silent. Raises redis.RedisError."""
+        said: Any = self._redis.get(f"ow:acquisition:{slot}")
+        return dict(msgspec.json.decode(said)) if said else {}
+
     def _put_unknown(self, pipe: Any, tenant: str, names: Counter[str], sample: bytes) -> None:
         known = self._unknown_names.setdefault(tenant, set())
         for name, times in names.items():
