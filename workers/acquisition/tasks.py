@@ -22,7 +22,7 @@ from apps.quarantine.queries import unattended
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.quarantine import Held, TenantQuarantine
 from apps.telemetry.slices import to_ms
-from apps.telemetry.store import TenantTelemetry, the_store
+from apps.telemetry.store import the_store
 from apps.tenants.queries import current_tenant, ready_tenants
 from apps.tenants.tasks import public_task, tenant_task
 from workers.acquisition.replaying import Desk, batch_number, replay_page
@@ -85,7 +85,7 @@ def _desk(client: redis.Redis) -> Desk:
     return Desk(
         directory=directory,
         store=store,
-        quarantine=TenantQuarantine(TenantTelemetry(tenant.slug, store=store)),
+        quarantine=TenantQuarantine(tenant.slug, store=store),
         partition_log=PartitionLog(client),
     )
 

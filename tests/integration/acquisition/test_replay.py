@@ -360,5 +360,5 @@ def test_replays_have_numbers_that_no_slot_has() -> None:
 def test_a_download_holds_every_message(deliver: Deliver, kunlun: Tenant) -> None:
     bodies = [f"rubbish {n}".encode() for n in range(120)]
     deliver(*bodies)
-    found = TenantQuarantine(TenantTelemetry("kunlun")).messages(RefusedFilter())
+    found = TenantQuarantine("kunlun").messages(RefusedFilter())
     assert sorted(each.payload for each in found) == sorted(bodies)
