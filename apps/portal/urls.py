@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from apps.portal import base, catalogue, device_pages, fleets, overview, quarantine, users
+from apps.portal import base, catalogue, device_pages, fleets, intake, overview, quarantine, users
 
 app_name = "portal"
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("account/", overview.account, name="account"),
+    path("intake/", intake.intake, name="intake"),
     path("alarms/", overview.alarm_list, name="alarms"),
     path("base/", base.installed_base, name="base"),
     path("models/", catalogue.model_list, name="models"),

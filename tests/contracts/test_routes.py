@@ -104,6 +104,7 @@ TENANT_ROUTES = [
     Row("live/events.json", SIGNED_IN, query={"after": "0"}),
     Row("portal/", ALL_STAFF),
     Row("portal/account/", ALL_STAFF),
+    Row("portal/intake/", ALL_STAFF),
     Row("portal/alarms/", ALL_STAFF),
     Row("portal/base/", ALL_STAFF),
     Row("portal/models/", ALL_STAFF),

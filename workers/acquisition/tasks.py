@@ -25,6 +25,7 @@ from apps.telemetry.slices import to_ms
 from apps.telemetry.store import the_store
 from apps.tenants.queries import current_tenant, ready_tenants
 from apps.tenants.tasks import public_task, tenant_task
+from workers.acquisition.board import Board
 from workers.acquisition.replaying import Desk, batch_number, replay_page
 
 log = structlog.get_logger(__name__)
@@ -87,6 +88,7 @@ def _desk(client: redis.Redis) -> Desk:
         store=store,
         quarantine=TenantQuarantine(tenant.slug, store=store),
         partition_log=PartitionLog(client),
+        board=Board(client),
     )
 
 

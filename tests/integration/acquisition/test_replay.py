@@ -125,6 +125,11 @@ def test_a_device_is_enrolled_and_its_batches_are_readings(
     run = ask(reason="unknown_device")
     assert (run.state, run.total, run.replayed, run.stored) == ("done", 1, 1, 50)
     assert (line().received, line().stored, line().quarantined) == (50, 50, {})
+    assert redis_log.hgetall("ow:counts:kunlun") == {
+        b"received": b"49",  # flushed above: it had counted as one
+        b"stored": b"50",
+        b"released:unknown_device": b"1",
+    }
     assert_closed()
     assert len(stored_times(cast.BENS_SECOND_CONNECTOR)) == 50
     page = TenantTelemetry("kunlun").readings(

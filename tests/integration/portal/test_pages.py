@@ -12,6 +12,7 @@ DEVICE = f"/portal/devices/{cast.BENS_DEVICE}"
 PAGES = {
     "overview": "/portal/",
     "account": "/portal/account/",
+    "intake": "/portal/intake/",
     "base": "/portal/base/",
     "models": "/portal/models/",
     "model-add": "/portal/models/add/",
