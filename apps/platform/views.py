@@ -14,6 +14,7 @@ from apps.platform.doors import for_operators
 from apps.platform.forms import TenantForm
 from apps.platform.health import check_dependencies, plugins
 from apps.platform.overview import tenant_rows
+from apps.telemetry.board import last_account
 from apps.tenants.lookups import find_or_404
 from apps.tenants.models import Tenant
 from apps.tenants.operations import register_tenant
@@ -28,7 +29,8 @@ _PAGE_SIZE = 50
 def tenant_list(request: HttpRequest) -> HttpResponse:
     page = Paginator(tenants(), _PAGE_SIZE).get_page(request.GET.get("page"))
     rows = tenant_rows(page=page.object_list)
-    return render(request, "platform/tenants.html", {"rows": rows, "page_obj": page})
+    context = {"rows": rows, "page_obj": page, "account": last_account()}
+    return render(request, "platform/tenants.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -53,7 +55,11 @@ def tenant_retry(request: HttpRequest, pk: str) -> HttpResponse:
 @require_GET
 @for_operators
 def readiness(request: HttpRequest) -> HttpResponse:
-    context = {"checks": check_dependencies(), "plugins": plugins()}
+    context = {
+        "checks": check_dependencies(),
+        "plugins": plugins(),
+        "account": last_account(),
+    }
     return render(request, "platform/readiness.html", context)
 
 

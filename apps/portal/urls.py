@@ -7,6 +7,7 @@ from apps.portal import (
     catalogue,
     device_pages,
     fleets,
+    intake,
     overview,
     quarantine,
     rule_files,
@@ -18,6 +19,7 @@ app_name = "portal"
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("account/", overview.account, name="account"),
+    path("intake/", intake.intake, name="intake"),
     path("alarms/", overview.alarm_list, name="alarms"),
     path("base/", base.installed_base, name="base"),
     path("models/", catalogue.model_list, name="models"),

@@ -14,7 +14,7 @@ import orjson
 from apps.telemetry import cluster, parsing
 from apps.telemetry.answers import QuarantinedMessage
 from apps.telemetry.documents import QUARANTINE
-from apps.telemetry.errors import StoreRefused, StoreUnavailable
+from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
 from apps.telemetry.questions import Clause, RefusedFilter
 from apps.telemetry.store import TenantTelemetry
 
@@ -48,13 +48,8 @@ class Settled:
     detail: str = ""
 
 
-class TenantQuarantine:
-    """One tenant's refused messages; asks through the same wall as everybody."""
-
-    def __init__(self, telemetry: TenantTelemetry) -> None:
-        self._telemetry = telemetry
-        self._store = telemetry._store
-        self.tenant = telemetry.tenant
+class TenantQuarantine(TenantTelemetry):
+    """One tenant's telemetry with what replays and downloads ask of the quarantine."""
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -62,7 +57,7 @@ class TenantQuarantine:
         """How many of them a replay would take up now."""
         self._store.refresh(QUARANTINE)
         body = {"size": 0, "track_total_hits": True}
-        answer = self._telemetry._search(QUARANTINE, [*filters.clauses(), *_replayable()], body)
+        answer = self._search(QUARANTINE, [*filters.clauses(), *_replayable()], body)
         return int(answer["hits"]["total"]["value"])
 
     def messages(self, filters: RefusedFilter, after: str = "") -> Iterator[QuarantinedMessage]:
@@ -70,8 +65,8 @@ class TenantQuarantine:
         while True:
             body = {**parsing.quarantine_page(DOWNLOAD_PAGE, after), "_source": True}
             body.pop("aggs")
-            answer = self._telemetry._search(QUARANTINE, filters.clauses(), body)
-            page = parsing.quarantined_page(answer, self._telemetry._ours(answer), DOWNLOAD_PAGE)
+            answer = self._search(QUARANTINE, filters.clauses(), body)
+            page = parsing.quarantined_page(answer, self._ours(answer), DOWNLOAD_PAGE)
             yield from page.messages
             after = page.after
             if not after:
@@ -91,7 +86,7 @@ class TenantQuarantine:
         """By state, how many messages this run has tried."""
         by_state = {"states": {"terms": {"field": "replay_state", "size": 10}}}
         self._store.refresh(QUARANTINE)
-        answer = self._telemetry._search(
+        answer = self._search(
             QUARANTINE, [{"term": {"replay_run": run}}], {"size": 0, "aggs": by_state}
         )
         buckets = answer.get("aggregations", {}).get("states", {}).get("buckets", ())
@@ -100,7 +95,7 @@ class TenantQuarantine:
     def _held(self, clauses: Sequence[Clause], size: int) -> list[Held]:
         self._store.refresh(QUARANTINE)
         body = {"size": size, "sort": _OLDEST_FIRST, "seq_no_primary_term": True}
-        hits = self._telemetry._hits(QUARANTINE, clauses, body)
+        hits = self._hits(QUARANTINE, clauses, body)
         return [
             Held(
                 message=parsing.quarantined(hit),
@@ -157,6 +152,9 @@ class TenantQuarantine:
 
         Raises StoreUnavailable where the store is busy, StoreRefused where it refuses for good.
         """
+        for held, _change in changes:
+            if not held.message.id.startswith(f"{self.tenant}:"):
+                raise WrongQuestion(field="tenant", value="another tenant's")
         lines = b"".join(_update_lines(held, change) for held, change in changes)
         places: list[tuple[int, int] | None] = []
         for result, place in cluster.change(self._store.client, lines) if lines else ():

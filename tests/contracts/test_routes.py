@@ -19,7 +19,10 @@ from django_tenants.utils import tenant_context
 from apps.accounts.models import User
 from apps.alarms.models import Alarm
 from apps.alarms.operations import apply_findings
+from apps.quarantine.models import Replay
+from apps.quarantine.operations import request_replay
 from apps.telemetry.parsing import quarantine_lines
+from apps.telemetry.questions import RefusedFilter
 from apps.telemetry.store import the_store
 from apps.tenants.models import Tenant
 from tests import cast
@@ -73,7 +76,7 @@ class Row:
         return f"{self.method} {self.route or '/'}"
 
 
-ALARM, MESSAGE = "the alarm", "the message"
+ALARM, MESSAGE, REPLAY = "the alarm", "the message", "the replay"
 VEHICLE, CONNECTOR, MODEL, DEVICE = (
     cast.BENS_VEHICLE,
     cast.BENS_CONNECTOR,
@@ -101,6 +104,7 @@ TENANT_ROUTES = [
     Row("live/events.json", SIGNED_IN, query={"after": "0"}),
     Row("portal/", ALL_STAFF),
     Row("portal/account/", ALL_STAFF),
+    Row("portal/intake/", ALL_STAFF),
     Row("portal/alarms/", ALL_STAFF),
     Row("portal/base/", ALL_STAFF),
     Row("portal/models/", ALL_STAFF),
@@ -128,6 +132,10 @@ TENANT_ROUTES = [
     Row("portal/users/<uuid:pk>/state", ADMINISTRATORS, cast.RITA, "POST"),
     Row("portal/users/<uuid:pk>/password", ADMINISTRATORS, cast.RITA, "POST"),
     Row("portal/quarantine/", ALL_STAFF),
+    Row("portal/quarantine/download", ALL_STAFF),
+    Row("portal/quarantine/replay", ENGINEERS, method="POST"),
+    Row("portal/quarantine/replays/<uuid:pk>/", ALL_STAFF, REPLAY),
+    Row("portal/quarantine/replays/<uuid:pk>/cancel", ENGINEERS, REPLAY, "POST"),
     Row("portal/quarantine/<str:pk>/", ALL_STAFF, MESSAGE),
     Row("portal/quarantine/<str:pk>/bytes", ALL_STAFF, MESSAGE),
     Row("api/v1/me", SIGNED_IN),
@@ -197,9 +205,11 @@ class House:
     clients: dict[str, Client]
     alarm: Alarm
     message: str
+    replay: Replay
 
     def address(self, row: Row, *, other: str = "") -> str:
-        pk = {ALARM: self.alarm.pk, MESSAGE: self.message}.get(row.pk, row.pk)
+        ours = {ALARM: self.alarm.pk, MESSAGE: self.message, REPLAY: self.replay.pk}
+        pk = ours.get(row.pk, row.pk)
         return "/" + re.sub(r"<(uuid|str):\w+>", other or str(pk), row.route).replace(
             "<int:number>", "0"
         )
@@ -225,13 +235,16 @@ def house(elasticsearch: str, kunlun: Tenant, aurora: Tenant, clock: Clock, otto
     with tenant_context(kunlun):
         apply_findings([finding(CRITICAL, at=clock.now)], judged_at=clock.now)
         alarm = Alarm.objects.get()
+        replay = request_replay(
+            by=User.objects.get(username="anna"), filters=RefusedFilter(), now=clock.now
+        )
         clients = {who: Client(raise_request_exception=True) for who in (*STAFF, *CUSTOMERS)}
         for who, client in clients.items():
             client.force_login(User.objects.get(username=who))
     clients |= {who: Client() for who in STRANGERS}
     with tenant_context(aurora):
         clients["otto"].force_login(otto)
-    return House(kunlun, clients, alarm, _quarantined())
+    return House(kunlun, clients, alarm, _quarantined(), replay)
 
 
 def _quarantined() -> str:

@@ -20,7 +20,8 @@ from apps.telemetry import parsing
 from apps.telemetry.answers import LedgerEntry
 from apps.telemetry.documents import EVENTS_INDEX, STATE_INDEX
 from apps.telemetry.errors import TelemetryError, WrongQuestion
-from apps.telemetry.questions import EVENT_FACETS, STATE_FACETS
+from apps.telemetry.quarantine import REPLAYED, Held, Settled, TenantQuarantine
+from apps.telemetry.questions import EVENT_FACETS, STATE_FACETS, RefusedFilter
 from apps.telemetry.store import EventFilter, StateFilter, TelemetryStore, TenantTelemetry
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -41,6 +42,7 @@ def pair(elasticsearch: str) -> tuple[str, str]:
     fill(store, ours, "plain-", 41.0, [SHARED])
     fill(store, theirs, CANARY, CANARY_VALUE, [SHARED, ONLY_THEIRS])
     store.refresh()
+    OURS.add(f"{ours}:")
     return ours, theirs
 
 
@@ -97,9 +99,31 @@ def theirs_everywhere(theirs: str) -> list[str]:
     ]
 
 
-Ask = Callable[[TenantTelemetry, str], Any]
+Ask = Callable[[TenantQuarantine, str], Any]
 START, END = NOW - DAY, NOW + timedelta(minutes=1)
 TEMPERATURE = ["temperature_pos_c"]
+
+
+def _of_message(telemetry: TenantQuarantine, named: str) -> list[object]:
+    return list(telemetry.messages(RefusedFilter(message=named)))
+
+
+def _stolen(named: str) -> list[Held]:
+    """Everybody's refused messages as they lie in the store, and one under a made-up id."""
+    hits = TelemetryStore().client.search(
+        index=f"{TelemetryStore().prefix}quarantine-*", size=100, seq_no_primary_term=True
+    )["hits"]["hits"]
+    found = [
+        Held(parsing.quarantined(hit), hit["_index"], hit["_seq_no"], hit["_primary_term"])
+        for hit in hits
+        if not hit["_id"].startswith(tuple(OURS))
+    ]
+    made_up = dataclasses.replace(found[0].message, id=named)
+    return [*found, dataclasses.replace(found[0], message=made_up)]
+
+
+OURS: set[str] = set()
+"""How ids of our own begin; filled by the fixture."""
 ROWS: dict[str, Ask] = {
     "series": lambda t, i: t.series(i, TEMPERATURE, start=START, end=END, points=10),
     "readings": lambda t, i: t.readings(i, start=START, end=END),
@@ -118,6 +142,15 @@ ROWS: dict[str, Ask] = {
     ),
     "quarantine": lambda t, i: (t.quarantine(), t.quarantine(device=["tbox-1", i])),
     "quarantine_message": lambda t, i: t.quarantine_message(i),
+    "count": lambda t, i: (t.count(RefusedFilter(message=i)), t.count(RefusedFilter(device=i))),
+    "messages": lambda t, i: (list(t.messages(RefusedFilter())), _of_message(t, i)),
+    "claimed_by": lambda t, i: t.claimed_by(1, 10),
+    "to_replay": lambda t, i: t.to_replay(RefusedFilter(message=i), run=1, size=10),
+    "outcome": lambda t, i: t.outcome(1),
+    "claim": lambda t, i: t.claim(_stolen(i), run=1, first_batch=1),
+    "settle": lambda t, i: t.settle(
+        [Settled(held, REPLAYED, 0, (), 1) for held in _stolen(i)], now_ms=NOW_MS
+    ),
     "account": lambda t, i: t.account(START, END),
     "update_states": lambda t, i: t.update_states([{"connector": i, "serial": "taken over"}]),
     "delete_states": lambda t, i: t.delete_states([i]),
@@ -146,7 +179,7 @@ def test_no_answer_holds_a_canary_and_nothing_of_theirs_changes(
 ) -> None:
     ours, theirs = pair
     store = TelemetryStore()
-    telemetry = TenantTelemetry(ours, store=store)
+    telemetry = TenantQuarantine(ours, store=store)
     before = theirs_unchanged(store, theirs)
     assert len(before) == 9  # 2 readings, states, events and refused each, 1 ledger
 
@@ -165,7 +198,7 @@ def test_no_answer_holds_a_canary_and_nothing_of_theirs_changes(
 
 def test_the_canaries_are_there_for_those_whose_they_are(pair: tuple[str, str]) -> None:
     _ours, theirs = pair
-    telemetry = TenantTelemetry(theirs)
+    telemetry = TenantQuarantine(theirs)
 
     for method in ("series", "readings", "replay", "latest", "states", "events", "quarantine"):
         answer = repr(ROWS[method](telemetry, ONLY_THEIRS))
@@ -245,7 +278,7 @@ def test_why_an_alias_is_not_the_wall(pair: tuple[str, str]) -> None:
 def test_every_method_has_its_row() -> None:
     public = {
         name
-        for name, _ in inspect.getmembers(TenantTelemetry, inspect.isfunction)
+        for name, _ in inspect.getmembers(TenantQuarantine, inspect.isfunction)
         if not name.startswith("_")
     }
 
@@ -253,7 +286,7 @@ def test_every_method_has_its_row() -> None:
 
 
 def test_no_filter_can_name_the_tenant() -> None:
-    for filters in (StateFilter, EventFilter):
+    for filters in (StateFilter, EventFilter, RefusedFilter):
         assert "tenant" not in {each.name for each in dataclasses.fields(filters)}
     assert "tenant" not in {*STATE_FACETS, *EVENT_FACETS}
     assert EVENTS_INDEX != STATE_INDEX

@@ -4,18 +4,21 @@ Everything here can be lost: the account is in Elasticsearch, devices repeat the
 the database of the partitions' logs:
     ow:status:<tenant>   hash, device → {"online": bool, "firmware": str, "at_ms": int}
     ow:seen:<tenant>     hash, device → ms of its last arrival
-    ow:counts:<tenant>   hash, received, stored, duplicate, late, quarantined:<reason>, events, …
+    ow:counts:<tenant>   hash, received, stored, duplicate, late, quarantined:<reason>,
+                         released:<reason>, events, …
     ow:unknown-fields:<tenant>          hash, name → how often
     ow:unknown-fields:<tenant>:sample   one payload an hour
     ow:acquisition:<slot>               JSON, how the worker is; gone when it is silent for 30 s
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import redis
 
+from apps.telemetry.answers import LedgerEntry
 from workers.acquisition.batches import Batch, Tally
 from workers.acquisition.sorting import Sorted
 
@@ -41,6 +44,21 @@ class Board:
                 _count(pipe, tenant, _numbers(tally))
             for tenant, names in work.unknown_fields.items():
                 self._put_unknown(pipe, tenant, names, work.samples[tenant])
+            pipe.execute()
+
+    def note_replay(self, tenant: str, entries: Iterable[LedgerEntry]) -> None:
+        """Count what a replay has moved. What was quarantined stays counted so, and what left it is
+        counted as released: counters only rise. Raises redis.RedisError."""
+        numbers: Counter[str] = Counter()
+        for entry in entries:
+            numbers["received"] += entry.received
+            numbers["stored"] += entry.stored
+            numbers["duplicate"] += entry.duplicate
+            for reason, number in entry.quarantined.items():
+                name = "quarantined" if number > 0 else "released"
+                numbers[f"{name}:{reason}"] += abs(number)
+        with self._redis.pipeline(transaction=False) as pipe:
+            _count(pipe, tenant, numbers)
             pipe.execute()
 
     def report(self, slot: int, state: dict[str, Any]) -> None:

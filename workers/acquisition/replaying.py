@@ -27,6 +27,7 @@ from apps.telemetry.store import TelemetryStore
 from ohmwatch.refusals import Reason
 from workers.acquisition import faults
 from workers.acquisition.batches import SLOT_SHIFT, Batch, Message
+from workers.acquisition.board import Board
 from workers.acquisition.documents import quarantine_lines
 from workers.acquisition.patience import pauses
 from workers.acquisition.sorting import (
@@ -60,6 +61,7 @@ class Desk:
     store: TelemetryStore
     quarantine: TenantQuarantine
     partition_log: PartitionLog
+    board: Board
 
 
 @dataclass
@@ -96,6 +98,7 @@ def replay_page(claimed: Sequence[Held], *, desk: Desk, now_ms: int) -> Page:
     faults.point("replay_after_ledger")
     settled = [_settled(one, entry) for one, entry in zip(attempts, entries, strict=True)]
     desk.quarantine.settle(settled, now_ms=now_ms)
+    desk.board.note_replay(desk.quarantine.tenant, [one for one in entries if one is not None])
     faults.point("replay_after_settling")
     return _page(settled, entries)
 

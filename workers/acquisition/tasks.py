@@ -22,9 +22,10 @@ from apps.quarantine.queries import unattended
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.quarantine import Held, TenantQuarantine
 from apps.telemetry.slices import to_ms
-from apps.telemetry.store import TenantTelemetry, the_store
+from apps.telemetry.store import the_store
 from apps.tenants.queries import current_tenant, ready_tenants
 from apps.tenants.tasks import public_task, tenant_task
+from workers.acquisition.board import Board
 from workers.acquisition.replaying import Desk, batch_number, replay_page
 
 log = structlog.get_logger(__name__)
@@ -85,8 +86,9 @@ def _desk(client: redis.Redis) -> Desk:
     return Desk(
         directory=directory,
         store=store,
-        quarantine=TenantQuarantine(TenantTelemetry(tenant.slug, store=store)),
+        quarantine=TenantQuarantine(tenant.slug, store=store),
         partition_log=PartitionLog(client),
+        board=Board(client),
     )
 
 

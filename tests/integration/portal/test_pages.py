@@ -12,6 +12,7 @@ DEVICE = f"/portal/devices/{cast.BENS_DEVICE}"
 PAGES = {
     "overview": "/portal/",
     "account": "/portal/account/",
+    "intake": "/portal/intake/",
     "base": "/portal/base/",
     "models": "/portal/models/",
     "model-add": "/portal/models/add/",
@@ -27,7 +28,8 @@ PAGES = {
     "devices": "/portal/devices/",
     "device-add": "/portal/devices/add/",
     "device": f"{DEVICE}/",
-    "quarantine": "/portal/quarantine/",
+    "quarantine": "/portal/quarantine/?reason=undecodable&from=2026-11-23T08:00&state=waiting",
+    "quarantine-download": "/portal/quarantine/download?device=tbox-1",
 }
 OF_ADMINISTRATORS = {
     "users": "/portal/users/",
@@ -42,11 +44,14 @@ CHANGES = {
     "channel-unmap": f"{DEVICE}/channels/0/unmap",
     "user-state": f"/portal/users/{cast.BEN}/state",
     "user-password": f"/portal/users/{cast.BEN}/password",
+    "quarantine-replay": "/portal/quarantine/replay",
+    "replay-cancel": f"/portal/quarantine/replays/{cast.fixed_id(0xDEAD)}/cancel",
 }
 ELSEWHERE = {
     "alarms": "/portal/alarms/",
     "quarantined": "/portal/quarantine/aurora:1/",
     "quarantined-bytes": "/portal/quarantine/aurora:1/bytes",
+    "replay": f"/portal/quarantine/replays/{cast.fixed_id(0xDEAD)}/",
 }
 READS = [*PAGES.values(), *OF_ADMINISTRATORS.values(), *ELSEWHERE.values()]
 
@@ -95,7 +100,7 @@ def test_otto_with_auroras_cookie_is_asked_to_sign_in(
     assert client.get(path).headers["Location"].startswith("/account/login/")
 
 
-@pytest.mark.parametrize("path", [ELSEWHERE["quarantined"], ELSEWHERE["quarantined-bytes"]])
+@pytest.mark.parametrize("path", [v for v in ELSEWHERE.values() if "quarantine" in v])
 def test_auroras_refusals_are_not_kunluns(
     path: str, world: World, kunlun: Tenant, anna: User
 ) -> None:

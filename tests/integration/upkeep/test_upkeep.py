@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
+from django.test import Client
 from django_tenants.utils import tenant_context
 
+from apps.accounts.models import User
 from apps.alarms import outbox
 from apps.alarms.models import Alarm, Consumer, Outbox, OutboxState
 from apps.alarms.operations import apply_findings
@@ -14,7 +16,8 @@ from apps.devices.models import Device
 from apps.fleet.documents import ConnectorDocument, connector_document
 from apps.fleet.models import Connector
 from apps.fleet.operations import change_vehicle, retire_connector
-from apps.telemetry import cluster
+from apps.telemetry import board, cluster
+from apps.telemetry.answers import LedgerEntry
 from apps.telemetry.documents import STATE
 from apps.telemetry.store import TelemetryStore, TenantTelemetry, the_store
 from apps.tenants import changes
@@ -280,6 +283,50 @@ def test_the_hourly_account_leaves_its_outcome(
 ) -> None:
     accounts.close_account()
 
-    outcome = json.loads(redis_log.get(accounts.REPORT_KEY) or b"")
-    assert outcome["closed"]
-    assert outcome["open"] == []
+    outcome = board.last_account()
+    assert outcome is not None
+    assert outcome.closed
+    assert outcome.open == {}
+
+
+def test_an_open_account_is_told_to_the_operator_and_to_machines(
+    db: None,
+    empty_elasticsearch: str,
+    client: Client,
+    operator: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A ledger entry of which the store holds nothing: three readings are lost."""
+    arrived_ms = NOW_MS - 3_600_000
+    the_store().write_ledger([LedgerEntry("kunlun", 7, arrived_ms, 3, 0, {})])
+    monkeypatch.setattr(accounts, "PATIENCE_S", 0.0)
+    accounts.close_account()
+    client.force_login(operator)
+    for page in ("/", "/readiness/"):
+        text = client.get(page, headers={"host": "localhost"}).text
+        assert "The account is open: 3 readings" in text
+        assert "kunlun 3" in text
+    machines = client.get("/metrics").text
+    assert 'ohmwatch_account_apart{tenant="kunlun"} 3.0' in machines
+    assert 'ohmwatch_account_apart{tenant="total"} 3.0' in machines
+
+    # Put right, by an entry that says so.
+    the_store().write_ledger([LedgerEntry("kunlun", 7, arrived_ms, 0, 3, {})])
+    accounts.close_account()
+    assert "The account is open" not in client.get("/", headers={"host": "localhost"}).text
+    assert "ohmwatch_account_apart{" in client.get("/metrics").text
+    assert 'tenant="kunlun"} 3.0' not in client.get("/metrics").text
+
+
+def test_what_acquisition_counted_is_there_for_prometheus(
+    db: None, redis_log: redis.Redis, client: Client
+) -> None:
+    redis_log.hset("ow:counts:kunlun", mapping={"received": 9, "quarantined:out_of_range": 2})
+    redis_log.set("ow:acquisition:1", b'{"connected": true, "waiting_messages": 5}')
+    text = client.get("/metrics").text
+    assert 'ohmwatch_acquisition_received_total{tenant="kunlun"} 9.0' in text
+    assert (
+        'ohmwatch_acquisition_quarantined_total{reason="out_of_range",tenant="kunlun"} 2.0' in text
+    )
+    assert 'ohmwatch_acquisition_slot_waiting_messages{slot="1"} 5.0' in text
+    assert "ohmwatch_board_readable 1.0" in text

@@ -1,0 +1,101 @@
+"""The notice board in Redis, as those read it who show it: counts, the last account, the slots.
+
+Acquisition and upkeep write it. All of it are copies: the truth is in Elasticsearch, and an empty
+board says nothing about it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import redis
+from django.conf import settings
+
+from apps.telemetry.slices import from_ms
+
+REPORT_KEY = "ow:account"
+_LIMIT_S = 2
+
+
+@dataclass(frozen=True)
+class AccountReport:
+    """What the hourly account came to over from_ms ≤ arrival < to_ms, of all tenants.
+
+    `open` are the tenants whose account is open, and by how many readings.
+    """
+
+    closed: bool
+    apart: int
+    from_ms: int
+    to_ms: int
+    at_ms: int
+    received: int
+    open: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def at(self) -> datetime:
+        return from_ms(self.at_ms)
+
+    @property
+    def start(self) -> datetime:
+        return from_ms(self.from_ms)
+
+    @property
+    def end(self) -> datetime:
+        return from_ms(self.to_ms)
+
+
+_report = msgspec.json.Decoder(AccountReport)
+
+
+def client() -> redis.Redis:
+    """A connection to the database of the board."""
+    return redis.Redis.from_url(
+        settings.REDIS_LOG_URL, socket_timeout=_LIMIT_S, socket_connect_timeout=_LIMIT_S
+    )
+
+
+def put_account(report: AccountReport) -> None:
+    """Raises redis.RedisError."""
+    with client() as board:
+        board.set(REPORT_KEY, json.dumps(asdict(report)))
+
+
+def last_account() -> AccountReport | None:
+    """The last one; None where there was none yet, or the board can't be read."""
+    try:
+        with client() as board:
+            found: Any = board.get(REPORT_KEY)
+        return _report.decode(found) if found else None
+    except (redis.RedisError, msgspec.MsgspecError):
+        return None
+
+
+def counts(tenant: str) -> dict[str, int]:
+    """What acquisition has counted of a tenant since the board is there: received, stored, late,
+    quarantined:<reason>, released:<reason>, … Raises redis.RedisError."""
+    with client() as board:
+        return _numbers(board.hgetall(f"ow:counts:{tenant}"))
+
+
+def slots() -> dict[int, dict[str, Any]]:
+    """How each acquisition worker says it is, by its slot; silent ones are not there.
+
+    Raises redis.RedisError.
+    """
+    with client() as board:
+        keys = sorted(board.scan_iter("ow:acquisition:*", count=1000))
+        found: Any = board.mget(keys) if keys else []
+    return {
+        int(key.rpartition(b":")[2]): json.loads(state)
+        for key, state in zip(keys, found, strict=True)
+        if state
+    }
+
+
+def _numbers(found: Any) -> dict[str, int]:
+    known: Mapping[bytes, bytes] = found
+    return {name.decode(): int(number) for name, number in known.items()}

@@ -1,0 +1,91 @@
+"""Compares sets: what was acknowledged, what is held, what the account says. See SECURITY's method.
+
+A history is what the devices know; an outcome is what the stores hold once all is healed. What is
+wrong is told in words, an empty list is a pass. tests/unit/faults shows it catching mutants.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from apps.telemetry.answers import AccountLine
+
+Key = tuple[str, str, int]
+"""Tenant, connector, instant of measurement in ms."""
+_SHOWN = 3
+
+
+def value_of(key: Key) -> float:
+    """The value that belongs to a reading and to no neighbour: what is mixed up is seen."""
+    tenant, connector, time_ms = key
+    mark = sum(map(ord, tenant + connector))
+    return 20.0 + (time_ms // 7 * 31 + time_ms + mark * 17) % 3001 / 50
+
+
+@dataclass
+class History:
+    """What devices sent. `acknowledged`: PUBACK 0x00; `sent` holds what nobody answered, too.
+
+    `rubbish` are acknowledged messages that can't become readings, by a text of their own.
+    """
+
+    seed: int
+    sent: set[Key] = field(default_factory=set)
+    acknowledged: set[Key] = field(default_factory=set)
+    rubbish: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Outcome:
+    """What is held. `readings`: (tenant, connector, time_ms, value) for each document."""
+
+    readings: list[tuple[str, str, int, float]]
+    quarantined: list[str]
+    lines: Sequence[AccountLine]
+    memory_mb: float = 0.0
+    memory_limit_mb: float = 250.0
+
+
+def violations(history: History, outcome: Outcome) -> list[str]:
+    """Everything that is wrong, a line each, with the seed to do it again."""
+    held = Counter((tenant, connector, time) for tenant, connector, time, _ in outcome.readings)
+    wrong_values = [
+        (tenant, connector, time)
+        for tenant, connector, time, value in outcome.readings
+        if abs(value - value_of((tenant, connector, time))) > 1e-9
+    ]
+    found = [
+        _told("acknowledged and lost", history.acknowledged - held.keys()),
+        _told("held twice", [key for key, times in held.items() if times > 1]),
+        _told("held and never sent", held.keys() - history.sent),
+        _told("held with another's value", wrong_values),
+        _told("rubbish acknowledged and lost", history.rubbish - set(outcome.quarantined)),
+        _told("quarantined and never sent", set(outcome.quarantined) - history.rubbish),
+        *_account(history, held, outcome),
+    ]
+    if outcome.memory_mb > outcome.memory_limit_mb:
+        found.append(f"memory: {outcome.memory_mb:.0f} MB of {outcome.memory_limit_mb:.0f}")
+    return [f"seed {history.seed}: {line}" for line in found if line]
+
+
+def _account(history: History, held: Counter[Key], outcome: Outcome) -> Iterable[str]:
+    documents = Counter(tenant for tenant, _, _ in held.elements())
+    lines = {line.tenant: line for line in outcome.lines}
+    for line in outcome.lines:
+        if not line.is_closed:
+            yield f"account of {line.tenant} open by {line.apart}"
+    for tenant, number in documents.items():
+        line = lines.get(tenant, AccountLine(tenant))
+        if line.stored != number:
+            yield f"account of {tenant}: {line.stored} stored, {number} documents"
+        accepted = sum(1 for key in history.acknowledged if key[0] == tenant)
+        if line.received < accepted:
+            yield f"account of {tenant}: {line.received} received, {accepted} were acknowledged"
+
+
+def _told(what: str, which: Iterable[object]) -> str:
+    several = sorted(map(str, which))
+    if not several:
+        return ""
+    more = f" and {len(several) - _SHOWN} more" if len(several) > _SHOWN else ""
+    return f"{what}: {', '.join(several[:_SHOWN])}{more}"

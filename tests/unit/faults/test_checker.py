@@ -1,0 +1,41 @@
+"""The faults' checker passes what is right and catches each mutant."""
+
+from itertools import pairwise
+
+import pytest
+
+from tests.faults.checker import History, Outcome, value_of, violations
+from tests.unit.faults.model import CONNECTORS, MUTANTS, play
+
+SEEDS = range(60)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_right_passes_whenever_it_is_killed(seed: int) -> None:
+    assert violations(*play(seed)) == []
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_each_mutant_is_caught(mutant: str) -> None:
+    caught = [seed for seed in SEEDS if violations(*play(seed, mutant))]
+    assert caught, mutant
+    assert violations(*play(caught[0], mutant)) == violations(*play(caught[0], mutant))
+
+
+def test_what_is_wrong_is_told_with_the_seed() -> None:
+    key = ("kunlun", "a", 7)
+    history = History(41, sent={key}, acknowledged={key})
+    (told,) = violations(history, Outcome([], [], []))
+    assert told == "seed 41: acknowledged and lost: ('kunlun', 'a', 7)"
+
+
+def test_what_nobody_answered_may_be_there_or_not() -> None:
+    key = ("kunlun", "a", 7)
+    assert violations(History(1, sent={key}), Outcome([], [], [])) == []
+
+
+def test_neighbours_have_values_of_their_own() -> None:
+    for tenant, connector in CONNECTORS:
+        values = [value_of((tenant, connector, time)) for time in range(1000, 1100)]
+        assert all(a != b for a, b in pairwise(values))
+    assert len({value_of((*who, 1000)) for who in CONNECTORS}) == len(CONNECTORS)
