@@ -216,6 +216,24 @@ def quantity(value: float | str | bool | None, name: str) -> SafeString | str:
     )
 
 
+@register.filter
+def percentage(share: float | None) -> str:
+    """A share from 0 to 1 as a whole percentage; a dash where there is none."""
+    return "–" if share is None else f"{share:.0%}".replace("%", " %")
+
+
+@register.filter
+def value_of(counts: Mapping[str, int], name: str) -> int:
+    """How many there are of a name that is known at run time only."""
+    return counts.get(name, 0)
+
+
+@register.filter
+def unlocalized(value: object) -> str:
+    """A number as a form's hidden field takes it back."""
+    return str(value)
+
+
 QUANTITY_WORDS = {
     "current_a": gettext_lazy("Current"),
     "voltage_v": gettext_lazy("Voltage"),

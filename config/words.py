@@ -6,7 +6,7 @@ from django.utils.translation import pgettext_lazy
 
 from apps.accounts.models import User
 from apps.alarms import wording
-from apps.alarms.models import Alarm, Pole
+from apps.alarms.models import Alarm, Cause, Pole
 from apps.catalog.models import Position
 from apps.warning.detectors import known_detectors
 from config.presentation import QUANTITY_WORDS
@@ -86,12 +86,29 @@ REASON_WORDS: Words = {
     "already_known": _("It goes on."),
     "still_holds_now": _("It still holds now."),
     "by_person": _("By a person."),
+    "found_fault": _("A fault was found."),
+    "found_nothing": _("Nothing was found."),
+    "found_unclear": _("It could not be told."),
+    "rule_switched_off": _("A rule has switched its detector off for this connector."),
 }
 
 
 @register.filter
 def reason_word(code: str) -> str:
     return str(REASON_WORDS.get(code, _spoken(code)))
+
+
+@register.filter
+def inspection_word(evidence: dict[str, object]) -> str:
+    """What an inspection's event says: cause, pole and what was measured."""
+    said = [
+        str(dict(Cause.choices).get(str(evidence.get("cause", "")), "")),
+        pole_word(str(evidence.get("pole", ""))),
+    ]
+    measured = evidence.get("resistance_uohm")
+    if isinstance(measured, (int, float)):
+        said.append(f"{measured / 1000:.3g} mΩ")
+    return " · ".join(each for each in said if each)
 
 
 REFUSAL_WORDS: Words = {

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils import formats
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -53,6 +54,14 @@ def parameter_label(name: str) -> str:
     return stem.replace("_", " ").capitalize()
 
 
+def spelt(number: float) -> str:
+    """A number in full, with its thousands apart, as the language writes it."""
+    whole = number == int(number)
+    return formats.number_format(
+        int(number) if whole else number, use_l10n=True, force_grouping=True
+    )
+
+
 def lines_of(content: Content) -> list[Line]:
     """What a rule says, without its name, mode and share; what it leaves as it is is left out."""
     said = _said(content)
@@ -88,7 +97,7 @@ def _said(content: Content) -> dict[str, str]:
         shown = (_("Yes") if value else _("No")) if isinstance(value, bool) else f"{value:g}"
         said[parameter_label(name)] = f"{shown} {unit}".rstrip()
     for stated, meant in content.severities.items():
-        label = _("In place of: %(severity)s") % {"severity": Severity(stated).label}
+        label = _("%(severity)s is stated as") % {"severity": Severity(stated).label}
         said[label] = _("Not stated at all") if meant == SILENT else str(Severity(meant).label)
     return said
 

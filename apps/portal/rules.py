@@ -26,7 +26,7 @@ from apps.catalog.models import Position
 from apps.catalog.queries import models
 from apps.fleet.models import Connector
 from apps.portal.people import StaffRequest, for_staff
-from apps.portal.rule_words import Line, differences, lines_of, parameter_label
+from apps.portal.rule_words import Line, differences, lines_of, parameter_label, spelt
 from apps.portal.sheets import Sheet, Title, with_unit
 from apps.warning import naming, operations, queries
 from apps.warning.detectors import known_detectors
@@ -73,7 +73,7 @@ class RuleSheet(Sheet):
             label=_("Share of these connectors"),
             min_value=0,
             max_value=100,
-            help_text=_("Begin with a few. Who is reached at 10 % stays reached at 20 %."),
+            help_text=_("Begin with a few: who is reached at a tenth stays reached at a fifth."),
         ),
         "%",
     )
@@ -141,11 +141,12 @@ def _selecting_fields(user: User) -> dict[str, forms.Field]:
 
 
 def _parameter_field(parameter: Parameter) -> forms.Field:
-    bounds = gettext("Default %(default)s, allowed %(minimum)g to %(maximum)g.") % {
+    bounds = gettext("Default %(default)s, allowed %(minimum)s to %(maximum)s.") % {
         "default": f"{parameter.default:g}",
-        "minimum": parameter.minimum,
-        "maximum": parameter.maximum,
+        "minimum": spelt(parameter.minimum),
+        "maximum": spelt(parameter.maximum),
     }
+    reason = parameter.reason[:1].upper() + parameter.reason[1:]
     kind: Any = forms.IntegerField if parameter.kind is int else forms.FloatField
     if parameter.kind is bool:
         return forms.TypedChoiceField(
@@ -156,7 +157,7 @@ def _parameter_field(parameter: Parameter) -> forms.Field:
             empty_value=None,
         )
     # The reasons are the data sheet's own words, which are English.
-    help_text = format_html('{} <span lang="en">{}</span>', bounds, parameter.reason)
+    help_text = format_html('{} <span lang="en">{}</span>', bounds, reason)
     field = kind(label=parameter_label(parameter.name), required=False, help_text=help_text)
     field.widget.attrs |= {"step": "any", "placeholder": f"{parameter.default:g}"}
     return with_unit(field, parameter.unit) if parameter.unit else field
@@ -166,7 +167,7 @@ def _severity_field(severity: Severity) -> forms.Field:
     stated = [("", _("As the detector states it"))]
     others = [(each.value, each.label) for each in Severity if each != severity]
     return forms.ChoiceField(
-        label=_("In place of: %(severity)s") % {"severity": severity.label},
+        label=_("%(severity)s is stated as") % {"severity": severity.label},
         required=False,
         choices=[*stated, *others, (SILENT, _("Not stated at all"))],
     )
@@ -244,8 +245,8 @@ def rule_add(request: StaffRequest) -> HttpResponse:
     asked = request.GET.get("detector", "")
     detector = known_detectors().get(asked)
     if detector is None:
-        context = {"detectors": _cards(list(queries.rules(for_user=request.user)))}
-        return render(request, "portal/rule_add.html", context)
+        cards = _cards(list(queries.rules(for_user=request.user)))
+        return render(request, "portal/rule_add.html", {"detectors": cards})
     typed = {"mode": Mode.SHADOW.value, "share_pct": 100.0}
     form = RuleSheet(request.POST or None, initial=typed, user=request.user, detector=detector)
     if request.method == "POST" and form.is_valid():

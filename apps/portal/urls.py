@@ -3,10 +3,12 @@
 from django.urls import path
 
 from apps.portal import (
+    back_tests,
     base,
     catalogue,
     device_pages,
     fleets,
+    ground_truth,
     intake,
     overview,
     quarantine,
@@ -55,6 +57,12 @@ urlpatterns = [
     path("rules/<uuid:pk>/mode", rules.rule_mode, name="rule-mode"),
     path("rules/<uuid:pk>/take-back", rules.rule_take_back, name="rule-take-back"),
     path("rules/<uuid:pk>/remove", rules.rule_remove, name="rule-remove"),
+    path("backtests/", back_tests.back_test_list, name="backtests"),
+    path("backtests/add/", back_tests.back_test_add, name="backtest-add"),
+    path("backtests/<uuid:pk>/", back_tests.back_test_page, name="backtest"),
+    path("backtests/<uuid:pk>/cancel", back_tests.back_test_cancel, name="backtest-cancel"),
+    path("truth/", ground_truth.truth_page, name="truth"),
+    path("truth/add/", ground_truth.failure_add, name="failure-add"),
     path("users/", users.user_list, name="users"),
     path("users/add/", users.user_add, name="user-add"),
     path("users/<uuid:pk>/", users.user_edit, name="user-edit"),

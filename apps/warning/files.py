@@ -177,7 +177,7 @@ def _parse(text: str) -> yaml.Node:
         for event in yaml.parse(text, yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
                 # A few lines of aliases can stand for more values than a machine can hold.
-                line = event.start_mark.line + 1
+                line = event.start_mark.line + 1 if event.start_mark else 1
                 raise FileRefused([Problem(line, "", _("Aliases are not read; write it out."))])
         root = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:

@@ -2,6 +2,7 @@
 connectors by serial number; in the database and in telemetry they are keys."""
 
 from collections.abc import Mapping, Sequence
+from typing import Union
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
@@ -11,6 +12,7 @@ from apps.accounts.models import Organisation
 from apps.fleet.models import Connector, Vehicle
 
 Selection = Mapping[str, Sequence[str]]
+Rows = Union["QuerySet[Organisation]", "QuerySet[Vehicle]", "QuerySet[Connector]"]
 
 
 def spoken(selection: Selection) -> dict[str, list[str]]:
@@ -46,9 +48,7 @@ def keyed(selection: Selection) -> dict[str, list[str]]:
     return {dimension: values for dimension, values in found.items() if values}
 
 
-def _rows(
-    dimension: str,
-) -> "QuerySet[Organisation] | QuerySet[Vehicle] | QuerySet[Connector] | None":
+def _rows(dimension: str) -> "Rows | None":
     if dimension == "organisation":
         return Organisation.objects.all()
     if dimension == "vehicle":
@@ -61,7 +61,7 @@ def _label(dimension: str) -> str:
 
 
 def _names(
-    rows: "QuerySet[Organisation] | QuerySet[Vehicle] | QuerySet[Connector]",
+    rows: "Rows",
     by: str,
     wanted: str,
     values: Sequence[str],
