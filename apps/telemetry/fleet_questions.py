@@ -29,13 +29,13 @@ from apps.telemetry.questions import EventFilter, FleetFilter, StateFilter
 
 AGE = "age"
 AGES = (
-    ("under 1 year", 0, 1),
-    ("1 to 2 years", 1, 2),
-    ("2 to 3 years", 2, 3),
-    ("3 to 5 years", 3, 5),
-    ("5 years and more", 5, 100),
+    ("0-1", 0, 1),
+    ("1-2", 1, 2),
+    ("2-3", 2, 3),
+    ("3-5", 3, 5),
+    ("5+", 5, 50),
 )
-"""Years since installation, from … to before."""
+"""Years since installation, from … to before, and how the group is called."""
 YEAR = timedelta(days=365.25)
 PERCENTS = (50.0, 95.0, 99.0)
 STATISTICS: Mapping[str, Callable[[GroupRow], float]] = {

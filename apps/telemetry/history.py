@@ -24,7 +24,7 @@ from apps.telemetry.overtime import Gathered, Grid
 from apps.telemetry.questions import Body, Clause
 from apps.telemetry.spans import Span, inward, joined, outward, without
 
-Asked = tuple[Kind, Sequence[Clause], Body]
+Asked = tuple[Kind, Sequence[Clause], Mapping[str, Any]]
 Ask = Callable[[Sequence[Asked]], list[dict[str, Any]]]
 UNSETTLED_HOURS = 72
 """More hours than these that wait for their rollups are not read from readings for a fleet."""

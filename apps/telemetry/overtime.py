@@ -184,7 +184,10 @@ def lasts(
         "track_total_hits": False,
         "_source": ["tenant", "connector", moment, *fields],
     }
-    clauses = [{"term": {"connector": connector}}, {"terms": {moment: list(times_ms)}}]
+    clauses: list[Clause] = [
+        {"term": {"connector": connector}},
+        {"terms": {moment: list(times_ms)}},
+    ]
     return READINGS if raw else ROLLUP[level], clauses, question
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from apps.telemetry import cluster, condensing
+from apps.telemetry.answers import ItemResult
 from apps.telemetry.condensing import Bucket
 from apps.telemetry.documents import READINGS, ROLLUP, Kind
 from apps.telemetry.errors import StoreRefused, StoreUnavailable
@@ -104,14 +105,16 @@ class Builder:
             min(done + STEP, there) for done, there in zip(mark.seqs, source.seqs, strict=True)
         )
         goal = replace(mark, seqs=seqs, open_from_ms=open_from_ms)
-        if goal == mark:
+        if goal == mark or max(source.seqs) < 0:
             return 0, False
-        self._refresh(source.index)
+        if source.seqs != mark.seqs:
+            self._refresh(source.index)
         written = 0
         for shard, upto in enumerate(seqs):
             new = not_yet_built(mark, shard, upto, open_from_ms)
             written += self._take_in(level, source, goal, shard, new)
-        self._refresh(f"{self._store.prefix}{ROLLUP[level.name].name}-{source.tenant_class}-*")
+        if written:
+            self._refresh(f"{self._store.prefix}{ROLLUP[level.name].name}-{source.tenant_class}-*")
         self._store.set_mark(goal)
         self._marks[goal.level, goal.source] = goal
         return written, seqs != source.seqs
@@ -188,9 +191,12 @@ class Builder:
     # --- building -------------------------------------------------------------------------------
 
     def _take_in(self, level: Level, source: Source, goal: Mark, shard: int, new: Clause) -> int:
-        own = self._own_quantities(source, shard, new) if BELOW[level.name] is RAW else {}
+        own: dict[str, list[str]] | None = None
         written = 0
         for runs in chunks(self._touched(level, source, shard, new), level):
+            if own is None:
+                raw = BELOW[level.name] is RAW
+                own = self._own_quantities(source, shard, new) if raw else {}
             rollups = self._built(level, source, shard, runs, own)
             written += self._write(level, source, goal, rollups)
         return written
@@ -266,17 +272,20 @@ class Builder:
         for attempt in range(_TRIES):
             if not lines:
                 return len(rollups)
-            text = b"".join(lines)
-            results = self._pace(lambda text=text: self._store.bulk(text))
-            for result in results:
-                # 409: somebody has built this bucket from a later state.
-                if not (result.is_stored or result.is_duplicate or result.is_worth_retrying):
-                    raise StoreRefused(status=result.status, reason=result.error_reason)
-            lines = [line for line, result in zip(lines, results, strict=True)
-                     if result.is_worth_retrying]  # fmt: skip
+            lines = self._refused_for_now(lines)
             if lines:
                 self._pace.sleep(2.0**attempt / 4)
         raise StoreUnavailable(status=429, reason="rollups are refused again and again")
+
+    def _refused_for_now(self, lines: Sequence[bytes]) -> list[bytes]:
+        """Send them; those that are worth another try. Raises StoreRefused where none helps."""
+        results: list[ItemResult] = self._pace(lambda: self._store.bulk(b"".join(lines)))
+        for result in results:
+            # 409: somebody has built this bucket from a later state.
+            if not (result.is_stored or result.is_duplicate or result.is_worth_retrying):
+                raise StoreRefused(status=result.status, reason=result.error_reason)
+        both = zip(lines, results, strict=True)
+        return [line for line, result in both if result.is_worth_retrying]
 
     def _lines(self, level: Level, source: Source, goal: Mark, rollup: Body) -> bytes:
         index = self._store.rollup_index(level, source.tenant_class, rollup["@timestamp"])
