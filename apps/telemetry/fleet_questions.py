@@ -25,6 +25,7 @@ from apps.telemetry.documents import EVENTS, STATE
 from apps.telemetry.errors import AskedTooMuch, WrongQuestion
 from apps.telemetry.fleet import Counted, Grouping
 from apps.telemetry.history import Asked, History
+from apps.telemetry.overtime import tidy
 from apps.telemetry.questions import EventFilter, FleetFilter, StateFilter
 
 AGE = "age"
@@ -263,9 +264,9 @@ def _row(quantity: str, group: Group, counted: Counted, percents: Sequence[float
     return GroupRow(
         group=group,
         count=spread.count,
-        minimum=spread.minimum,
-        maximum=spread.maximum,
-        mean=spread.total / spread.count,
+        minimum=tidy(quantity, spread.minimum),
+        maximum=tidy(quantity, spread.maximum),
+        mean=tidy(quantity, spread.total / spread.count),
         percentiles={each: counted.percentile(bins, each) for each in percents} if bins else {},
     )
 
@@ -279,7 +280,8 @@ def _duty(quantity: str, counted: Counted) -> dict[str, float]:
     spread = counted.spread
     if spread is None:
         return {}
-    return {f"{quantity} mean": spread.total / spread.count, f"{quantity} maximum": spread.maximum}
+    mean, maximum = (tidy(quantity, each) for each in (spread.total / spread.count, spread.maximum))
+    return {f"{quantity} mean": mean, f"{quantity} maximum": maximum}
 
 
 def _nearest(connector: str, duties: Mapping[str, dict[str, float]], size: int) -> list[Alike]:
