@@ -22,7 +22,7 @@ from apps.telemetry.answers import ItemResult
 from apps.telemetry.condensing import Bucket
 from apps.telemetry.documents import READINGS, ROLLUP, Kind
 from apps.telemetry.errors import StoreRefused, StoreUnavailable
-from apps.telemetry.levels import BELOW, DAY, HOUR, RAW, ROLLUPS, Level
+from apps.telemetry.levels import BELOW, DAY, HOUR, MINUTE, RAW, Level
 from apps.telemetry.marks import Mark, not_yet_built, seam_ms
 from apps.telemetry.questions import Body, Clause
 from apps.telemetry.slices import CLASSES, DAY_MS, begin_of, to_ms
@@ -31,6 +31,8 @@ from ohmwatch.readings import QUANTITIES
 
 STEP = 200_000
 """Documents of the source that a step takes in at most: what is lost by a kill is small."""
+IN_ORDER = (HOUR, DAY, MINUTE)
+"""Hours first: long charts live on them."""
 SEARCH_LIMIT_S = 30.0
 _TOUCHED_PAGE = 10_000
 _CLAUSES = 64
@@ -82,14 +84,20 @@ class Builder:
         self._there: set[str] = set()
         self._marks: dict[tuple[str, str], Mark] = {}
 
-    def advance(self, now: datetime, *, until: Callable[[], bool] = lambda: False) -> int:
+    def advance(
+        self,
+        now: datetime,
+        *,
+        until: Callable[[], bool] = lambda: False,
+        levels: Sequence[Level] = IN_ORDER,
+    ) -> int:
         """Take in all that has arrived, level by level; how many rollups were written.
 
-        Hours come first, as long charts live on them. Ends early where `until` says so.
+        Ends early where `until` says so.
         """
         written = 0
         self._marks = {(mark.level, mark.source): mark for mark in self._store.marks()}
-        for level in (HOUR, DAY, *(each for each in ROLLUPS if each not in (HOUR, DAY))):
+        for level in levels:
             for source in self._sources(level):
                 more = True
                 while more and not until():
