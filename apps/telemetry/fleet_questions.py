@@ -21,6 +21,7 @@ from apps.telemetry.answers import (
     GroupRow,
     StatePage,
 )
+from apps.telemetry.bins import BINS
 from apps.telemetry.documents import EVENTS, STATE
 from apps.telemetry.errors import AskedTooMuch, WrongQuestion
 from apps.telemetry.fleet import Counted, Grouping
@@ -129,7 +130,7 @@ class FleetQuestions:
         found = self._groups(quantity, (), every, filters, start, end, binned=True)
         return Distribution(
             quantity=quantity,
-            edges=Grouping(quantity).bins.edges,
+            edges=BINS[quantity].edges,
             rows=[
                 (group.start_ms or 0, [int(number) for number in each.counts])
                 for group, each in sorted(found.items())
@@ -260,14 +261,13 @@ def _row(quantity: str, group: Group, counted: Counted, percents: Sequence[float
     spread = counted.spread
     if spread is None:
         raise ValueError("a group without readings")
-    bins = Grouping(quantity).bins if percents else None
     return GroupRow(
         group=group,
         count=spread.count,
         minimum=tidy(quantity, spread.minimum),
         maximum=tidy(quantity, spread.maximum),
         mean=tidy(quantity, spread.total / spread.count),
-        percentiles={each: counted.percentile(bins, each) for each in percents} if bins else {},
+        percentiles=counted.percentiles(BINS[quantity], percents) if percents else {},
     )
 
 

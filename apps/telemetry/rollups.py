@@ -36,6 +36,7 @@ IN_ORDER = (HOUR, DAY, MINUTE)
 SEARCH_LIMIT_S = 30.0
 _TOUCHED_PAGE = 10_000
 _CLAUSES = 64
+_DOCUMENTS = 200_000  # that one search condenses at most, where all of a bucket is new
 _NEAR = 4  # untouched buckets between two touched ones that are cheaper built than left out
 _TRIES = 5
 
@@ -73,6 +74,11 @@ class Run(NamedTuple):
     connector: str
     start_ms: int
     end_ms: int
+    documents: int = 0  # that are new in it
+
+
+Touched = tuple[Bucket, int]
+"""A bucket, and how many new documents it holds."""
 
 
 class Builder:
@@ -185,13 +191,13 @@ class Builder:
                 seqs=_checkpoints(shards["shards"]),
             )
 
-    def _touched(self, level: Level, source: Source, shard: int, new: Clause) -> Iterator[Bucket]:
-        """The connector-buckets that hold any of `new`, by tenant, connector and time."""
+    def _touched(self, level: Level, source: Source, shard: int, new: Clause) -> Iterator[Touched]:
+        """The connector-buckets that hold any of `new`, by tenant, connector and time; how many."""
         after: Body | None = None
         while True:
             body = condensing.touched(level, new, _TOUCHED_PAGE, after)
             found = self._search(source.index, body, shard)["aggregations"]["buckets"]
-            yield from (condensing.key_of(bucket) for bucket in found["buckets"])
+            yield from ((condensing.key_of(each), each["doc_count"]) for each in found["buckets"])
             after = found.get("after_key")
             if not after:
                 return
@@ -325,32 +331,34 @@ class Builder:
             )
 
 
-def chunks(touched: Iterator[Bucket], level: Level) -> Iterator[list[Run]]:
+def chunks(touched: Iterator[Touched], level: Level) -> Iterator[list[Run]]:
     """Runs of neighbouring buckets, in lists that are built by one search each."""
     waiting: list[Run] = []
-    size = 0
+    size = documents = 0
     for run in runs_of(touched, level):
-        buckets = (run.end_ms - run.start_ms) // level.width_ms
-        if waiting and (size + buckets > level.chunk or not _fits(waiting, run)):
+        size += (run.end_ms - run.start_ms) // level.width_ms
+        documents += run.documents
+        too_many = size > level.chunk or documents > _DOCUMENTS
+        if waiting and (too_many or not _fits(waiting, run)):
             yield waiting
-            waiting, size = [], 0
+            waiting = []
+            size, documents = (run.end_ms - run.start_ms) // level.width_ms, run.documents
         waiting.append(run)
-        size += buckets
     if waiting:
         yield waiting
 
 
-def runs_of(touched: Iterator[Bucket], level: Level) -> Iterator[Run]:
+def runs_of(touched: Iterator[Touched], level: Level) -> Iterator[Run]:
     """Buckets in order of tenant, connector and time, put together where they are neighbours."""
     run: Run | None = None
-    for bucket in touched:
+    for bucket, documents in touched:
         end_ms = bucket.start_ms + level.width_ms
         if run and _goes_on(run, bucket, level):
-            run = run._replace(end_ms=end_ms)
+            run = run._replace(end_ms=end_ms, documents=run.documents + documents)
             continue
         if run:
             yield run
-        run = Run(bucket.tenant, bucket.connector, bucket.start_ms, end_ms)
+        run = Run(bucket.tenant, bucket.connector, bucket.start_ms, end_ms, documents)
     if run:
         yield run
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.telemetry import bins, levels, spans
-from apps.telemetry.bins import BINS, Bins, percentile
+from apps.telemetry.bins import BINS, Bins, percentiles
 from apps.telemetry.condensing import Bucket, merged
 from apps.telemetry.levels import DAY, HOUR, HOUR_MS, MINUTE, RAW, level_for
 from apps.telemetry.marks import NEVER_MS, Mark, seam_ms
@@ -73,7 +73,7 @@ def test_a_percentile_is_wrong_by_less_than_a_bin(values: list[float], percent: 
     kept = BINS["temperature_pos_c"]
     counts = np.bincount([kept.number_of(value) for value in values], minlength=kept.count)
 
-    found = percentile(counts, kept, percent, minimum=min(values), maximum=max(values))
+    (found,) = percentiles(counts, kept, [percent], minimum=min(values), maximum=max(values))
 
     true = np.percentile(values, percent, method="inverted_cdf")
     assert abs(found - true) <= kept.step + 1e-9
@@ -82,9 +82,9 @@ def test_a_percentile_is_wrong_by_less_than_a_bin(values: list[float], percent: 
 def test_nothing_counted_has_no_percentile_and_the_outer_bins_are_open() -> None:
     kept = Bins(0, 10, 3)
 
-    assert np.isnan(percentile([0, 0, 0], kept, 50, minimum=0, maximum=0))
+    assert np.isnan(percentiles([0, 0, 0], kept, [50], minimum=0, maximum=0)).all()
     assert [kept.number_of(value) for value in (-400, 0, 9.99, 10, 29, 4000)] == [0, 0, 0, 1, 2, 2]
-    assert percentile([0, 0, 4], kept, 100, minimum=25, maximum=400) == 400
+    assert percentiles([0, 0, 4], kept, [100], minimum=25, maximum=400) == [400]
 
 
 def test_every_quantity_with_bins_is_one_that_devices_report() -> None:
@@ -117,32 +117,36 @@ def test_a_mark_survives_its_document_and_its_version_rises() -> None:
 # --- what is built together -------------------------------------------------------------------
 
 
-def buckets(*starts: tuple[str, int]) -> Iterator[Bucket]:
-    return iter([Bucket("kunlun", connector, hour * HOUR_MS) for connector, hour in starts])
+def buckets(*starts: tuple[str, int], documents: int = 1) -> Iterator[tuple[Bucket, int]]:
+    return iter(
+        [(Bucket("kunlun", connector, hour * HOUR_MS), documents) for connector, hour in starts]
+    )
 
 
 def test_neighbouring_buckets_are_one_run_and_far_ones_two() -> None:
     touched = buckets(("a", 1), ("a", 2), ("a", 4), ("a", 40), ("b", 41))
 
     assert list(runs_of(touched, HOUR)) == [
-        Run("kunlun", "a", HOUR_MS, 5 * HOUR_MS),
-        Run("kunlun", "a", 40 * HOUR_MS, 41 * HOUR_MS),
-        Run("kunlun", "b", 41 * HOUR_MS, 42 * HOUR_MS),
+        Run("kunlun", "a", HOUR_MS, 5 * HOUR_MS, 3),
+        Run("kunlun", "a", 40 * HOUR_MS, 41 * HOUR_MS, 1),
+        Run("kunlun", "b", 41 * HOUR_MS, 42 * HOUR_MS, 1),
     ]
     assert list(runs_of(buckets(), HOUR)) == []
 
 
 def test_a_chunk_is_no_larger_than_one_search_should_be() -> None:
-    long = [("a", hour) for hour in range(250)]
-    many = [(f"c-{number:04}", 3) for number in range(250)]
+    long = [("a", hour) for hour in range(700)]
+    many = [(f"c-{number:04}", 3) for number in range(700)]
 
     sizes = [
         [(run.end_ms - run.start_ms) // HOUR_MS for run in each]
         for each in chunks(buckets(*long, *many), HOUR)
     ]
 
-    assert sum(map(sum, sizes)) == 500
+    assert sum(map(sum, sizes)) == 1400
     assert max(map(sum, sizes)) <= HOUR.chunk
+    dense = list(chunks(buckets(*many, documents=90_000), HOUR))
+    assert {len(each) for each in dense} == {2}
 
 
 def test_days_are_the_sum_of_their_hours() -> None:
