@@ -24,6 +24,10 @@ class Bins:
     def high(self) -> float:
         return self.low + self.step * self.count
 
+    def between(self, low: float, high: float) -> range:
+        """The bins that hold values from low to high."""
+        return range(self.number_of(low), self.number_of(high) + 1)
+
     @property
     def edges(self) -> list[float]:
         """count + 1 edges; the outer ones are where the open bins are drawn to end."""
@@ -54,30 +58,33 @@ BINS: Mapping[str, Bins] = {
 """States, counters and quantities of the customer's own have none: their range says nothing."""
 
 
-def percentile(
+def percentiles(
     counts: Sequence[float] | NDArray[np.float64],
     bins: Bins,
-    percent: float,
+    percents: Sequence[float],
     *,
     minimum: float,
     maximum: float,
-) -> float:
-    """The value below which `percent` of the counted lie; NaN where nothing was counted.
+) -> list[float]:
+    """The values below which so many per cent of the counted lie; NaN where nothing was counted.
 
     Within a bin readings are taken to be spread evenly, and none lies beyond minimum and maximum,
     so the error is less than a bin's width.
 
-    >>> percentile([0, 10, 10, 0], Bins(0, 5, 4), 75, minimum=5.5, maximum=14.0)
-    12.0
+    >>> percentiles([0, 10, 10, 0], Bins(0, 5, 4), [75], minimum=5.5, maximum=14.0)
+    [12.0]
     """
     counted = np.asarray(counts, dtype=np.float64)
-    total = counted.sum()
-    if not total:
-        return float("nan")
-    edges = np.clip(np.asarray(bins.edges), minimum, maximum)
-    edges[0], edges[-1] = min(edges[0], minimum), max(edges[-1], maximum)
-    below = np.concatenate([[0.0], np.cumsum(counted)])
-    wanted = total * percent / 100
-    number = int(np.clip(np.searchsorted(below, wanted, side="left") - 1, 0, bins.count - 1))
-    share = (wanted - below[number]) / counted[number] if counted[number] else 0.0
-    return float(edges[number] + share * (edges[number + 1] - edges[number]))
+    below = counted.cumsum()
+    if not below[-1]:
+        return [float("nan")] * len(percents)
+    wanted = np.asarray(percents) * (below[-1] / 100)
+    number = np.minimum(below.searchsorted(wanted), bins.count - 1)
+    held = counted[number]
+    left = below[number] - wanted  # of its bin's readings, those above the wanted one
+    share = np.divide(held - left, held, out=np.zeros(len(wanted)), where=held > 0)
+    low = bins.low + bins.step * number
+    low, high = np.maximum(low, minimum), np.minimum(low + bins.step, maximum)
+    low[number == 0] = min(minimum, bins.low)
+    high[number == bins.count - 1] = max(maximum, bins.high)
+    return np.clip(low + share * (high - low), minimum, maximum).tolist()

@@ -80,7 +80,9 @@ class Reading(Document):
 
 Reading._doc_type.mapping.field("@timestamp", _moment())
 for _quantity_name in QUANTITIES:
-    Reading._doc_type.mapping.field(_quantity_name, _quantity())
+    # A float keeps seven digits, more than any sensor has, and gives back what six digits said:
+    # 61.2 comes back as 61.2. Readings take 55 bytes instead of 86 (decision 0004).
+    Reading._doc_type.mapping.field(_quantity_name, Float(index=False))
 
 
 class Rollup(Document):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from apps.telemetry import overtime
 from apps.telemetry.answers import Group
-from apps.telemetry.bins import BINS, Bins, percentile
+from apps.telemetry.bins import BINS, Bins, percentiles
 from apps.telemetry.documents import DIMENSIONS
 from apps.telemetry.errors import AskedTooMuch, WrongQuestion
 from apps.telemetry.levels import RAW, Level
@@ -31,6 +31,7 @@ class Grouping:
     by: tuple[str, ...] = ()
     every_ms: int | None = None
     binned: bool = True
+    asked: range | None = None  # the bins that hold anything, where that is known
 
     def __post_init__(self) -> None:
         for dimension in self.by:
@@ -44,6 +45,13 @@ class Grouping:
     @property
     def bins(self) -> Bins:
         return BINS[self.quantity]
+
+    @property
+    def numbers(self) -> range:
+        """The bins that are asked for."""
+        if not self.binned:
+            return range(0)
+        return range(self.bins.count) if self.asked is None else self.asked
 
 
 class Counted:
@@ -65,12 +73,12 @@ class Counted:
         if other.counts is not None:
             self.counts = other.counts if self.counts is None else self.counts + other.counts
 
-    def percentile(self, bins: Bins, percent: float) -> float:
-        """As bins.percentile; NaN without readings."""
+    def percentiles(self, bins: Bins, percents: Sequence[float]) -> dict[float, float]:
+        """As bins.percentiles, by per cent; NaN without readings."""
         if self.spread is None or self.counts is None:
-            return float("nan")
+            return dict.fromkeys(percents, float("nan"))
         ends = {"minimum": self.spread.minimum, "maximum": self.spread.maximum}
-        return percentile(self.counts, bins, percent, **ends)
+        return dict(zip(percents, percentiles(self.counts, bins, percents, **ends), strict=True))
 
 
 def body(level: Level, grouping: Grouping) -> Body:
@@ -103,12 +111,25 @@ def _leaves(level: Level, grouping: Grouping) -> Body:
                 }
             }
         return leaves
-    sums = {each: {"sum": {"field": f"{name}.{each}"}} for each in _bin_fields(grouping)}
+    sums = {f"b{each}": {"sum": {"field": f"{name}.b{each}"}} for each in grouping.numbers}
     return {**overtime.envelope("q", name), **sums}
 
 
-def _bin_fields(grouping: Grouping) -> Sequence[str]:
-    return grouping.bins.fields if grouping.binned else ()
+def ends(name: str) -> Body:
+    """The least and the greatest value of rollups."""
+    aggregations = {
+        "low": {"min": {"field": f"{name}.min"}},
+        "high": {"max": {"field": f"{name}.max"}},
+    }
+    return {"size": 0, "track_total_hits": False, "aggs": aggregations}
+
+
+def bins_of(answers: Sequence[Mapping[str, Any]], bins: Bins) -> range:
+    """The bins between the ends that were answered; none where nothing was found."""
+    found = [answer["aggregations"] for answer in answers if "aggregations" in answer]
+    lows = [each["low"]["value"] for each in found if each["low"]["value"] is not None]
+    highs = [each["high"]["value"] for each in found if each["high"]["value"] is not None]
+    return bins.between(min(lows), max(highs)) if lows else range(0)
 
 
 def take(
@@ -145,9 +166,11 @@ def _counts(
     if not grouping.binned:
         return None
     bins = grouping.bins
-    if level is not RAW:
-        return np.array([leaf[each]["value"] for each in bins.fields], dtype=np.float64)
     counts = np.zeros(bins.count)
+    if level is not RAW:
+        numbers = grouping.numbers
+        counts[numbers.start : numbers.stop] = [leaf[f"b{each}"]["value"] for each in numbers]
+        return counts
     for bucket in leaf["bins"]["buckets"]:
         counts[bins.number_of(bucket["key"] + bins.step / 2)] += bucket["doc_count"]
     return counts

@@ -21,21 +21,23 @@ from apps.telemetry.answers import (
     GroupRow,
     StatePage,
 )
+from apps.telemetry.bins import BINS
 from apps.telemetry.documents import EVENTS, STATE
 from apps.telemetry.errors import AskedTooMuch, WrongQuestion
 from apps.telemetry.fleet import Counted, Grouping
 from apps.telemetry.history import Asked, History
+from apps.telemetry.overtime import tidy
 from apps.telemetry.questions import EventFilter, FleetFilter, StateFilter
 
 AGE = "age"
 AGES = (
-    ("under 1 year", 0, 1),
-    ("1 to 2 years", 1, 2),
-    ("2 to 3 years", 2, 3),
-    ("3 to 5 years", 3, 5),
-    ("5 years and more", 5, 100),
+    ("0-1", 0, 1),
+    ("1-2", 1, 2),
+    ("2-3", 2, 3),
+    ("3-5", 3, 5),
+    ("5+", 5, 50),
 )
-"""Years since installation, from … to before."""
+"""Years since installation, from … to before, and how the group is called."""
 YEAR = timedelta(days=365.25)
 PERCENTS = (50.0, 95.0, 99.0)
 STATISTICS: Mapping[str, Callable[[GroupRow], float]] = {
@@ -128,7 +130,7 @@ class FleetQuestions:
         found = self._groups(quantity, (), every, filters, start, end, binned=True)
         return Distribution(
             quantity=quantity,
-            edges=Grouping(quantity).bins.edges,
+            edges=BINS[quantity].edges,
             rows=[
                 (group.start_ms or 0, [int(number) for number in each.counts])
                 for group, each in sorted(found.items())
@@ -259,14 +261,13 @@ def _row(quantity: str, group: Group, counted: Counted, percents: Sequence[float
     spread = counted.spread
     if spread is None:
         raise ValueError("a group without readings")
-    bins = Grouping(quantity).bins if percents else None
     return GroupRow(
         group=group,
         count=spread.count,
-        minimum=spread.minimum,
-        maximum=spread.maximum,
-        mean=spread.total / spread.count,
-        percentiles={each: counted.percentile(bins, each) for each in percents} if bins else {},
+        minimum=tidy(quantity, spread.minimum),
+        maximum=tidy(quantity, spread.maximum),
+        mean=tidy(quantity, spread.total / spread.count),
+        percentiles=counted.percentiles(BINS[quantity], percents) if percents else {},
     )
 
 
@@ -279,7 +280,8 @@ def _duty(quantity: str, counted: Counted) -> dict[str, float]:
     spread = counted.spread
     if spread is None:
         return {}
-    return {f"{quantity} mean": spread.total / spread.count, f"{quantity} maximum": spread.maximum}
+    mean, maximum = (tidy(quantity, each) for each in (spread.total / spread.count, spread.maximum))
+    return {f"{quantity} mean": mean, f"{quantity} maximum": maximum}
 
 
 def _nearest(connector: str, duties: Mapping[str, dict[str, float]], size: int) -> list[Alike]:

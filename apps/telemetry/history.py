@@ -11,7 +11,7 @@ each of them. Nothing here names a tenant.
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from apps.telemetry import fleet, levels, marks, overtime, questions
@@ -24,7 +24,7 @@ from apps.telemetry.overtime import Gathered, Grid
 from apps.telemetry.questions import Body, Clause
 from apps.telemetry.spans import Span, inward, joined, outward, without
 
-Asked = tuple[Kind, Sequence[Clause], Body]
+Asked = tuple[Kind, Sequence[Clause], Mapping[str, Any]]
 Ask = Callable[[Sequence[Asked]], list[dict[str, Any]]]
 UNSETTLED_HOURS = 72
 """More hours than these that wait for their rollups are not read from readings for a fleet."""
@@ -128,6 +128,7 @@ class History:
         """What the readings of each group come to over start_ms ≤ measured < end_ms."""
         level = self._fleet_level(grouping, start_ms, end_ms)
         parts = self._parts(level, (start_ms, end_ms), filters, binned=True, fleet=True)
+        grouping = self._narrowed(grouping, parts, filters)
         answers = self._ask(
             [
                 (part.kind, [*filters, part.clause], fleet.body(part.level, grouping))
@@ -138,6 +139,18 @@ class History:
         for part, answer in zip(parts, answers, strict=True):
             fleet.take(found, answer, part.level, grouping)
         return found
+
+    def _narrowed(
+        self, grouping: Grouping, parts: Sequence[Part], filters: Sequence[Clause]
+    ) -> Grouping:
+        """With the bins alone that hold anything: half of all bins are empty for every group."""
+        rolled = [part for part in parts if part.level is not RAW]
+        if not grouping.binned or not rolled:
+            return grouping
+        answers = self._ask(
+            [(part.kind, [*filters, part.clause], fleet.ends(grouping.quantity)) for part in rolled]
+        )
+        return replace(grouping, asked=fleet.bins_of(answers, grouping.bins))
 
     def _fleet_level(self, grouping: Grouping, start_ms: int, end_ms: int) -> Level:
         width_ms = grouping.every_ms or (end_ms - start_ms) // 3

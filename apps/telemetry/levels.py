@@ -20,7 +20,7 @@ class Level:
 
     `slice_days`: how wide its indices are, whole weeks. `grace_ms`: how long after its end a bucket
     is still taken to be filling; what comes later redoes it. `chunk`: connector-buckets that are
-    built by one search, small enough to hold up nobody. `binned`: it keeps distributions.
+    built by one search at most, small enough to hold up nobody. `binned`: it keeps distributions.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Level:
 
 RAW = Level("raw", 1)
 MINUTE = Level("1m", MINUTE_MS, slice_days=28, grace_ms=30_000, chunk=1_000)
-HOUR = Level("1h", HOUR_MS, slice_days=112, grace_ms=120_000, chunk=100, binned=True)
+HOUR = Level("1h", HOUR_MS, slice_days=112, grace_ms=120_000, chunk=500, binned=True)
 DAY = Level("1d", DAY_MS, slice_days=364, chunk=200, binned=True)
 ROLLUPS = (MINUTE, HOUR, DAY)
 BELOW: Mapping[str, Level] = {"1m": RAW, "1h": RAW, "1d": HOUR}

@@ -154,7 +154,7 @@ def _bucket(start_ms: int, filled: Filled, names: Sequence[str]) -> Bucket:
         name: Envelope(
             minimum=tidy(name, part.minimum),
             maximum=tidy(name, part.maximum),
-            mean=part.total / part.count,
+            mean=tidy(name, part.total / part.count),
             last=None,
             count=part.count,
         )
@@ -165,7 +165,7 @@ def _bucket(start_ms: int, filled: Filled, names: Sequence[str]) -> Bucket:
 
 
 def tidy(name: str, value: float) -> float:
-    """A quantity as it was sent: rollups keep seven digits of it, in a binary fraction."""
+    """A quantity as it was sent: the store keeps seven digits of it, in a binary fraction."""
     return float(f"{value:.7g}") if name in QUANTITIES else value
 
 
@@ -184,7 +184,10 @@ def lasts(
         "track_total_hits": False,
         "_source": ["tenant", "connector", moment, *fields],
     }
-    clauses = [{"term": {"connector": connector}}, {"terms": {moment: list(times_ms)}}]
+    clauses: list[Clause] = [
+        {"term": {"connector": connector}},
+        {"terms": {moment: list(times_ms)}},
+    ]
     return READINGS if raw else ROLLUP[level], clauses, question
 
 

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import orjson
 
 from apps.telemetry import cluster, condensing
+from apps.telemetry.answers import ItemResult
 from apps.telemetry.condensing import Bucket
 from apps.telemetry.documents import READINGS, ROLLUP, Kind
 from apps.telemetry.errors import StoreRefused, StoreUnavailable
-from apps.telemetry.levels import BELOW, DAY, HOUR, RAW, ROLLUPS, Level
+from apps.telemetry.levels import BELOW, DAY, HOUR, MINUTE, RAW, Level
 from apps.telemetry.marks import Mark, not_yet_built, seam_ms
 from apps.telemetry.questions import Body, Clause
 from apps.telemetry.slices import CLASSES, DAY_MS, begin_of, to_ms
@@ -30,9 +31,12 @@ from ohmwatch.readings import QUANTITIES
 
 STEP = 200_000
 """Documents of the source that a step takes in at most: what is lost by a kill is small."""
+IN_ORDER = (HOUR, DAY, MINUTE)
+"""Hours first: long charts live on them."""
 SEARCH_LIMIT_S = 30.0
 _TOUCHED_PAGE = 10_000
 _CLAUSES = 64
+_DOCUMENTS = 200_000  # that one search condenses at most, where all of a bucket is new
 _NEAR = 4  # untouched buckets between two touched ones that are cheaper built than left out
 _TRIES = 5
 
@@ -70,6 +74,11 @@ class Run(NamedTuple):
     connector: str
     start_ms: int
     end_ms: int
+    documents: int = 0  # that are new in it
+
+
+Touched = tuple[Bucket, int]
+"""A bucket, and how many new documents it holds."""
 
 
 class Builder:
@@ -81,14 +90,20 @@ class Builder:
         self._there: set[str] = set()
         self._marks: dict[tuple[str, str], Mark] = {}
 
-    def advance(self, now: datetime, *, until: Callable[[], bool] = lambda: False) -> int:
+    def advance(
+        self,
+        now: datetime,
+        *,
+        until: Callable[[], bool] = lambda: False,
+        levels: Sequence[Level] = IN_ORDER,
+    ) -> int:
         """Take in all that has arrived, level by level; how many rollups were written.
 
-        Hours come first, as long charts live on them. Ends early where `until` says so.
+        Ends early where `until` says so.
         """
         written = 0
         self._marks = {(mark.level, mark.source): mark for mark in self._store.marks()}
-        for level in (HOUR, DAY, *(each for each in ROLLUPS if each not in (HOUR, DAY))):
+        for level in levels:
             for source in self._sources(level):
                 more = True
                 while more and not until():
@@ -104,14 +119,16 @@ class Builder:
             min(done + STEP, there) for done, there in zip(mark.seqs, source.seqs, strict=True)
         )
         goal = replace(mark, seqs=seqs, open_from_ms=open_from_ms)
-        if goal == mark:
+        if goal == mark or max(source.seqs) < 0:
             return 0, False
-        self._refresh(source.index)
+        if source.seqs != mark.seqs:
+            self._refresh(source.index)
         written = 0
         for shard, upto in enumerate(seqs):
             new = not_yet_built(mark, shard, upto, open_from_ms)
             written += self._take_in(level, source, goal, shard, new)
-        self._refresh(f"{self._store.prefix}{ROLLUP[level.name].name}-{source.tenant_class}-*")
+        if written:
+            self._refresh(f"{self._store.prefix}{ROLLUP[level.name].name}-{source.tenant_class}-*")
         self._store.set_mark(goal)
         self._marks[goal.level, goal.source] = goal
         return written, seqs != source.seqs
@@ -174,13 +191,13 @@ class Builder:
                 seqs=_checkpoints(shards["shards"]),
             )
 
-    def _touched(self, level: Level, source: Source, shard: int, new: Clause) -> Iterator[Bucket]:
-        """The connector-buckets that hold any of `new`, by tenant, connector and time."""
+    def _touched(self, level: Level, source: Source, shard: int, new: Clause) -> Iterator[Touched]:
+        """The connector-buckets that hold any of `new`, by tenant, connector and time; how many."""
         after: Body | None = None
         while True:
             body = condensing.touched(level, new, _TOUCHED_PAGE, after)
             found = self._search(source.index, body, shard)["aggregations"]["buckets"]
-            yield from (condensing.key_of(bucket) for bucket in found["buckets"])
+            yield from ((condensing.key_of(each), each["doc_count"]) for each in found["buckets"])
             after = found.get("after_key")
             if not after:
                 return
@@ -188,9 +205,12 @@ class Builder:
     # --- building -------------------------------------------------------------------------------
 
     def _take_in(self, level: Level, source: Source, goal: Mark, shard: int, new: Clause) -> int:
-        own = self._own_quantities(source, shard, new) if BELOW[level.name] is RAW else {}
+        own: dict[str, list[str]] | None = None
         written = 0
         for runs in chunks(self._touched(level, source, shard, new), level):
+            if own is None:
+                raw = BELOW[level.name] is RAW
+                own = self._own_quantities(source, shard, new) if raw else {}
             rollups = self._built(level, source, shard, runs, own)
             written += self._write(level, source, goal, rollups)
         return written
@@ -266,17 +286,20 @@ class Builder:
         for attempt in range(_TRIES):
             if not lines:
                 return len(rollups)
-            text = b"".join(lines)
-            results = self._pace(lambda text=text: self._store.bulk(text))
-            for result in results:
-                # 409: somebody has built this bucket from a later state.
-                if not (result.is_stored or result.is_duplicate or result.is_worth_retrying):
-                    raise StoreRefused(status=result.status, reason=result.error_reason)
-            lines = [line for line, result in zip(lines, results, strict=True)
-                     if result.is_worth_retrying]  # fmt: skip
+            lines = self._refused_for_now(lines)
             if lines:
                 self._pace.sleep(2.0**attempt / 4)
         raise StoreUnavailable(status=429, reason="rollups are refused again and again")
+
+    def _refused_for_now(self, lines: Sequence[bytes]) -> list[bytes]:
+        """Send them; those that are worth another try. Raises StoreRefused where none helps."""
+        results: list[ItemResult] = self._pace(lambda: self._store.bulk(b"".join(lines)))
+        for result in results:
+            # 409: somebody has built this bucket from a later state.
+            if not (result.is_stored or result.is_duplicate or result.is_worth_retrying):
+                raise StoreRefused(status=result.status, reason=result.error_reason)
+        both = zip(lines, results, strict=True)
+        return [line for line, result in both if result.is_worth_retrying]
 
     def _lines(self, level: Level, source: Source, goal: Mark, rollup: Body) -> bytes:
         index = self._store.rollup_index(level, source.tenant_class, rollup["@timestamp"])
@@ -308,32 +331,34 @@ class Builder:
             )
 
 
-def chunks(touched: Iterator[Bucket], level: Level) -> Iterator[list[Run]]:
+def chunks(touched: Iterator[Touched], level: Level) -> Iterator[list[Run]]:
     """Runs of neighbouring buckets, in lists that are built by one search each."""
     waiting: list[Run] = []
-    size = 0
+    size = documents = 0
     for run in runs_of(touched, level):
-        buckets = (run.end_ms - run.start_ms) // level.width_ms
-        if waiting and (size + buckets > level.chunk or not _fits(waiting, run)):
+        size += (run.end_ms - run.start_ms) // level.width_ms
+        documents += run.documents
+        too_many = size > level.chunk or documents > _DOCUMENTS
+        if waiting and (too_many or not _fits(waiting, run)):
             yield waiting
-            waiting, size = [], 0
+            waiting = []
+            size, documents = (run.end_ms - run.start_ms) // level.width_ms, run.documents
         waiting.append(run)
-        size += buckets
     if waiting:
         yield waiting
 
 
-def runs_of(touched: Iterator[Bucket], level: Level) -> Iterator[Run]:
+def runs_of(touched: Iterator[Touched], level: Level) -> Iterator[Run]:
     """Buckets in order of tenant, connector and time, put together where they are neighbours."""
     run: Run | None = None
-    for bucket in touched:
+    for bucket, documents in touched:
         end_ms = bucket.start_ms + level.width_ms
         if run and _goes_on(run, bucket, level):
-            run = run._replace(end_ms=end_ms)
+            run = run._replace(end_ms=end_ms, documents=run.documents + documents)
             continue
         if run:
             yield run
-        run = Run(bucket.tenant, bucket.connector, bucket.start_ms, end_ms)
+        run = Run(bucket.tenant, bucket.connector, bucket.start_ms, end_ms, documents)
     if run:
         yield run
 

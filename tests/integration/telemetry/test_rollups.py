@@ -73,6 +73,7 @@ def test_an_hour_is_what_its_readings_are(
     assert sum(minute["count"] for minute in minutes) == 360
 
 
+@pytest.mark.usefixtures("empty_elasticsearch")
 def test_building_again_changes_nothing(
     store: TelemetryStore, ours: str, write: Write, build: Callable[..., int]
 ) -> None:

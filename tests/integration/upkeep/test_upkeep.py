@@ -24,7 +24,7 @@ from apps.tenants import changes
 from apps.tenants.models import Tenant
 from ohmwatch.findings import Finding, Severity
 from tests import cast
-from workers.upkeep import accounts, events, keeping, offline, states
+from workers.upkeep import accounts, events, keeping, offline, rollups, states
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -330,3 +330,38 @@ def test_what_acquisition_counted_is_there_for_prometheus(
     )
     assert 'ohmwatch_acquisition_slot_waiting_messages{slot="1"} 5.0' in text
     assert "ohmwatch_board_readable 1.0" in text
+
+
+def test_what_has_arrived_becomes_rollups_by_one_run_at_a_time(
+    telemetry: TenantTelemetry, redis_log: redis.Redis
+) -> None:
+    store = the_store()
+    hour_ago = NOW_MS - 3 * 3_600_000
+    document = {
+        "@timestamp": hour_ago,
+        "tenant": "kunlun",
+        "connector": CONNECTOR,
+        "current_a": 5.0,
+    }
+    action = {"create": {"_index": store.reading_index("30d", hour_ago)}}
+    store.bulk(f"{json.dumps(action)}\n{json.dumps(document)}\n".encode())
+
+    with rollups.only_run() as alone:
+        assert alone
+        rollups.rollups()
+        assert store.marks() == []  # somebody else is at it
+    rollups.rollups()
+
+    assert {mark.level for mark in store.marks()} == {"1m", "1h", "1d"}
+    assert not redis_log.exists(rollups.LEASE_KEY)
+
+
+def test_rollups_wait_while_the_store_is_away(
+    telemetry: TenantTelemetry, monkeypatch: pytest.MonkeyPatch, redis_log: redis.Redis
+) -> None:
+    away = TelemetryStore(client=cluster.client_of("http://127.0.0.1:9"), prefix="away-")
+    monkeypatch.setattr(rollups, "the_store", lambda: away)
+
+    rollups.rollups()
+
+    assert not redis_log.exists(rollups.LEASE_KEY)
