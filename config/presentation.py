@@ -56,9 +56,20 @@ _PLACES = {
     "fleets": ("portal:organisations", gettext_lazy("Organisations"), "organisation"),
     "devices": ("portal:devices", gettext_lazy("Devices"), "device"),
     "quarantine": ("portal:quarantine", gettext_lazy("Quarantine"), "quarantine"),
+    "contacts": ("console:contacts", gettext_lazy("Contacts"), "mail"),
     "users": ("portal:users", gettext_lazy("People"), "users"),
 }
-_STAFF = ("overview", "base", "alarms", "vehicles", "fleets", "models", "devices", "quarantine")
+_STAFF = (
+    "overview",
+    "base",
+    "alarms",
+    "vehicles",
+    "fleets",
+    "models",
+    "devices",
+    "quarantine",
+    "contacts",
+)
 
 
 def _entries_for(user: Any) -> tuple[str, ...]:
@@ -68,7 +79,7 @@ def _entries_for(user: Any) -> tuple[str, ...]:
         return ("tenants",)
     if getattr(user, "is_staff_of_tenant", False):
         return (*_STAFF, "users") if user.role == "administrator" else _STAFF
-    return ("vehicles", "alarms")
+    return ("vehicles", "alarms", "contacts")
 
 
 def _places(request: HttpRequest) -> list[Place]:

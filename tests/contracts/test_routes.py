@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import transaction
@@ -24,6 +25,7 @@ from apps.telemetry.store import the_store
 from apps.tenants.models import Tenant
 from tests import cast
 from tests.clock import Clock
+from tests.contacts import contact
 from tests.findings import CRITICAL, finding
 
 SERVED, SIGN_IN, REFUSED, NOTHING = "served", "sign in", "refused", "nothing"
@@ -52,6 +54,7 @@ EVERYBODY = Door(frozenset({*STAFF, *CUSTOMERS, *STRANGERS}))
 SIGNED_IN = Door(frozenset({*STAFF, *CUSTOMERS}))
 BENS = Door(frozenset({*STAFF, "ben", "dora"}))
 BENS_TO_ACKNOWLEDGE = Door(frozenset({"anna", "ada", "sam", "ben", "dora"}))
+BENS_TO_TELL = Door(frozenset({"ada", "ben", "dora"}))
 ALL_STAFF = Door(frozenset(STAFF))
 FLEET_EDITORS = Door(frozenset({"anna", "ada", "sam"}))
 ENGINEERS = Door(frozenset({"anna", "ada"}))
@@ -73,7 +76,7 @@ class Row:
         return f"{self.method} {self.route or '/'}"
 
 
-ALARM, MESSAGE = "the alarm", "the message"
+ALARM, MESSAGE, CONTACT = "the alarm", "the message", "the contact"
 VEHICLE, CONNECTOR, MODEL, DEVICE = (
     cast.BENS_VEHICLE,
     cast.BENS_CONNECTOR,
@@ -98,6 +101,13 @@ TENANT_ROUTES = [
     Row("alarms/<uuid:pk>/", BENS, ALARM),
     Row("alarms/<uuid:pk>/acknowledge", BENS_TO_ACKNOWLEDGE, ALARM, "POST"),
     Row("alarms/<uuid:pk>/note", BENS_TO_ACKNOWLEDGE, ALARM, "POST", form="note=seen&text=seen"),
+    Row("contacts/", SIGNED_IN),
+    Row("contacts/add/", SIGNED_IN),
+    Row("contacts/<uuid:pk>/", BENS, CONTACT),
+    Row("contacts/<uuid:pk>/code", BENS_TO_TELL, CONTACT, "POST"),
+    Row("contacts/<uuid:pk>/verify", BENS_TO_TELL, CONTACT, "POST", form="code=1"),
+    Row("contacts/<uuid:pk>/test", BENS_TO_TELL, CONTACT, "POST"),
+    Row("contacts/<uuid:pk>/remove", BENS_TO_TELL, CONTACT, "POST"),
     Row("live/events.json", SIGNED_IN, query={"after": "0"}),
     Row("portal/", ALL_STAFF),
     Row("portal/account/", ALL_STAFF),
@@ -197,9 +207,11 @@ class House:
     clients: dict[str, Client]
     alarm: Alarm
     message: str
+    contact: UUID
 
     def address(self, row: Row, *, other: str = "") -> str:
-        pk = {ALARM: self.alarm.pk, MESSAGE: self.message}.get(row.pk, row.pk)
+        known = {ALARM: self.alarm.pk, MESSAGE: self.message, CONTACT: self.contact}
+        pk = known.get(row.pk, row.pk)
         return "/" + re.sub(r"<(uuid|str):\w+>", other or str(pk), row.route).replace(
             "<int:number>", "0"
         )
@@ -225,13 +237,14 @@ def house(elasticsearch: str, kunlun: Tenant, aurora: Tenant, clock: Clock, otto
     with tenant_context(kunlun):
         apply_findings([finding(CRITICAL, at=clock.now)], judged_at=clock.now)
         alarm = Alarm.objects.get()
+        told = contact(user_id=cast.DORA).pk
         clients = {who: Client(raise_request_exception=True) for who in (*STAFF, *CUSTOMERS)}
         for who, client in clients.items():
             client.force_login(User.objects.get(username=who))
     clients |= {who: Client() for who in STRANGERS}
     with tenant_context(aurora):
         clients["otto"].force_login(otto)
-    return House(kunlun, clients, alarm, _quarantined())
+    return House(kunlun, clients, alarm, _quarantined(), told)
 
 
 def _quarantined() -> str:

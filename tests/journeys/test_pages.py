@@ -10,7 +10,14 @@ from playwright.sync_api import Page
 from tests.journeys.conftest import SignIn
 from tests.journeys.product import Product, Unit
 
-OWNER = ["/vehicles/", "/vehicles/{vehicle}/", "/connectors/{connector}/", "/alarms/"]
+OWNER = [
+    "/vehicles/",
+    "/vehicles/{vehicle}/",
+    "/connectors/{connector}/",
+    "/alarms/",
+    "/contacts/",
+    "/contacts/add/",
+]
 STAFF = [
     "/portal/",
     "/portal/alarms/",
@@ -23,6 +30,8 @@ STAFF = [
     "/portal/users/",
     "/portal/users/add/",
     "/portal/quarantine/",
+    "/contacts/?of=",
+    "/contacts/add/",
 ]
 PLATFORM = ["/", "/readiness/"]
 VISITS = [("ben", "kunlun", OWNER), ("anna", "kunlun", STAFF), ("operator", "", PLATFORM)]
