@@ -58,6 +58,7 @@ _PLACES = {
     "quarantine": ("portal:quarantine", gettext_lazy("Quarantine"), "quarantine"),
     "contacts": ("console:contacts", gettext_lazy("Contacts"), "mail"),
     "users": ("portal:users", gettext_lazy("People"), "users"),
+    "keys": ("portal:keys", gettext_lazy("API keys"), "key"),
 }
 _STAFF = (
     "overview",
@@ -78,7 +79,7 @@ def _entries_for(user: Any) -> tuple[str, ...]:
     if in_public():
         return ("tenants",)
     if getattr(user, "is_staff_of_tenant", False):
-        return (*_STAFF, "users") if user.role == "administrator" else _STAFF
+        return (*_STAFF, "users", "keys") if user.role == "administrator" else _STAFF
     return ("vehicles", "alarms", "contacts")
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.portal import base, catalogue, device_pages, fleets, overview, quarantine, users
+from apps.portal import api_keys, base, catalogue, device_pages, fleets, overview, quarantine, users
 
 app_name = "portal"
 urlpatterns = [
@@ -38,6 +38,9 @@ urlpatterns = [
     path("users/<uuid:pk>/", users.user_edit, name="user-edit"),
     path("users/<uuid:pk>/state", users.user_state, name="user-state"),
     path("users/<uuid:pk>/password", users.user_password, name="user-password"),
+    path("keys/", api_keys.key_list, name="keys"),
+    path("keys/add/", api_keys.key_add, name="key-add"),
+    path("keys/<uuid:pk>/revoke", api_keys.key_revoke, name="key-revoke"),
     path("quarantine/", quarantine.message_list, name="quarantine"),
     path("quarantine/<str:pk>/", quarantine.message_page, name="quarantined"),
     path("quarantine/<str:pk>/bytes", quarantine.message_bytes, name="quarantined-bytes"),

@@ -20,6 +20,8 @@ from django_tenants.utils import tenant_context
 from apps.accounts.models import User
 from apps.alarms.models import Alarm
 from apps.alarms.operations import apply_findings
+from apps.api.models import Scope
+from apps.api.operations import create_key
 from apps.telemetry.parsing import quarantine_lines
 from apps.telemetry.store import the_store
 from apps.tenants.models import Tenant
@@ -76,7 +78,7 @@ class Row:
         return f"{self.method} {self.route or '/'}"
 
 
-ALARM, MESSAGE, CONTACT = "the alarm", "the message", "the contact"
+ALARM, MESSAGE, CONTACT, KEY = "the alarm", "the message", "the contact", "the key"
 VEHICLE, CONNECTOR, MODEL, DEVICE = (
     cast.BENS_VEHICLE,
     cast.BENS_CONNECTOR,
@@ -137,6 +139,9 @@ TENANT_ROUTES = [
     Row("portal/users/<uuid:pk>/", ADMINISTRATORS, cast.RITA),
     Row("portal/users/<uuid:pk>/state", ADMINISTRATORS, cast.RITA, "POST"),
     Row("portal/users/<uuid:pk>/password", ADMINISTRATORS, cast.RITA, "POST"),
+    Row("portal/keys/", ADMINISTRATORS),
+    Row("portal/keys/add/", ADMINISTRATORS),
+    Row("portal/keys/<uuid:pk>/revoke", ADMINISTRATORS, KEY, "POST"),
     Row("portal/quarantine/", ALL_STAFF),
     Row("portal/quarantine/<str:pk>/", ALL_STAFF, MESSAGE),
     Row("portal/quarantine/<str:pk>/bytes", ALL_STAFF, MESSAGE),
@@ -208,9 +213,15 @@ class House:
     alarm: Alarm
     message: str
     contact: UUID
+    key: UUID
 
     def address(self, row: Row, *, other: str = "") -> str:
-        known = {ALARM: self.alarm.pk, MESSAGE: self.message, CONTACT: self.contact}
+        known = {
+            ALARM: self.alarm.pk,
+            MESSAGE: self.message,
+            CONTACT: self.contact,
+            KEY: self.key,
+        }
         pk = known.get(row.pk, row.pk)
         return "/" + re.sub(r"<(uuid|str):\w+>", other or str(pk), row.route).replace(
             "<int:number>", "0"
@@ -238,13 +249,14 @@ def house(elasticsearch: str, kunlun: Tenant, aurora: Tenant, clock: Clock, otto
         apply_findings([finding(CRITICAL, at=clock.now)], judged_at=clock.now)
         alarm = Alarm.objects.get()
         told = contact(user_id=cast.DORA).pk
+        key, _token = create_key(user=None, name="OEM", scopes=[Scope.FLEET], now=clock.now)
         clients = {who: Client(raise_request_exception=True) for who in (*STAFF, *CUSTOMERS)}
         for who, client in clients.items():
             client.force_login(User.objects.get(username=who))
     clients |= {who: Client() for who in STRANGERS}
     with tenant_context(aurora):
         clients["otto"].force_login(otto)
-    return House(kunlun, clients, alarm, _quarantined(), told)
+    return House(kunlun, clients, alarm, _quarantined(), told, key.pk)
 
 
 def _quarantined() -> str:

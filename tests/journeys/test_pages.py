@@ -29,6 +29,8 @@ STAFF = [
     "/portal/devices/add/",
     "/portal/users/",
     "/portal/users/add/",
+    "/portal/keys/",
+    "/portal/keys/add/",
     "/portal/quarantine/",
     "/contacts/?of=",
     "/contacts/add/",

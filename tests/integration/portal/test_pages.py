@@ -33,6 +33,8 @@ OF_ADMINISTRATORS = {
     "users": "/portal/users/",
     "user-add": "/portal/users/add/",
     "user-edit": f"/portal/users/{cast.BEN}/",
+    "keys": "/portal/keys/",
+    "key-add": "/portal/keys/add/",
 }
 CHANGES = {
     "connector-retire": f"/portal/connectors/{cast.BENS_CONNECTOR}/retire",
@@ -42,6 +44,7 @@ CHANGES = {
     "channel-unmap": f"{DEVICE}/channels/0/unmap",
     "user-state": f"/portal/users/{cast.BEN}/state",
     "user-password": f"/portal/users/{cast.BEN}/password",
+    "key-revoke": f"/portal/keys/{cast.fixed_id(1)}/revoke",
 }
 ELSEWHERE = {
     "alarms": "/portal/alarms/",
