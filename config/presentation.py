@@ -59,7 +59,9 @@ _PLACES = {
     "backtests": ("portal:backtests", gettext_lazy("Back-tests"), "clock"),
     "truth": ("portal:truth", gettext_lazy("Ground truth"), "search"),
     "quarantine": ("portal:quarantine", gettext_lazy("Quarantine"), "quarantine"),
+    "contacts": ("console:contacts", gettext_lazy("Contacts"), "mail"),
     "users": ("portal:users", gettext_lazy("People"), "users"),
+    "keys": ("portal:keys", gettext_lazy("API keys"), "key"),
 }
 _STAFF = (
     "overview",
@@ -73,6 +75,7 @@ _STAFF = (
     "backtests",
     "truth",
     "quarantine",
+    "contacts",
 )
 
 
@@ -82,8 +85,8 @@ def _entries_for(user: Any) -> tuple[str, ...]:
     if in_public():
         return ("tenants",)
     if getattr(user, "is_staff_of_tenant", False):
-        return (*_STAFF, "users") if user.role == "administrator" else _STAFF
-    return ("vehicles", "alarms")
+        return (*_STAFF, "users", "keys") if user.role == "administrator" else _STAFF
+    return ("vehicles", "alarms", "contacts")
 
 
 def _places(request: HttpRequest) -> list[Place]:

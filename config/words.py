@@ -1,8 +1,8 @@
 """Codes in people's words, as template filters: conditions, positions, reasons, evidence."""
 
 from django import template
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from apps.accounts.models import User
 from apps.alarms import wording
@@ -172,6 +172,25 @@ DELIVERY_TONES = {"sent": "ok", "failed": "critical", "abandoned": "critical"}
 def delivery_tone(state: str) -> str:
     """Which drawing and colour a delivery's state has."""
     return DELIVERY_TONES.get(state, "unknown")
+
+
+FAILURE_WORDS: Words = {
+    "contact_switched_off": _("The contact was switched off before."),
+    "gateway_unreachable": _("The SMS gateway can't be reached."),
+    "smtp_unreachable": _("The mail server can't be reached."),
+    "channel_failed": _("The channel failed."),
+}
+
+
+@register.filter
+def failure_word(error: str) -> str:
+    """Why a message did not go out: of `smtp_550: detail` what the code says."""
+    code = error.partition(":")[0]
+    if code.startswith("gateway_") and code[8:].isdigit():
+        return gettext("The SMS gateway refused it (%(status)s).") % {"status": code[8:]}
+    if code.startswith("smtp_") and code[5:].isdigit():
+        return gettext("The mail server refused it (%(status)s).") % {"status": code[5:]}
+    return str(FAILURE_WORDS.get(code, _spoken(code)))
 
 
 RANGE_WORDS: Words = {

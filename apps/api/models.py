@@ -69,3 +69,9 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def scope_words(self) -> str:
+        """What the key is for, in people's words."""
+        words = dict(Scope.choices)
+        return "; ".join(str(words.get(scope, scope)) for scope in self.scopes)

@@ -99,6 +99,35 @@ class Message:
         return self.total - len(self.items)
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A few words that a person asked for now: the code that proves an address, or a test.
+
+    `text` is in the recipient's language already, in lines. It is said once and never repeated.
+    """
+
+    key: str
+    tenant: str
+    recipient: Recipient
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the mail server or gateway answered a note, in its own words, on one line."""
+
+    accepted: bool
+    words: str
+
+    @classmethod
+    def of(cls, words: str, *, accepted: bool, secret: str = "") -> "Answer":
+        """Without control signs, at most 300 long, and without what must not be shown."""
+        said = words.replace(secret, "***") if secret else words
+        plain = "".join(sign if sign.isprintable() else " " for sign in said)
+        return cls(accepted, " ".join(plain.split())[:300])
+
+
 class Channel(Protocol):
     """A way to reach people. One folder each under `channels/`, or a plug-in's entry point."""
 
@@ -121,3 +150,6 @@ class Channel(Protocol):
 
     def send(self, message: Message) -> str:
         """Says it, and returns the other side's receipt. Raises TransportError."""
+
+    def tell(self, note: Note) -> Answer:
+        """Says a note at once. Raises nothing: that nobody answered is an answer as well."""

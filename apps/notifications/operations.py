@@ -11,16 +11,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import F, Q
-from django.utils.translation import gettext as _
 
-from apps.accounts.models import Organisation, User
-from apps.accounts.permissions import Permission, Role
 from apps.alarms import outbox
 from apps.alarms.models import Consumer, Outbox, OutboxState, Severity
 from apps.notifications import links, policy, queries
+from apps.notifications.addressbook import give_up
 from apps.notifications.channel import Item, Message, Recipient, TransportError
 from apps.notifications.models import Contact, Delivery
 from apps.notifications.registry import channels
@@ -119,7 +116,7 @@ def claim(*, contact_id: UUID, now: datetime) -> Claimed | None:
         if contact is None:
             return None
         if contact.disabled_at or (contact.user and not contact.user.is_active):
-            _give_up(contact)
+            give_up(contact)
             return None
         lead = _lapsed_lead(contact, now) or _new_lead(contact, now)
         if lead is None:
@@ -243,12 +240,6 @@ def _count_failure(contact_id: UUID, error: TransportError, *, now: datetime) ->
     ).update(disabled_at=now, disabled_reason=error.code[:200])
 
 
-def _give_up(contact: Contact) -> None:
-    Delivery.objects.filter(
-        contact=contact, state__in=[Delivery.State.DUE, Delivery.State.SENDING]
-    ).update(state=Delivery.State.ABANDONED, error="contact_switched_off", leased_until=None)
-
-
 def give_up_undone() -> int:
     """Ends all that waits to be said in the current tenant; returns how many messages that were.
 
@@ -305,40 +296,3 @@ def _item(delivery: Delivery, tenant: Tenant) -> Item:
         time_left_s=alarm.time_left_s if event.kind != "cleared" else None,
         url=links.of_alarm(tenant, alarm.pk),
     )
-
-
-def add_contact(
-    *,
-    user: User,
-    kind: str,
-    address: str,
-    name: str,
-    language: str,
-    timezone: str,
-    minimum_severity: str,
-    organisation: Organisation | None,
-    now: datetime,
-) -> Contact:
-    """Adds a contact that is told from now on. `organisation` None: the manufacturer's staff.
-
-    Staff who manage users may add any; an owner only their own organisation's. Raises
-    PermissionDenied, and ValidationError for an address or zone that can't be.
-    """
-    own = organisation is not None and user.organisation_id == organisation.pk
-    if not (user.can(Permission.MANAGE_USERS) or (own and user.role == Role.OWNER)):
-        raise PermissionDenied
-    if kind not in channels():
-        raise ValidationError(_("There is no such channel."))
-    contact = Contact(
-        kind=kind,
-        address=channels()[kind].normalise(address),
-        name=" ".join(name.split()),
-        language=language,
-        timezone=timezone,
-        minimum_severity=minimum_severity,
-        organisation=organisation,
-        verified_at=now,
-    )
-    contact.full_clean()
-    contact.save()
-    return contact

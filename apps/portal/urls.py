@@ -3,6 +3,7 @@
 from django.urls import path
 
 from apps.portal import (
+    api_keys,
     back_tests,
     base,
     catalogue,
@@ -68,6 +69,9 @@ urlpatterns = [
     path("users/<uuid:pk>/", users.user_edit, name="user-edit"),
     path("users/<uuid:pk>/state", users.user_state, name="user-state"),
     path("users/<uuid:pk>/password", users.user_password, name="user-password"),
+    path("keys/", api_keys.key_list, name="keys"),
+    path("keys/add/", api_keys.key_add, name="key-add"),
+    path("keys/<uuid:pk>/revoke", api_keys.key_revoke, name="key-revoke"),
     path("quarantine/", quarantine.message_list, name="quarantine"),
     path("quarantine/download", quarantine.download, name="quarantine-download"),
     path("quarantine/replay", quarantine.replay, name="quarantine-replay"),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import transaction
@@ -20,6 +21,8 @@ from django_tenants.utils import tenant_context
 from apps.accounts.models import User
 from apps.alarms.models import Alarm
 from apps.alarms.operations import apply_findings
+from apps.api.models import Scope
+from apps.api.operations import create_key
 from apps.quarantine.models import Replay
 from apps.quarantine.operations import request_replay
 from apps.telemetry.parsing import quarantine_lines
@@ -31,6 +34,7 @@ from apps.warning.models import BackTest, Rule
 from apps.warning.operations import Content, make_rule
 from tests import cast
 from tests.clock import Clock
+from tests.contacts import contact
 from tests.findings import CRITICAL, finding
 
 SERVED, SIGN_IN, REFUSED, NOTHING = "served", "sign in", "refused", "nothing"
@@ -60,6 +64,7 @@ SIGNED_IN = Door(frozenset({*STAFF, *CUSTOMERS}))
 BENS = Door(frozenset({*STAFF, "ben", "dora"}))
 BENS_TO_ACKNOWLEDGE = Door(frozenset({"anna", "ada", "sam", "ben", "dora"}))
 BENS_TO_INSPECT = Door(frozenset({"anna", "ada", "sam", "ben"}))
+BENS_TO_TELL = Door(frozenset({"ada", "ben", "dora"}))
 ALL_STAFF = Door(frozenset(STAFF))
 FLEET_EDITORS = Door(frozenset({"anna", "ada", "sam"}))
 ENGINEERS = Door(frozenset({"anna", "ada"}))
@@ -83,6 +88,7 @@ class Row:
 
 ALARM, MESSAGE, REPLAY = "the alarm", "the message", "the replay"
 RULE, TEST = "the rule", "the back-test"
+CONTACT, KEY = "the contact", "the key"
 VEHICLE, CONNECTOR, MODEL, DEVICE = (
     cast.BENS_VEHICLE,
     cast.BENS_CONNECTOR,
@@ -114,6 +120,13 @@ TENANT_ROUTES = [
         "POST",
         form="outcome=nothing&found_on=2026-11-23",
     ),
+    Row("contacts/", SIGNED_IN),
+    Row("contacts/add/", SIGNED_IN),
+    Row("contacts/<uuid:pk>/", BENS, CONTACT),
+    Row("contacts/<uuid:pk>/code", BENS_TO_TELL, CONTACT, "POST"),
+    Row("contacts/<uuid:pk>/verify", BENS_TO_TELL, CONTACT, "POST", form="code=1"),
+    Row("contacts/<uuid:pk>/test", BENS_TO_TELL, CONTACT, "POST"),
+    Row("contacts/<uuid:pk>/remove", BENS_TO_TELL, CONTACT, "POST"),
     Row("live/events.json", SIGNED_IN, query={"after": "0"}),
     Row("portal/", ALL_STAFF),
     Row("portal/account/", ALL_STAFF),
@@ -160,6 +173,9 @@ TENANT_ROUTES = [
     Row("portal/users/<uuid:pk>/", ADMINISTRATORS, cast.RITA),
     Row("portal/users/<uuid:pk>/state", ADMINISTRATORS, cast.RITA, "POST"),
     Row("portal/users/<uuid:pk>/password", ADMINISTRATORS, cast.RITA, "POST"),
+    Row("portal/keys/", ADMINISTRATORS),
+    Row("portal/keys/add/", ADMINISTRATORS),
+    Row("portal/keys/<uuid:pk>/revoke", ADMINISTRATORS, KEY, "POST"),
     Row("portal/quarantine/", ALL_STAFF),
     Row("portal/quarantine/download", ALL_STAFF),
     Row("portal/quarantine/replay", ENGINEERS, method="POST"),
@@ -237,6 +253,8 @@ class House:
     replay: Replay
     rule: Rule
     test: BackTest
+    contact: UUID
+    key: UUID
 
     def address(self, row: Row, *, other: str = "") -> str:
         own = {
@@ -245,6 +263,8 @@ class House:
             REPLAY: self.replay.pk,
             RULE: self.rule.pk,
             TEST: self.test.pk,
+            CONTACT: self.contact,
+            KEY: self.key,
         }
         number = "1" if row.pk == RULE else "0"
         pk = own.get(row.pk, row.pk)
@@ -277,13 +297,15 @@ def house(elasticsearch: str, kunlun: Tenant, aurora: Tenant, clock: Clock, otto
             by=User.objects.get(username="anna"), filters=RefusedFilter(), now=clock.now
         )
         rule, test = _ruled(clock)
+        told = contact(user_id=cast.DORA).pk
+        key, _token = create_key(user=None, name="OEM", scopes=[Scope.FLEET], now=clock.now)
         clients = {who: Client(raise_request_exception=True) for who in (*STAFF, *CUSTOMERS)}
         for who, client in clients.items():
             client.force_login(User.objects.get(username=who))
     clients |= {who: Client() for who in STRANGERS}
     with tenant_context(aurora):
         clients["otto"].force_login(otto)
-    return House(kunlun, clients, alarm, _quarantined(), replay, rule, test)
+    return House(kunlun, clients, alarm, _quarantined(), replay, rule, test, told, key.pk)
 
 
 def _ruled(clock: Clock) -> tuple[Rule, BackTest]:

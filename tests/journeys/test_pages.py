@@ -10,7 +10,14 @@ from playwright.sync_api import Page
 from tests.journeys.conftest import SignIn
 from tests.journeys.product import Product, Unit
 
-OWNER = ["/vehicles/", "/vehicles/{vehicle}/", "/connectors/{connector}/", "/alarms/"]
+OWNER = [
+    "/vehicles/",
+    "/vehicles/{vehicle}/",
+    "/connectors/{connector}/",
+    "/alarms/",
+    "/contacts/",
+    "/contacts/add/",
+]
 STAFF = [
     "/portal/",
     "/portal/alarms/",
@@ -22,6 +29,8 @@ STAFF = [
     "/portal/devices/add/",
     "/portal/users/",
     "/portal/users/add/",
+    "/portal/keys/",
+    "/portal/keys/add/",
     "/portal/quarantine/",
     "/portal/rules/",
     "/portal/rules/add/",
@@ -31,6 +40,8 @@ STAFF = [
     "/portal/backtests/add/?detector=overtemperature",
     "/portal/truth/",
     "/portal/truth/add/",
+    "/contacts/?of=",
+    "/contacts/add/",
 ]
 PLATFORM = ["/", "/readiness/"]
 VISITS = [("ben", "kunlun", OWNER), ("anna", "kunlun", STAFF), ("operator", "", PLATFORM)]

@@ -44,6 +44,8 @@ OF_ADMINISTRATORS = {
     "users": "/portal/users/",
     "user-add": "/portal/users/add/",
     "user-edit": f"/portal/users/{cast.BEN}/",
+    "keys": "/portal/keys/",
+    "key-add": "/portal/keys/add/",
 }
 CHANGES = {
     "connector-retire": f"/portal/connectors/{cast.BENS_CONNECTOR}/retire",
@@ -59,6 +61,7 @@ CHANGES = {
     "user-password": f"/portal/users/{cast.BEN}/password",
     "quarantine-replay": "/portal/quarantine/replay",
     "replay-cancel": f"/portal/quarantine/replays/{cast.fixed_id(0xDEAD)}/cancel",
+    "key-revoke": f"/portal/keys/{cast.fixed_id(1)}/revoke",
 }
 ELSEWHERE = {
     "alarms": "/portal/alarms/",
