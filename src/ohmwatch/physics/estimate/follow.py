@@ -88,6 +88,8 @@ OF_CONTACTS = (
 OF_PRESENT = (
     "apart_now_k",  # heating of the positive over the negative pole in the present episode
     "apart_now_sd_k",
+    "slower_fit",  # over 0: more heat explains the mean of the poles better than slower cooling
+    "limit_share",  # growth of the worse pole over the growth that takes it to its limit
 )
 OF_HISTORY = (
     "news",  # 1: an episode ended, 2: the sensors are seen otherwise than at the reading before
@@ -298,26 +300,28 @@ def _look_ahead(s, p, t_ms):  # type: ignore[no-untyped-def]
     apart, common = s.channels[APART], s.channels[COMMON]
     lean = apart.newest - apart.base if apart.count > 0.0 else 0.0
     both = common.newest - common.base if common.count > 0.0 else 0.0
-    variance = 0.012**2 * max(apart.scatter, 0.5) + 0.01**2
     for number, sign in ((DROP_POS, 1.0), (DROP_NEG, -1.0)):
         c = s.channels[number]
         if apart.count == 0.0 and c.count > 0.0 and c.newest_ms == t_ms:
             lean += sign * (c.newest - c.base)
-    add_point(s, t_ms / 86_400_000.0 - s.first_ms / 86_400_000.0, lean, both, variance)
+    add_point(s, t_ms / 86_400_000.0 - s.first_ms / 86_400_000.0, lean, both)
     strongest = max(apart.up, apart.down)
-    if max(strongest, common.up) < 6.0:
+    s.limit_share = 0.0
+    single = apart.count == 0.0 and common.up >= 6.0 and s.slower_fit > 0.0
+    if strongest < 6.0 and not single:
+        # Both poles alike: cooling, which doesn't grow by a law.
         s.left_s = s.left_from_s = s.left_to_s = math.nan
         return
-    side = 0.0
-    if strongest >= 6.0:
-        side = 1.0 if apart.up > apart.down else -1.0
+    side = 0.0 if single else (1.0 if apart.up > apart.down else -1.0)
     peak = max(s.peak, s.day_peak)
     air_c = s.peak_c if s.peak > 0.0 else s.day_peak_c
     base_k = p.rise_k * (math.exp(common.base) + 0.5 * side * apart.base)
     hotter = 1.0 + PER_K * (p.limit_c - REFERENCE_C)
     usual = 1.0 + PER_K * (air_c + base_k * peak - REFERENCE_C)
     growth = (p.limit_c - air_c) / max(base_k * peak * hotter / usual, 0.1) - 1.0
-    forecast(s, side, growth, 1.0)
+    grown = math.exp(common.level) - 1.0 if single else side * apart.level
+    s.limit_share = grown / max(growth, 0.02) if growth == growth else 0.0
+    forecast(s, side, growth)
 
 
 @inlined
@@ -378,7 +382,7 @@ def _of_contacts(s, p):  # type: ignore[no-untyped-def]
 
 @inlined
 def _of_present(s):  # type: ignore[no-untyped-def]
-    return s.apart.heat_k, math.sqrt(s.apart.hh)
+    return s.apart.heat_k, math.sqrt(s.apart.hh), s.slower_fit, s.limit_share
 
 
 @inlined
