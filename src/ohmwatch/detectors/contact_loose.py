@@ -34,6 +34,8 @@ class ContactLoose:
         evidence: logs of odds that one pole's resistance has grown at all; restlessness alone
             may be a sensor's.
 
+    It tells no time to the limit: what jumps follows no law of growth.
+
     Can't see: flutter that is over between two readings of a device that measures rarely.
 
     Cost: 0.1 µs a reading beside the contacts stage; state: 60 bytes a connector.
@@ -83,5 +85,4 @@ class ContactLoose:
                 **contact_evidence(batch, ratings, worse),
                 "restlessness": known(batch, "flutter"),
             },
-            time_left=True,
         )

@@ -43,12 +43,17 @@ class ContactResistanceRising:
         large_change: parts of the rated rise that are a warning without a known time.
         apart_log: by how much one pole's resistance must outgrow the other's; a current that is
             measured too small makes both grow.
+        same_current, wait_h: where one pole alone is measured, the least share of the former
+            largest current of a day, and the hours that this is waited for.
 
     Severities: notice, resistance grows; warning, and the limit is foreseeable or the change
-    large; critical, the limit will be reached within the hour.
+    large; critical, the unit's usual load takes it to the limit now.
 
-    Can't see: both poles ageing alike without a voltage drop (see cooling_reduced); one pole
-    where only that one is measured; anything without current.
+    Where one pole alone is measured, its own heating is compared, if more heat explains it better
+    than slower cooling does.
+
+    Can't see: both poles ageing alike without a voltage drop (see cooling_reduced); the pole that
+    is not measured; anything without current.
 
     Cost: 0.2 µs a reading beside the contacts stage; state: 90 bytes a connector.
 
@@ -62,6 +67,8 @@ class ContactResistanceRising:
     foreseeable_days: float = 120.0
     large_change: float = 0.25
     apart_log: float = 0.08
+    same_current: float = 0.88
+    wait_h: float = 12.0
 
     name = "contact_resistance_rising"
     version = "1"
@@ -94,10 +101,16 @@ class ContactResistanceRising:
         neg = np.fmax(
             known(batch, "apart_down"), _where(drop_apart < -self.apart_log, batch, "drop_neg_up")
         )
+        single = np.isnan(known(batch, "apart_sd")) & (known(batch, "slower_fit") > 0.0)
+        alone = np.where(single & self._same_current(batch), known(batch, "common_up"), 0.0)
+        measured = ~np.isnan(batch.column("temperature_pos_c"))
+        pos = np.where(measured, np.fmax(pos, alone), pos)
+        neg = np.where(measured, neg, np.fmax(neg, alone))
         worse = pos >= neg
         evidence = np.fmax(pos, neg)
         left_s = known(batch, "left_s")
         change = np.fmax(np.abs(known(batch, "apart")), np.abs(drop_apart))
+        change = np.where(single, known(batch, "common"), change)
         foreseeable = (left_s < self.foreseeable_days * DAY_S) | (change > self.large_change)
         base = known(batch, "apart_base")
         # Exactly the poles' own difference, turned round: the sensors have changed places.
@@ -108,7 +121,7 @@ class ContactResistanceRising:
         excess = [
             evidence,
             np.where(foreseeable, evidence, undecided),
-            np.where(left_s < 3600.0, evidence, undecided),
+            np.where(known(batch, "limit_share") >= 1.0, evidence, undecided),
         ]
         return state(
             self,
@@ -126,6 +139,11 @@ class ContactResistanceRising:
             since_ms=known(batch, "apart_since_ms"),
             time_left=True,
         )
+
+    def _same_current(self, batch: Batch) -> np.ndarray:
+        """Where a day's largest current has not shrunk, so that it is not the current's scale."""
+        waited_h = (batch.time_ms - known(batch, "common_since_ms")) / 3_600_000
+        return (known(batch, "most_share") > self.same_current) & (waited_h > self.wait_h)
 
 
 def _where(chosen: np.ndarray, batch: Batch, name: str) -> Floats:

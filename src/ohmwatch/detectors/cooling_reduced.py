@@ -44,7 +44,7 @@ class CoolingReduced:
     'cooling_reduced'
     """
 
-    evidence: float = 12.0
+    evidence: float = 24.0
     same_current: float = 0.88
     drop_log: float = 0.1
     wait_h: float = 30.0
@@ -77,7 +77,9 @@ class CoolingReduced:
         waited_h = (batch.time_ms - known(batch, "cooling_since_ms")) / 3_600_000
         undecided = np.isnan(drops) & (waited_h < self.wait_h)
         is_current |= undecided
-        excess = np.where(is_current | (pole_k > 6.0), 0.0, known(batch, "cooling_up"))
+        single = np.isnan(known(batch, "apart_sd"))
+        is_contact = (pole_k > 6.0) | (single & (known(batch, "slower_fit") > 0.0))
+        excess = np.where(is_current | is_contact, 0.0, known(batch, "cooling_up"))
         worse = known(batch, "heating_pos_k") >= known(batch, "heating_neg_k")
         return state(
             self,
@@ -93,5 +95,4 @@ class CoolingReduced:
                 "log_odds": known(batch, "cooling_up"),
             },
             since_ms=known(batch, "cooling_since_ms"),
-            time_left=True,
         )

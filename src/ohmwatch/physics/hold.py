@@ -23,6 +23,10 @@ REFRESH_MS = 300_000
 """A condition that goes on is stated again when device time passes a multiple of this."""
 
 
+LONGEST_HELD_MS = 20 * 86_400_000
+"""Durations are counted up to this: no level holds or releases later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Level:
     """A severity and when it holds: `on` and `off` in the unit of the excess, times in s."""
@@ -49,7 +53,7 @@ def hold_dtype(levels: Sequence[Level]) -> np.dtype[Any]:
         [
             ("latched", "?"),
             ("holds", "?"),
-            ("held_ms", "<i8"),
+            ("held_ms", "<i4"),
             ("flip_ms", "<i8"),
             ("since_ms", "<i8"),
         ]
@@ -74,7 +78,7 @@ def judge(
         return []
     own = state["levels"]
     carried = [np.array(own[name]) for name in ("latched", "holds")]
-    carried_ms = [np.array(own[name]) for name in ("held_ms", "flip_ms", "since_ms")]
+    carried_ms = [np.array(own[name], np.int64) for name in ("held_ms", "flip_ms", "since_ms")]
     last_ms = np.array(state["last_ms"])
     said = np.empty((3, len(time_ms)), dtype=np.int64)
     count = _judge(
@@ -157,7 +161,7 @@ def _turn(  # type: ignore[no-untyped-def]
 ):
     """One level at one reading."""
     over = excess >= edges[k, 0]
-    held_ms[owner, k] += counted_ms
+    held_ms[owner, k] = min(held_ms[owner, k] + counted_ms, LONGEST_HELD_MS)
     if (over or excess < edges[k, 1]) and over != latched[owner, k]:
         latched[owner, k] = over
         flip_ms[owner, k] = now_ms

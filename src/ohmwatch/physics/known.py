@@ -17,6 +17,9 @@ from ohmwatch.physics.hold import Level, as_findings, judge
 HOT_DAY_C = 40.0
 """Ambient for which margins are told, that of rated currents in most catalogues."""
 
+MOST_RISE_K = 500.0
+"""By then the housing has given way."""
+
 LIES = 0.0
 SUSPECT = 0.5
 """Of `trust_pos`, `trust_neg`, `trust_air`; 1 is trusted."""
@@ -82,15 +85,14 @@ class _Cut(Mapping[str, Floats]):
 def steady_rise_k(heating_k: Floats, ambient_c: float = HOT_DAY_C) -> Floats:
     """The rise at rated current of a contact with this heating, copper's own warming included.
 
-    From rise = heating · (1 + α·(ambient + rise − reference)); infinite where it runs away.
+    From rise = heating · (1 + α·(ambient + rise − reference)); MOST_RISE_K where it runs away.
 
     >>> steady_rise_k(np.array([30.0, 300.0])).round(1).tolist()
-    [36.6, inf]
+    [36.6, 500.0]
     """
     cold = 1.0 + PER_K * (ambient_c - REFERENCE_C)
-    left = 1.0 - PER_K * heating_k
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(left > 0.0, heating_k * cold / left, np.inf)
+    left = np.maximum(1.0 - PER_K * heating_k, 1e-6)
+    return np.minimum(heating_k * cold / left, MOST_RISE_K)
 
 
 def margins(batch: Batch, ratings: Sequence[Ratings]) -> Margins:

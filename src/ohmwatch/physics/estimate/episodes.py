@@ -54,6 +54,7 @@ WITNESS_MS = 1_800_000
 """Episodes nearer to one another share the same sun and air: they count in part."""
 
 ONE_WITNESS = 4.0
+MOST_PLAIN = 3.0
 MOST_EVIDENCE = 60.0
 
 STEPS = (0.28, 0.09, 0.16, 0.16, 0.7)
@@ -105,13 +106,16 @@ def _learn(c, value, variance, share):  # type: ignore[no-untyped-def]
 @inlined
 def _add_evidence(c, change, variance, step, share, t_ms):  # type: ignore[no-untyped-def]
     """The episode's log-likelihood ratios into both cumulative sums."""
+    # What is far beyond the step needs fewer witnesses, nearer to one another.
+    plain = min(max(abs(change) / (1.5 * step), 1.0), MOST_PLAIN)
+    share = min(share * plain, 1.0)
     rise = share * step / variance * (change - 0.5 * step)
     fall = share * step / variance * (-change - 0.5 * step)
     if c.up <= 0.0:
         c.up_ms = t_ms
     if c.down <= 0.0:
         c.down_ms = t_ms
-    most = share * ONE_WITNESS * (2.0 if abs(change) > 4.0 * step else 1.0)
+    most = share * ONE_WITNESS * (0.5 + 0.5 * plain)
     c.up = min(max(c.up + min(max(rise, -most), most), 0.0), MOST_EVIDENCE)
     c.down = min(max(c.down + min(max(fall, -most), most), 0.0), MOST_EVIDENCE)
 
@@ -151,7 +155,10 @@ def hear(s, number, value, variance, step, believed, t_ms):  # type: ignore[no-u
 
 @inlined
 def _note_flutter(s):  # type: ignore[no-untyped-def]
-    """How restless the difference of the poles is under load, against the unit's own ways."""
+    """How restless the difference of the poles is under load, against the unit's own ways; and
+    whether more heat or slower cooling fits the mean better."""
+    unlike = math.log((s.cooling.fit + 0.02) / (s.common.fit + 0.02))
+    s.slower_fit += 0.25 * (unlike - s.slower_fit)
     s.flutter += 0.4 * (s.apart.fit - s.flutter)
     if s.channels[APART].count < MOST_EPISODES and s.channels[APART].up < ONE_WITNESS:
         s.flutter_base += 0.1 * (max(s.apart.fit, 0.2) - s.flutter_base)

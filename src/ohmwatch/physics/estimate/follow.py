@@ -88,6 +88,8 @@ OF_CONTACTS = (
 OF_PRESENT = (
     "apart_now_k",  # heating of the positive over the negative pole in the present episode
     "apart_now_sd_k",
+    "slower_fit",  # over 0: more heat explains the mean of the poles better than slower cooling
+    "limit_share",  # growth of the worse pole over the growth that takes it to its limit
 )
 OF_HISTORY = (
     "news",  # 1: an episode ended, 2: the sensors are seen otherwise than at the reading before
@@ -298,26 +300,28 @@ def _look_ahead(s, p, t_ms):  # type: ignore[no-untyped-def]
     apart, common = s.channels[APART], s.channels[COMMON]
     lean = apart.newest - apart.base if apart.count > 0.0 else 0.0
     both = common.newest - common.base if common.count > 0.0 else 0.0
-    variance = 0.012**2 * max(apart.scatter, 0.5) + 0.01**2
     for number, sign in ((DROP_POS, 1.0), (DROP_NEG, -1.0)):
         c = s.channels[number]
         if apart.count == 0.0 and c.count > 0.0 and c.newest_ms == t_ms:
             lean += sign * (c.newest - c.base)
-    add_point(s, t_ms / 86_400_000.0 - s.first_ms / 86_400_000.0, lean, both, variance)
+    add_point(s, t_ms / 86_400_000.0 - s.first_ms / 86_400_000.0, lean, both)
     strongest = max(apart.up, apart.down)
-    if max(strongest, common.up) < 6.0:
+    s.limit_share = 0.0
+    single = apart.count == 0.0 and common.up >= 6.0 and s.slower_fit > 0.0
+    if strongest < 6.0 and not single:
+        # Both poles alike: cooling, which doesn't grow by a law.
         s.left_s = s.left_from_s = s.left_to_s = math.nan
         return
-    side = 0.0
-    if strongest >= 6.0:
-        side = 1.0 if apart.up > apart.down else -1.0
+    side = 0.0 if single else (1.0 if apart.up > apart.down else -1.0)
     peak = max(s.peak, s.day_peak)
     air_c = s.peak_c if s.peak > 0.0 else s.day_peak_c
     base_k = p.rise_k * (math.exp(common.base) + 0.5 * side * apart.base)
     hotter = 1.0 + PER_K * (p.limit_c - REFERENCE_C)
     usual = 1.0 + PER_K * (air_c + base_k * peak - REFERENCE_C)
     growth = (p.limit_c - air_c) / max(base_k * peak * hotter / usual, 0.1) - 1.0
-    forecast(s, side, growth, 1.0)
+    grown = math.exp(common.level) - 1.0 if single else side * apart.level
+    s.limit_share = grown / max(growth, 0.02) if growth == growth else 0.0
+    forecast(s, side, growth)
 
 
 @inlined
@@ -347,18 +351,18 @@ def _of_contacts(s, p):  # type: ignore[no-untyped-def]
     change_k = p.rise_k * apart.level
     known = common.count > 0.0
     return (
-        apart.level,
-        apart.up,
-        apart.down,
-        common.level,
-        common.up,
-        s.channels[COOLING].level,
-        s.channels[COOLING].up,
-        common.down,
-        pos.level,
-        pos.up,
-        neg.level,
-        neg.up,
+        apart.level + 0.0,
+        apart.up + 0.0,
+        apart.down + 0.0,
+        common.level + 0.0,
+        common.up + 0.0,
+        s.channels[COOLING].level + 0.0,
+        s.channels[COOLING].up + 0.0,
+        common.down + 0.0,
+        pos.level + 0.0,
+        pos.up + 0.0,
+        neg.level + 0.0,
+        neg.up + 0.0,
         mean_k + half_k + max(change_k, 0.0) if known else math.nan,
         mean_k - half_k + max(-change_k, 0.0) if known else math.nan,
         math.sqrt(mean_k**2 * common.level_var + p.rise_k**2 * apart.level_var)
@@ -367,18 +371,18 @@ def _of_contacts(s, p):  # type: ignore[no-untyped-def]
         math.exp(pos.base + pos.level) if pos.count > 0.0 else math.nan,
         math.exp(neg.base + neg.level) if neg.count > 0.0 else math.nan,
         float(s.episodes),
-        s.left_s,
-        s.left_from_s,
-        s.left_to_s,
-        apart.base,
-        common.base,
+        s.left_s + 0.0,
+        s.left_from_s + 0.0,
+        s.left_to_s + 0.0,
+        apart.base + 0.0,
+        common.base + 0.0,
         mixed_load(s),
     )
 
 
 @inlined
 def _of_present(s):  # type: ignore[no-untyped-def]
-    return s.apart.heat_k, math.sqrt(s.apart.hh)
+    return s.apart.heat_k, math.sqrt(s.apart.hh), s.slower_fit + 0.0, s.limit_share + 0.0
 
 
 @inlined
@@ -409,8 +413,8 @@ def _of_history(s, t_ms):  # type: ignore[no-untyped-def]
         float(s.channels[COOLING].up_ms),
         float(pos.up_ms if pos.up > neg.up else neg.up_ms),
         math.sqrt(1.0 / apart.precision) if apart.precision > 0.0 else math.nan,
-        max(apart.count, common.count),
-        s.flutter / max(s.flutter_base, 0.2),
+        max(apart.count, common.count) + 0.0,
+        s.flutter / max(s.flutter_base, 0.2) + 0.0,
         math.exp(pos.base) if pos.count > 0.0 else math.nan,
         math.exp(neg.base) if neg.count > 0.0 else math.nan,
     )
@@ -422,22 +426,22 @@ def _of_sensors(s, t_ms):  # type: ignore[no-untyped-def]
         trust(s, POS, t_ms),
         trust(s, NEG, t_ms),
         trust(s, AIR, t_ms),
-        still_k(s.sensors[POS]),
-        still_k(s.sensors[NEG]),
+        still_k(s.sensors[POS]) + 0.0,
+        still_k(s.sensors[NEG]) + 0.0,
         1.0 if is_stuck(s.sensors[POS]) else 0.0,
         1.0 if is_stuck(s.sensors[NEG]) else 0.0,
-        s.sensors[AIR].unchanged_s,
-        shift_k(s.sensors[POS]) + air_shift_k(s),
-        shift_k(s.sensors[NEG]) + air_shift_k(s),
-        air_shift_k(s),
+        s.sensors[AIR].unchanged_s + 0.0,
+        shift_k(s.sensors[POS]) + air_shift_k(s) + 0.0,
+        shift_k(s.sensors[NEG]) + air_shift_k(s) + 0.0,
+        air_shift_k(s) + 0.0,
         math.sqrt(max(s.sensors[POS].noise_k2, 0.0)),
         math.sqrt(max(s.sensors[NEG].noise_k2, 0.0)),
         math.sqrt(max(s.sensors[AIR].noise_k2, 0.0)),
-        s.most_a / s.most_base_a if s.most_days > 5.0 else 1.0,
-        s.delayed_s,
-        leapt_k(s.sensors[POS], t_ms),
-        leapt_k(s.sensors[NEG], t_ms),
-        leapt_k(s.sensors[AIR], t_ms),
+        s.most_a / max(s.most_base_a, 1e-6) if s.most_days > 5.0 else 1.0,
+        s.delayed_s + 0.0,
+        leapt_k(s.sensors[POS], t_ms) + 0.0,
+        leapt_k(s.sensors[NEG], t_ms) + 0.0,
+        leapt_k(s.sensors[AIR], t_ms) + 0.0,
         1.0 if is_noisy(s.sensors[POS]) else 0.0,
         1.0 if is_noisy(s.sensors[NEG]) else 0.0,
         1.0 if is_noisy(s.sensors[AIR]) else 0.0,

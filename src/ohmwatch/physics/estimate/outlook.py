@@ -18,25 +18,54 @@ from ohmwatch.physics.estimate.record import POINTS
 LAWS = 40
 """16 exponentials, and 4 powers from each of 6 onsets."""
 
-AMPLITUDES = 5
+FASTEST_DAYS = 0.4
+NEXT = 1.5
+"""E-folding time of the fastest exponential, and the ratio of each to the next: to 175 days."""
+
 LONGEST_DAYS = 3650.0
 OFFSET_SD = 0.02
 """How well a unit's base is known: the course may begin so far off it."""
 
-SPREAD = np.array([-1.5, -0.7, 0.0, 0.7, 1.5])
-SHARE = np.array([0.12, 0.24, 0.28, 0.24, 0.12])
+POINT_DAYS = 0.125
+"""Episodes nearer to one another are one point of the course: they share their errors."""
+
+POINT_SD = 0.025
+WOBBLE = 0.15
+"""Standard deviation of a point: of the estimate, and of the growth itself, as its share."""
+
+AMPLITUDES = np.array([-1.2, 0.0, 1.2])
+AMPLITUDE_SHARES = np.array([0.3, 0.4, 0.3])
+TIMES = np.array([-1.35, -0.65, 0.0, 0.65, 1.35])
+TIME_SHARES = np.array([0.14, 0.22, 0.28, 0.22, 0.14])
+"""Of each law's amplitude, in its standard deviations, and of its time left: no contact keeps to a
+law, and no vehicle to a load. In logarithms of time; the further to go, the wider: TIME_SD, and
+TIME_SD_A_FOLD more for each e-fold of growth that is still to come. The widths are chosen on the
+tuning seeds for calibration."""
+
+TIME_SD = 0.4
+TIME_SD_A_FOLD = 0.2
+
+NEXT_PEAK_DAYS = 0.7
+"""Where usual load would reach the limit already, the time until it comes."""
 
 
 @inlined
-def add_point(s, day, apart, common, variance):  # type: ignore[no-untyped-def]
-    """One more point of the course; where there is no room, two of the past become one."""
-    if s.point_count == POINTS:
+def add_point(s, day, apart, common):  # type: ignore[no-untyped-def]
+    """One more episode into the course; where there is no room, two points of the past join."""
+    count = s.point_count
+    if count > 0 and day - s.points[count - 1].day < POINT_DAYS:
+        at = s.points[count - 1]
+        at.weight += 1.0
+        at.apart += (apart - at.apart) / min(at.weight, 6.0)
+        at.common += (common - at.common) / min(at.weight, 6.0)
+        return
+    if count == POINTS:
         _thin_out(s)
     at = s.points[s.point_count]
     at.day = day
     at.apart = apart
     at.common = common
-    at.weight = 1.0 / variance
+    at.weight = 1.0
     s.point_count += 1
 
 
@@ -56,7 +85,7 @@ def _thin_out(s):  # type: ignore[no-untyped-def]
     one.day += share * (other.day - one.day)
     one.apart += share * (other.apart - one.apart)
     one.common += share * (other.common - one.common)
-    one.weight = min(whole, 4e4)
+    one.weight = min(whole, 100.0)
     for number in range(chosen + 1, POINTS - 1):
         here, following = s.points[number], s.points[number + 1]
         here.day, here.weight = following.day, following.weight
@@ -68,7 +97,7 @@ def _thin_out(s):  # type: ignore[no-untyped-def]
 def _form(law, span, since):  # type: ignore[no-untyped-def]
     """The shape of a growth law `since` days after the first of `span` days."""
     if law < 16:
-        return math.exp((since - span) / (0.25 * 1.45**law))
+        return math.exp((since - span) / (FASTEST_DAYS * NEXT**law))
     power = (law - 16) % 4
     onset = span * ((law - 16) // 4) / 6.0
     run = (since - onset) / max(span - onset, 1e-6)
@@ -85,7 +114,7 @@ def _form(law, span, since):  # type: ignore[no-untyped-def]
 def _reach(law, span, ratio):  # type: ignore[no-untyped-def]
     """Days from now until the shape, 1 now, has become `ratio`."""
     if law < 16:
-        return math.log(ratio) * 0.25 * 1.45**law
+        return math.log(ratio) * FASTEST_DAYS * NEXT**law
     power = (law - 16) % 4
     onset = span * ((law - 16) // 4) / 6.0
     exponent = 2.0 if power == 0 else 1.0 / power
@@ -93,7 +122,7 @@ def _reach(law, span, ratio):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _fit(s, law, side, inflation):  # type: ignore[no-untyped-def]
+def _fit(s, law, side):  # type: ignore[no-untyped-def]
     """Amplitude, its standard deviation and chi-square of a law through the course."""
     count = s.point_count
     first = s.points[0].day
@@ -103,8 +132,9 @@ def _fit(s, law, side, inflation):  # type: ignore[no-untyped-def]
     yy = 0.0
     for number in range(count):
         at = s.points[number]
-        growth = side * at.apart if side != 0.0 else at.common
-        weight = at.weight / inflation / (1.0 + 0.1 * max(growth, 0.0)) ** 2
+        growth = side * at.apart if side != 0.0 else math.exp(min(at.common, 4.0)) - 1.0
+        own = POINT_SD * POINT_SD / min(at.weight, 3.0)
+        weight = 1.0 / (own + (WOBBLE * growth) ** 2)
         form = _form(law, span, at.day - first)
         ff += weight * form * form
         fo += weight * form
@@ -121,7 +151,7 @@ def _fit(s, law, side, inflation):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def forecast(s, side, growth_limit, inflation):  # type: ignore[no-untyped-def]
+def forecast(s, side, growth_limit):  # type: ignore[no-untyped-def]
     """Seconds to the limit, into `left_from_s`, `left_s`, `left_to_s`; NaN where data are thin.
 
     `side`: 1 or −1 for the pole whose heating grows against the other's, 0 for both.
@@ -129,29 +159,41 @@ def forecast(s, side, growth_limit, inflation):  # type: ignore[no-untyped-def]
     """
     s.left_s = s.left_from_s = s.left_to_s = math.nan
     count = s.point_count
-    span = s.points[count - 1].day - s.points[0].day if count else 0.0
-    if count < 5 or span <= 0.02 or math.isnan(growth_limit):
+    if count < 4 or math.isnan(growth_limit):
         return
+    span = s.points[count - 1].day - s.points[0].day
     amplitudes, deviations, weights = np.zeros(LAWS), np.zeros(LAWS), np.zeros(LAWS)
     least = math.inf
     for law in range(LAWS):
-        amplitudes[law], deviations[law], weights[law] = _fit(s, law, side, inflation)
+        amplitudes[law], deviations[law], weights[law] = _fit(s, law, side)
         least = min(least, weights[law])
-    days, shares = np.full(LAWS * AMPLITUDES, LONGEST_DAYS), np.zeros(LAWS * AMPLITUDES)
+    nodes, times = len(AMPLITUDES), len(TIMES)
+    days, shares = np.zeros(LAWS * nodes * times), np.zeros(LAWS * nodes * times)
+    place = 0
     for law in range(LAWS):
         prior = 0.5 / 16.0 if law < 16 else 0.5 / 24.0
         evidence = prior * math.exp(-0.5 * min(weights[law] - least, 600.0))
-        for number in range(AMPLITUDES):
-            place = law * AMPLITUDES + number
-            shares[place] = evidence * SHARE[number]
-            size = amplitudes[law] + SPREAD[number] * deviations[law]
-            if growth_limit <= size:
-                days[place] = 0.0
+        for node in range(nodes):
+            size = amplitudes[law] + AMPLITUDES[node] * deviations[law]
+            reach, spread = LONGEST_DAYS, TIME_SD
+            if size >= growth_limit:
+                reach = NEXT_PEAK_DAYS
             elif size > 1e-4:
-                days[place] = min(_reach(law, span, growth_limit / size), LONGEST_DAYS)
+                ratio = growth_limit / size
+                reach = NEXT_PEAK_DAYS + _reach(law, span, ratio)
+                spread += TIME_SD_A_FOLD * min(math.log(ratio), 4.0)
+            for time in range(times):
+                days[place] = min(reach * math.exp(spread * TIMES[time]), LONGEST_DAYS)
+                shares[place] = evidence * AMPLITUDE_SHARES[node] * TIME_SHARES[time]
+                place += 1
+    _tell_quantiles(s, days, shares)
+
+
+@inlined
+def _tell_quantiles(s, days, shares):  # type: ignore[no-untyped-def]
+    """The 10th, 50th and 90th percentile of the mixture."""
     order = np.argsort(days)
-    total = shares.sum()
-    passed = 0.0
+    total, passed = shares.sum(), 0.0
     for place in order:
         before = passed / total
         passed += shares[place]

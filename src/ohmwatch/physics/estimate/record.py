@@ -29,28 +29,28 @@ COMMON, APART, DROP_POS, DROP_NEG, COOLING = range(5)
 """The channels: heating of both poles, of one against the other, resistance of each by drop, and
 how much slower heat gets away than it did."""
 
-POINTS = 20
+POINTS = 16
 """Of the course that a trend is fitted to; thinned out towards the past."""
 
 CHANNEL = np.dtype(
     [
-        ("base", "<f8"),  # mean of the unit's own first episodes
-        ("precision", "<f8"),  # of that mean
-        ("count", "<f8"),  # episodes in it
-        ("scatter", "<f8"),  # mean square of episodes about their expectation, in their variance
-        ("level", "<f8"),  # of the newest episodes, less the base
-        ("level_var", "<f8"),
-        ("newest", "<f8"),
+        ("base", "<f4"),  # mean of the unit's own first episodes
+        ("precision", "<f4"),  # of that mean
+        ("count", "<f4"),  # episodes in it
+        ("scatter", "<f4"),  # mean square of episodes about their expectation, in their variance
+        ("level", "<f4"),  # of the newest episodes, less the base
+        ("level_var", "<f4"),
+        ("newest", "<f4"),
         ("newest_ms", "<i8"),
-        ("up", "<f8"),  # evidence that the level has risen: a cumulative sum, in logs of odds
+        ("up", "<f4"),  # evidence that the level has risen: a cumulative sum, in logs of odds
         ("up_ms", "<i8"),  # since when
-        ("down", "<f8"),
+        ("down", "<f4"),
         ("down_ms", "<i8"),
     ]
 )
 
 _FILTER = [("heat_k", "<f8"), ("offset_k", "<f8"), ("hh", "<f8"), ("ho", "<f8"), ("oo", "<f8")]
-FILTER = np.dtype([*_FILTER, ("fit", "<f8")])
+FILTER = np.dtype([*_FILTER, ("fit", "<f4")])
 """A Kalman filter of two states, heating and offset, with its covariance; `fit` is the mean
 square of its innovations over what it expected of them."""
 
@@ -60,24 +60,24 @@ POS, NEG, AIR = range(3)
 SENSOR = np.dtype(
     [
         ("last_c", "<f8"),
-        ("last_felt_c", "<f8"),
-        ("last_load", "<f8"),
+        ("last_felt_c", "<f4"),
+        ("last_load", "<f4"),
         ("last_ms", "<i8"),
-        ("unchanged", "<f8"),  # readings that repeated their predecessor
-        ("unchanged_s", "<f8"),
-        ("low_k", "<f8"),  # where the model saw the place go while the sensor stood still
-        ("high_k", "<f8"),
-        ("step_k", "<f8"),  # the newest jump, where it and its predecessor were at rest
-        ("jump_k", "<f8"),  # what the sensor has leapt, and not yet leapt back
+        ("unchanged", "<f4"),  # readings that repeated their predecessor
+        ("unchanged_s", "<f4"),
+        ("low_k", "<f4"),  # where the model saw the place go while the sensor stood still
+        ("high_k", "<f4"),
+        ("step_k", "<f4"),  # the newest jump, where it and its predecessor were at rest
+        ("jump_k", "<f4"),  # what the sensor has leapt, and not yet leapt back
         ("jump_ms", "<i8"),
-        ("cleared", "<f8"),  # how often a rest showed that a leap was the contact's
-        ("rest_k", "<f8"),  # over the air, at rest; of AIR: positive over negative pole
-        ("rests", "<f8"),
-        ("base_k", "<f8"),
-        ("bases", "<f8"),
-        ("noise_k2", "<f8"),
-        ("noise_base_k2", "<f8"),
-        ("noises", "<f8"),
+        ("cleared", "<f4"),  # how often a rest showed that a leap was the contact's
+        ("rest_k", "<f4"),  # over the air, at rest; of AIR: positive over negative pole
+        ("rests", "<f4"),
+        ("base_k", "<f4"),
+        ("bases", "<f4"),
+        ("noise_k2", "<f4"),
+        ("noise_base_k2", "<f4"),
+        ("noises", "<f4"),
     ]
 )
 
@@ -104,35 +104,37 @@ CONTACT_DTYPE = np.dtype(
         ("late", "<f8"),  # the slow load, were cooling reduced
         ("late_known", "<f8"),
         ("began_ms", "<i8"),
-        ("loaded_s", "<f8"),
-        ("drop", [("square", "<f8"), ("product", "<f8"), ("count", "<f8")], (2,)),
+        ("loaded_s", "<f4"),
+        ("drop", [("square", "<f4"), ("product", "<f4"), ("count", "<f4")], (2,)),
         ("channels", CHANNEL, (5,)),
         ("sensors", SENSOR, (3,)),
         ("air_k", "<f8"),  # the usual error of the air measured
         ("rest_ms", "<i8"),
-        ("cycles", "<f8"),
-        ("mated", "<f8"),
-        ("most_a", "<f8"),  # largest current of a day: the unit's own, at first, and now
-        ("most_base_a", "<f8"),
-        ("most_days", "<f8"),
-        ("day_most_a", "<f8"),
+        ("cycles", "<f4"),
+        ("mated", "<f4"),
+        ("most_a", "<f4"),  # largest current of a day: the unit's own, at first, and now
+        ("most_base_a", "<f4"),
+        ("most_days", "<f4"),
+        ("day_most_a", "<f4"),
         ("delayed_ms", "<i8"),  # arrival of the first reading in a row that came much too late
-        ("delayed_s", "<f8"),
-        ("peak", "<f8"),
-        ("peak_c", "<f8"),
-        ("day_peak", "<f8"),
-        ("day_peak_c", "<f8"),
-        ("day", "<i8"),
+        ("delayed_s", "<f4"),
+        ("peak", "<f4"),
+        ("peak_c", "<f4"),
+        ("day_peak", "<f4"),
+        ("day_peak_c", "<f4"),
+        ("day", "<i4"),
         ("points", POINT, (POINTS,)),
-        ("point_count", "<i8"),
-        ("left_s", "<f8"),
-        ("left_from_s", "<f8"),
-        ("left_to_s", "<f8"),
-        ("flutter", "<f8"),
-        ("flutter_base", "<f8"),
-        ("episodes", "<i8"),
-        ("told", "<i8"),  # episodes and flags of the sensors as the reading before was told
-        ("flags", "<i8"),
+        ("point_count", "<i4"),
+        ("limit_share", "<f4"),
+        ("left_s", "<f4"),
+        ("left_from_s", "<f4"),
+        ("left_to_s", "<f4"),
+        ("slower_fit", "<f4"),
+        ("flutter", "<f4"),
+        ("flutter_base", "<f4"),
+        ("episodes", "<i4"),
+        ("told", "<i4"),  # episodes and flags of the sensors as the reading before was told
+        ("flags", "<i4"),
     ]
 )
 
