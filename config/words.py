@@ -60,6 +60,16 @@ EVIDENCE_WORDS: Words = {
     "rise_neg_k": _("Rise, negative pole"),
     "load_current_a": _("Current that heats (mean square)"),
     "resistance_uohm": _("Contact resistance"),
+    "insulation_expected_kohm": _("Insulation expected in this air"),
+    "insulation_usual_air_kohm": _("Insulation now, in usual air"),
+    "insulation_wet_air_kohm": _("Insulation now, in wet air"),
+    "time_left_from_s": _("Time left, at least"),
+    "time_left_to_s": _("Time left, at most"),
+    "recent_openings": _("Openings not long ago"),
+    "derated_current_a": _("Current allowed in this air"),
+    "rated_voltage_v": _("Rated voltage"),
+    "rated_mating_cycles": _("Rated mating cycles"),
+    "held_open_since": _("Held open since"),
 }
 
 
@@ -77,6 +87,10 @@ REASON_WORDS: Words = {
     "ended_for_hold_time": _("It was well for long enough to be over."),
     "already_known": _("It goes on."),
     "still_holds_now": _("It still holds now."),
+    "consequence_of_a_known_cause": _("It follows from what is known already: nobody was woken."),
+    "cause_of_what_is_known": _("It explains what is known already: nobody was woken."),
+    "comes_and_goes": _("It comes and goes: held open until it stays quiet."),
+    "stayed_quiet": _("It came and went, and has stayed quiet since."),
     "by_person": _("By a person."),
 }
 
