@@ -4,7 +4,7 @@ import pytest
 from django.utils import translation
 
 from apps.alarms.models import Severity
-from apps.alarms.wording import NAMES, advice, condition_name, evidence_rows
+from apps.alarms.wording import ADVICE, NAMES, advice, condition_name, evidence_rows
 from apps.notifications.registry import channels
 from ohmwatch.conditions import Condition
 
@@ -12,6 +12,7 @@ from ohmwatch.conditions import Condition
 @pytest.mark.parametrize("condition", list(Condition))
 def test_each_condition_has_a_name_and_advice_by_severity(condition: Condition) -> None:
     assert condition in NAMES
+    assert condition in ADVICE
     with translation.override("en"):
         assert len({advice(condition, severity) for severity in Severity}) == len(Severity)
 
