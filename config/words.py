@@ -66,6 +66,8 @@ EVIDENCE_WORDS: Words = {
     "time_left_from_s": _("Time left, at least"),
     "time_left_to_s": _("Time left, at most"),
     "recent_openings": _("Openings not long ago"),
+    "recent_silences": _("Silences not long ago"),
+    "last_silence_s": _("Last silence"),
     "derated_current_a": _("Current allowed in this air"),
     "rated_voltage_v": _("Rated voltage"),
     "rated_mating_cycles": _("Rated mating cycles"),

@@ -1,6 +1,7 @@
 """The detectors that watch every connector unless a rule says otherwise: the one list of them."""
 
 from ohmwatch.detector import Detector
+from ohmwatch.detectors.device_silent import DeviceSilent
 from ohmwatch.detectors.insulation_falling import InsulationFalling
 from ohmwatch.detectors.insulation_low import InsulationLow
 from ohmwatch.detectors.interlock_intermittent import InterlockIntermittent
@@ -30,4 +31,5 @@ def default_detectors() -> tuple[Detector, ...]:
         Overcurrent(),
         Overvoltage(),
         MatingCyclesExceeded(),
+        DeviceSilent(),
     )
