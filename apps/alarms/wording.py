@@ -155,6 +155,8 @@ LABELS: dict[str, Text] = {
     "insulation": _("Insulation resistance"),
     "held": _("Held for"),
     "margin": _("Margin to the limit"),
+    "time_left_from": _("Time left, at least"),
+    "time_left_to": _("Time left, at most"),
 }
 
 
@@ -165,9 +167,19 @@ def evidence_rows(evidence: Mapping[str, float | str | None]) -> list[tuple[str,
         stem, _underscore, ending = name.rpartition("_")
         unit = UNITS.get(ending, "") if stem else ""
         label = str(LABELS.get(stem if unit else name, _spoken(stem if unit else name)))
+        if unit == "s" and isinstance(value, float | int):
+            value, unit = _in_long_units(value)
         shown = "—" if value is None else value if isinstance(value, str) else f"{value:.4g}"
         rows.append((label, f"{shown} {unit}".rstrip()))
     return rows
+
+
+def _in_long_units(seconds: float) -> tuple[float, str]:
+    """Seconds, from two hours on in hours, from two days on in days."""
+    for unit, length_s in (("d", 86_400.0), ("h", 3_600.0)):
+        if abs(seconds) >= 2 * length_s:
+            return seconds / length_s, unit
+    return seconds, "s"
 
 
 def _spoken(name: str) -> str:

@@ -35,6 +35,12 @@ def test_evidence_is_read_with_its_unit() -> None:
     ]
 
 
+def test_long_times_are_read_in_hours_and_days() -> None:
+    with translation.override("en"):
+        rows = evidence_rows({"time_left_from_s": 432_000.0, "held_s": 90.0, "last_silence_s": 9e3})
+    assert [shown for _, shown in rows] == ["5 d", "90 s", "2.5 h"]
+
+
 def test_severities_can_be_compared() -> None:
     assert [severity.rank for severity in Severity] == [1, 2, 3]
 
