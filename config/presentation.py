@@ -210,6 +210,8 @@ def quantity(value: float | str | bool | None, name: str) -> SafeString | str:
         return value
     if name in ("interlock", "mated"):
         return gettext("closed") if value else gettext("open")
+    if name.endswith("_s") and not name.startswith("x_"):
+        return duration(float(value))
     sign, digits = unit_of(name)
     number = formats.number_format(
         round(float(value), digits), decimal_pos=digits, force_grouping=True

@@ -2,6 +2,7 @@
 
 from workers.upkeep.accounts import close_account
 from workers.upkeep.events import index_events, index_tenant_events
+from workers.upkeep.held import held_alarms, tenant_held_alarms
 from workers.upkeep.keeping import slices
 from workers.upkeep.offline import offline, tenant_offline
 from workers.upkeep.rollups import rollups
@@ -9,6 +10,7 @@ from workers.upkeep.states import sync_all_states, sync_changed_states, sync_sta
 
 __all__ = [
     "close_account",
+    "held_alarms",
     "index_events",
     "index_tenant_events",
     "offline",
@@ -17,5 +19,6 @@ __all__ = [
     "sync_all_states",
     "sync_changed_states",
     "sync_states",
+    "tenant_held_alarms",
     "tenant_offline",
 ]

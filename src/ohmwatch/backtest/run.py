@@ -5,8 +5,9 @@ The same reorder window, watch, detectors and alarm lifecycle as `workers.detect
 """
 
 import csv
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +18,18 @@ from ohmwatch.conditions import Pole
 from ohmwatch.detector import Batch, Detector, Flags
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.instants import text_of
-from ohmwatch.lifecycle import Action, ClearedAlarm, Decision, OpenAlarm, decide
+from ohmwatch.lifecycle import (
+    CALM_S,
+    FLAPS,
+    Action,
+    ClearedAlarm,
+    Companion,
+    Decision,
+    OpenAlarm,
+    Reason,
+    decide,
+    is_calm,
+)
 from ohmwatch.reorder import in_order
 from ohmwatch.watch import Watch
 
@@ -93,10 +105,13 @@ def run(
     """
     omissions = omissions if omissions is not None else Omissions()
     watch, waiting, alarms = Watch(detectors), _Waiting(), _Alarms()
+    newest_ms = 0
     for batch in batches:
         ripe = waiting.take(_of_installed(batch, installed, omissions))
         yield from alarms.take_in(_judge(watch, ripe, installed, omissions))
+        newest_ms = max(newest_ms, int(batch.arrived_ms.max(initial=0)))
     yield from alarms.take_in(_judge(watch, waiting.rest(), installed, omissions))
+    yield from alarms.rest(newest_ms)
 
 
 def write(path: Path, events: Iterable[AlarmEvent]) -> None:
@@ -219,54 +234,116 @@ def _compact(batch: Batch) -> Batch:
     )
 
 
+@dataclass
+class _Alarm:
+    """An open alarm. `told`: the severity that people would have heard; `held`: by which finding
+    it would be over, did it not flap."""
+
+    severity: Severity
+    pole: Pole
+    finding: Finding
+    since_ms: int
+    told: Severity | None = None
+    flaps: bool = False
+    held: Finding | None = None
+
+    def as_open(self, opened_ms: Sequence[int]) -> OpenAlarm:
+        return OpenAlarm(
+            severity=self.severity,
+            since_ms=self.since_ms,
+            last_measured_ms=self.finding.measured_ms,
+            told=self.told is not None and self.told >= self.severity,
+            opened_ms=tuple(opened_ms),
+            flaps=self.flaps,
+        )
+
+
 class _Alarms:
     """The open and the newest cleared alarm of each connector and condition."""
 
     def __init__(self) -> None:
-        self._pole: dict[tuple[str, str], Pole] = {}
-        self._open: dict[tuple[str, str], OpenAlarm] = {}
+        self._open: dict[str, dict[str, _Alarm]] = {}
         self._cleared: dict[tuple[str, str], ClearedAlarm] = {}
+        self._opened_ms: dict[tuple[str, str], deque[int]] = {}
 
     def take_in(self, findings: Iterable[Finding]) -> Iterator[AlarmEvent]:
         for finding in findings:
-            key = finding.connector, finding.condition
-            now = datetime.fromtimestamp(finding.arrived_ms / 1000, UTC)
-            alarm = self._open.get(key)
-            decision = decide(alarm, finding, now=now, cleared=self._cleared.get(key))
-            if decision.action is Action.NOTHING:
-                continue
-            severity = finding.severity or (alarm.severity if alarm else Severity.NOTICE)
-            self._change(key, finding, alarm, decision)
-            if decision.action in EVENTS:
-                yield _event(finding, severity, self._pole[key], decision)
+            yield from self._release(finding.connector, _instant_of(finding.arrived_ms))
+            yield from self._apply(finding)
 
-    def _change(
-        self, key: tuple[str, str], finding: Finding, alarm: OpenAlarm | None, decision: Decision
-    ) -> None:
-        if decision.action is Action.CLEAR:
-            del self._open[key]
-            self._cleared[key] = ClearedAlarm(finding.measured_ms)
-            return
-        assert finding.severity is not None
-        self._pole[key] = finding.pole
-        told = alarm is not None and alarm.told and decision.action is not Action.WORSEN
-        self._open[key] = OpenAlarm(
-            severity=finding.severity,
-            since_ms=alarm.since_ms if alarm else finding.since_ms,
-            last_measured_ms=finding.measured_ms,
-            told=told or decision.tell,
+    def rest(self, until_ms: int) -> Iterator[AlarmEvent]:
+        """What is held open and has stayed quiet until the recording's end."""
+        for connector in list(self._open):
+            yield from self._release(connector, _instant_of(until_ms))
+
+    def _apply(self, finding: Finding) -> Iterator[AlarmEvent]:
+        key = finding.connector, finding.condition
+        own = self._open.setdefault(finding.connector, {})
+        alarm = own.get(finding.condition)
+        opened_ms = self._opened_ms.setdefault(key, deque(maxlen=FLAPS))
+        decision = decide(
+            alarm.as_open(opened_ms) if alarm else None,
+            finding,
+            now=_instant_of(finding.arrived_ms),
+            cleared=self._cleared.get(key),
+            companions=[
+                Companion(name, each.told) for name, each in own.items() if each is not alarm
+            ],
         )
+        if decision.action is Action.NOTHING:
+            return
+        if decision.action in (Action.OPEN, Action.REOPEN):
+            opened_ms.append(finding.measured_ms)
+        alarm = self._changed(alarm, finding, decision)
+        if decision.action in EVENTS:
+            yield _event(finding, alarm, decision)
+
+    def _changed(self, alarm: _Alarm | None, finding: Finding, decision: Decision) -> _Alarm:
+        own = self._open[finding.connector]
+        if alarm is None:
+            assert finding.severity is not None
+            alarm = _Alarm(finding.severity, finding.pole, finding, finding.since_ms)
+            own[finding.condition] = alarm
+        alarm.finding, alarm.held = finding, None
+        if finding.severity is not None:
+            alarm.severity, alarm.pole = finding.severity, finding.pole
+        if decision.tell and decision.action not in (Action.EASE, Action.CLEAR):
+            alarm.told = alarm.severity
+        if decision.action in (Action.FLAP, Action.HOLD):
+            alarm.flaps, alarm.held = True, finding
+        if decision.action is Action.CLEAR:
+            self._end(finding)
+        return alarm
+
+    def _release(self, connector: str, now: datetime) -> Iterator[AlarmEvent]:
+        """Clears what was held open and has stayed quiet for long enough."""
+        for alarm in list(self._open.get(connector, {}).values()):
+            held = alarm.held
+            if held is not None and is_calm(_instant_of(held.arrived_ms), now=now):
+                known_ms = held.arrived_ms + int(CALM_S * 1000)
+                self._end(held)
+                quiet = Decision(Action.CLEAR, Reason.STAYED_QUIET)
+                yield replace(_event(held, alarm, quiet), arrived_ms=known_ms)
+
+    def _end(self, finding: Finding) -> None:
+        del self._open[finding.connector][finding.condition]
+        key = finding.connector, finding.condition
+        self._cleared[key] = ClearedAlarm(finding.measured_ms)
 
 
-def _event(finding: Finding, severity: Severity, pole: Pole, decision: Decision) -> AlarmEvent:
+def _instant_of(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _event(finding: Finding, alarm: _Alarm, decision: Decision) -> AlarmEvent:
     evidence = finding.evidence
     return AlarmEvent(
         connector=finding.connector,
         time_ms=finding.measured_ms,
         arrived_ms=finding.arrived_ms,
-        severity=severity,
+        severity=alarm.severity,
         condition=finding.condition,
-        pole=str(pole),
+        pole=str(alarm.pole),
         event=EVENTS[decision.action],
         resistance_uohm=_number(evidence, "resistance_uohm"),
         margin_k=_number(evidence, "margin_k"),

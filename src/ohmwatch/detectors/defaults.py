@@ -5,6 +5,7 @@ from ohmwatch.detectors.contact_loose import ContactLoose
 from ohmwatch.detectors.contact_resistance_high import ContactResistanceHigh
 from ohmwatch.detectors.contact_resistance_rising import ContactResistanceRising
 from ohmwatch.detectors.cooling_reduced import CoolingReduced
+from ohmwatch.detectors.device_silent import DeviceSilent
 from ohmwatch.detectors.insulation_falling import InsulationFalling
 from ohmwatch.detectors.insulation_low import InsulationLow
 from ohmwatch.detectors.interlock_intermittent import InterlockIntermittent
@@ -44,4 +45,5 @@ def default_detectors() -> tuple[Detector, ...]:
         ContactResistanceHigh(),
         ContactLoose(),
         CoolingReduced(),
+        DeviceSilent(),
     )

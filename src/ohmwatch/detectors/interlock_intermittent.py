@@ -1,20 +1,20 @@
 """The interlock loop opens for moments."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ohmwatch.compiled import compiled
 from ohmwatch.conditions import Condition, Pole
-from ohmwatch.detector import Batch, Floats, Ratings, State
+from ohmwatch.detector import Batch, Flags, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, judge
-from ohmwatch.physics.interlock import LOOP_DTYPE, follow_mating
+from ohmwatch.physics.mating import MATING_DTYPE, follow_mating
+from ohmwatch.physics.recurrence import RECURRENCE_DTYPE, recent
+from ohmwatch.physics.sequence import Runs
 
-_DAY_MS = 86_400_000.0
+_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -75,18 +75,26 @@ class InterlockIntermittent:
 
     @property
     def state_dtype(self) -> np.dtype[Any]:
-        count = np.dtype([("count", "<f8"), ("last_ms", "<i8"), ("open", "?")])
-        return np.dtype([("hold", hold_dtype(self.levels)), ("loop", LOOP_DTYPE), ("seen", count)])
+        loop = np.dtype([("closed", "?")])
+        return np.dtype(
+            [
+                ("hold", hold_dtype(self.levels)),
+                ("mating", MATING_DTYPE),
+                ("loop", loop),
+                ("recent", RECURRENCE_DTYPE),
+            ]
+        )
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
         batch = batch.rows(~np.isnan(batch.column("interlock")))
         if not len(batch):
             return []
-        mating = follow_mating(batch, state["loop"])
+        mating = follow_mating(batch, state["mating"])
         by_hand = ~mating.mated | (mating.since_ms < int(self.settle_s * 1000))
         vibration_g = batch.column("vibration_g")
         weight = np.where(by_hand, 0.0, np.where(vibration_g > self.rough_g, 0.5, 1.0))
-        count = self._count(batch, weight, state["seen"])
+        weight = np.where(self._openings(batch, state["loop"]), weight, 0.0)
+        count = recent(batch, weight, self.memory_days * _DAY_S, state["recent"])
         excess = [count, count]
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
         return as_findings(
@@ -101,37 +109,10 @@ class InterlockIntermittent:
             },
         )
 
-    def _count(self, batch: Batch, weight: Floats, seen: State) -> Floats:
-        """The openings not yet forgotten at each reading; carries `seen` forward."""
-        carried = [np.array(seen[name]) for name in ("count", "last_ms", "open")]
-        counts = np.empty(len(batch))
-        _count_openings(
-            batch.connector.copy(),
-            batch.time_ms.copy(),
-            batch.column("interlock") < 0.5,
-            weight,
-            self.memory_days * _DAY_MS,
-            carried[0],
-            carried[1],
-            carried[2],
-            counts,
-        )
-        for name, values in zip(("count", "last_ms", "open"), carried, strict=True):
-            seen[name] = values
-        return counts
-
-
-@compiled
-def _count_openings(  # type: ignore[no-untyped-def]
-    connector, time_ms, is_open, weight, memory_ms, count, last_ms, was_open, counts
-):
-    """All readings in order; a loop that stays open has opened once."""
-    for at in range(len(time_ms)):
-        owner = connector[at]
-        if last_ms[owner] > 0:
-            count[owner] *= math.exp(-(time_ms[at] - last_ms[owner]) / memory_ms)
-            if is_open[at] and not was_open[owner]:
-                count[owner] += weight[at]
-        was_open[owner] = is_open[at]
-        last_ms[owner] = time_ms[at]
-        counts[at] = count[owner]
+    def _openings(self, batch: Batch, loop: State) -> Flags:
+        """Where a loop opens that was seen closed; carries `loop` forward."""
+        runs = Runs.of(batch.connector)
+        is_closed = batch.column("interlock") >= 0.5
+        opens = ~is_closed & runs.previous(is_closed, loop["closed"])
+        loop["closed"][runs.owner] = is_closed[runs.ends]
+        return opens

@@ -10,7 +10,7 @@ from ohmwatch.conditions import Condition, Pole
 from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, judge
-from ohmwatch.physics.interlock import LOOP_DTYPE, follow_mating
+from ohmwatch.physics.mating import MATING_DTYPE, follow_mating
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class InterlockOpen:
 
     @property
     def state_dtype(self) -> np.dtype[Any]:
-        return np.dtype([("hold", hold_dtype(self.levels)), ("loop", LOOP_DTYPE)])
+        return np.dtype([("hold", hold_dtype(self.levels)), ("mating", MATING_DTYPE)])
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
         batch = batch.rows(~np.isnan(batch.column("interlock")))
-        mating = follow_mating(batch, state["loop"])
+        mating = follow_mating(batch, state["mating"])
         at_rest = mating.since_ms >= int(self.settle_s * 1000)
         is_open = mating.mated & at_rest & (batch.column("interlock") < 0.5)
         current_a, voltage_v = batch.column("current_a"), batch.column("voltage_v")

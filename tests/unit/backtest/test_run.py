@@ -96,6 +96,32 @@ def test_no_readings_no_alarms() -> None:
     assert list(run([], SIX, default_detectors())) == []
 
 
+def flapping(minutes: int, *, then_quiet_minutes: int) -> Batch:
+    """Hot for two minutes of each ten, a reading each ten seconds."""
+    step = np.arange((minutes + then_quiet_minutes) * 6)
+    hot = (step // 12 % 5 == 0) & (step < minutes * 6)
+    times = 1_795_420_800_000 + 10_000 * step
+    return Batch.of_one("c1", times, temperature_pos_c=np.where(hot, 95.0, 40.0))
+
+
+def test_what_comes_and_goes_is_held_open_until_it_stays_quiet() -> None:
+    batch = flapping(120, then_quiet_minutes=150)
+    events = list(run([batch], recordings.installed("c1"), [Overtemperature()]))
+    assert [event.event for event in events] == ["opened", "cleared"] * 3 + ["opened", "cleared"]
+    last = events[-1]
+    assert last.reason == "stayed_quiet"
+    assert last.arrived_ms - last.time_ms == 2 * 3_600_000
+    cuts = np.array_split(np.arange(len(batch)), 40)
+    rows = [batch.rows(np.isin(np.arange(len(batch)), cut)) for cut in cuts]
+    assert list(run(rows, recordings.installed("c1"), [Overtemperature()])) == events
+
+
+def test_what_flaps_to_the_end_stays_open() -> None:
+    batch = flapping(240, then_quiet_minutes=30)
+    events = list(run([batch], recordings.installed("c1"), [Overtemperature()]))
+    assert [event.event for event in events] == ["opened", "cleared"] * 3 + ["opened"]
+
+
 def test_file_of_alarms(tmp_path: Path) -> None:
     opened = AlarmEvent(
         connector="c,1",

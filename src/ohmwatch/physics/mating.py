@@ -1,4 +1,4 @@
-"""The high-voltage interlock loop seen beside mating: what is unplugged is open without a fault."""
+"""Whether a plug is in, and since when: what is unplugged is open without a fault."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from ohmwatch.detector import Batch, Flags, State, Times
 from ohmwatch.physics.sequence import Runs
 
-LOOP_DTYPE = np.dtype([("unmated", "?"), ("cycles", "<f8"), ("mating_ms", "<i8")])
+MATING_DTYPE = np.dtype([("unmated", "?"), ("cycles", "<f8"), ("mating_ms", "<i8")])
 """State of a connector's mating. Zeros: taken as mated, and never seen to be plugged."""
 
 
@@ -23,7 +23,7 @@ class Mating:
 
 
 def follow_mating(batch: Batch, state: State) -> Mating:
-    """The mating at each reading; carries `state` (LOOP_DTYPE[connectors]) forward.
+    """The mating at each reading; carries `state` (MATING_DTYPE[connectors]) forward.
 
     A reading that doesn't say keeps what the connector's last one said. A count of mating cycles
     that has risen is a mating too, for devices that report nothing else of it.
