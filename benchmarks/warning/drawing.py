@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 720, 380
-LEFT, RIGHT, TOP, BOTTOM = 64, 190, 40, 52
+LEFT, RIGHT, TOP, BOTTOM = 64, 190, 50, 52
 COLOURS = ("#8a8a8a", "#b98900", "#2a7f9e", "#8b5fbf", "#3f8f4f", "#c8321e", "#111111")
 
 
@@ -94,7 +94,7 @@ def _axes(chart: Chart) -> list[str]:
     parts.append(_stroke(LEFT, bottom, right, bottom, "#444444"))
     parts.append(_stroke(LEFT, TOP, LEFT, bottom, "#444444"))
     parts.append(_text((LEFT + right) / 2, HEIGHT - 14, chart.x.text, anchor="middle"))
-    parts.append(_text(LEFT, TOP - 6, chart.y.text, size=11, colour="#555555"))
+    parts.append(_text(LEFT, TOP - 8, chart.y.text, size=11, colour="#555555"))
     return parts
 
 
@@ -103,11 +103,14 @@ def _marks(chart: Chart) -> list[str]:
     for at, (value, text, colour) in enumerate(chart.marks):
         x = _x(chart, value)
         parts.append(_stroke(x, TOP, x, HEIGHT - BOTTOM, colour, dashes="2 3"))
-        parts.append(_text(x + 3, TOP + 12 + 13 * (at % 9), text, size=10, colour=colour))
+        # A word near the right end goes to the left of its line.
+        place = {"anchor": "end"} if chart.x.place(value) > 0.85 else {}
+        word_x = x - 3 if place else x + 3
+        parts.append(_text(word_x, TOP + 12 + 13 * at, text, size=10, colour=colour, **place))
     for value, text in chart.levels:
         y = _y(chart, value)
         parts.append(_stroke(LEFT, y, WIDTH - RIGHT, y, "#c8321e", dashes="6 4"))
-        parts.append(_text(WIDTH - RIGHT + 4, y + 4, text, size=11, colour="#c8321e"))
+        parts.append(_text(LEFT + 6, y - 4, text, size=11, colour="#c8321e"))
     return parts
 
 

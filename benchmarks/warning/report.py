@@ -153,7 +153,7 @@ def _table(found: Mapping[str, Any], profile: str) -> str:
     lines.append(
         f"\n{counts['limited']} faults reached a limit after being visible, "
         f"{counts['unlimited']} were visible and reached none, {counts['sensors']} sensors lied, "
-        f"{counts['healthy_years']:.0f} connector-years were healthy (fewer for river and a "
+        f"{counts['healthy_years']:.0f} connector-years were healthy (fewer for a neural "
         f"model), {counts['intervals']} intervals were stated. Bold: target met; ✗: not met."
     )
     return "\n".join(lines)
@@ -346,7 +346,7 @@ def _story_chart(story: Mapping[str, Any]) -> Chart:
         Axis(unit, low, high, ticks),
         lines,
         [mark for mark in marks if 0.0 <= mark[0] <= math.ceil(days)],
-        [(limit, "limit")],
+        [] if truth["visible_by"] == "interlock" else [(limit, "limit")],
     )
 
 
@@ -419,7 +419,7 @@ def _moments(story: Mapping[str, Any]) -> str:
     text = ", ".join(words) + "."
     if story["lead_share"] is not None:
         text += (
-            f" Between visible and limit it was heard {story['loaded_readings']} times under a "
+            f" Between visible and limit it was heard {story['loaded_readings']} times at a "
             f"third of rated current or more. Warned with {100 * story['lead_share']:.0f} % of the "
             "possible lead."
         )

@@ -12,9 +12,11 @@ readings don't depend on how many connectors or hours are asked for at a time.
 
 import math
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from benchmarks.warning.faults import Kind, Shape
 from benchmarks.warning.units import (
@@ -28,6 +30,17 @@ from benchmarks.warning.units import (
     QUANTITIES,
     TAXI,
 )
+
+Record = Any
+"""A record of UNIT or of STATE, or an array of them: numba sees its fields, mypy can't."""
+Floats = NDArray[np.float64]
+Pair = tuple[float, float]
+"""Of the positive and the negative pole."""
+Ohms = tuple[float, float, float, float]
+"""Constriction of the poles as they are, then as their twins' are."""
+Nodes = tuple[float, float, float, float]
+"""°C of contact positive, contact negative, lug positive, lug negative."""
+Out = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 
 STEP_S = 10
 MINUTE_S = 60
@@ -96,7 +109,7 @@ _FACTOR, _ELEVEN, _FIFTY = np.uint64(2685821657736338717), np.uint64(11), np.uin
 
 
 @njit(cache=True)
-def _bits(s):
+def _bits(s: Record) -> np.uint64:
     x = s.random
     x ^= x >> _A
     x ^= x << _B
@@ -106,22 +119,22 @@ def _bits(s):
 
 
 @njit(cache=True)
-def _uniform(s):
+def _uniform(s: Record) -> float:
     return float(_bits(s) >> _ELEVEN) * (1.0 / 9007199254740992.0)
 
 
 @njit(cache=True)
-def _between(s, low, high):
+def _between(s: Record, low: float, high: float) -> float:
     return low + (high - low) * _uniform(s)
 
 
 @njit(cache=True)
-def _normal(s):
+def _normal(s: Record) -> float:
     return _NORMAL[_bits(s) >> _FIFTY]
 
 
 @njit(cache=True)
-def _exponential(s, mean):
+def _exponential(s: Record, mean: float) -> float:
     return -mean * math.log(1.0 - _uniform(s))
 
 
@@ -129,12 +142,12 @@ def _exponential(s, mean):
 
 
 @njit(cache=True)
-def _hour(u, time_s):
+def _hour(u: Record, time_s: float) -> float:
     return (time_s / 3600.0 + u.hour_shift) % 24.0
 
 
 @njit(cache=True)
-def _next_mode(u, s, time_s):
+def _next_mode(u: Record, s: Record, time_s: float) -> None:
     """What the vehicle does next, and for how long."""
     if s.mode == DRIVING and s.charge < 0.35:
         s.mode = CHARGING
@@ -158,7 +171,7 @@ def _next_mode(u, s, time_s):
 
 
 @njit(cache=True)
-def _drive_s(u, s):
+def _drive_s(u: Record, s: Record) -> float:
     if u.use == CAR:
         return min(1800.0 * math.exp(0.6 * _normal(s)), 4 * 3600.0)
     if u.use == TAXI:
@@ -167,7 +180,7 @@ def _drive_s(u, s):
 
 
 @njit(cache=True)
-def _pause_s(u, s, hour):
+def _pause_s(u: Record, s: Record, hour: float) -> float:
     """Until the next start: short by day, until the morning by night, weeks now and then."""
     if _uniform(s) < u.parked_week / max(u.trips_a_day, 1.0):
         return _between(s, 4.0, 9.0) * DAY_S
@@ -181,7 +194,7 @@ def _pause_s(u, s, hour):
 
 
 @njit(cache=True)
-def _mate(u, s):
+def _mate(u: Record, s: Record) -> None:
     """The plug goes in anew: its contacts meet a little differently each time."""
     s.cycles += 1
     if u.position == INLET:
@@ -190,7 +203,7 @@ def _mate(u, s):
 
 
 @njit(cache=True)
-def _next_segment(u, s, time_s):
+def _next_segment(u: Record, s: Record, time_s: float) -> None:
     """The next stretch of about constant current, as a share of rated current."""
     if s.mode != DRIVING:
         s.level = 0.0
@@ -216,7 +229,7 @@ def _next_segment(u, s, time_s):
 
 
 @njit(cache=True)
-def _current_a(u, s, time_s):
+def _current_a(u: Record, s: Record, time_s: float) -> float:
     """The current through the connector now, A; negative: charging or recuperation."""
     most = u.rated_a - u.derating_a_k * max(s.ambient_c - u.derating_from_c, 0.0)
     most = max(most, 0.1 * u.rated_a)
@@ -243,7 +256,7 @@ def _current_a(u, s, time_s):
 
 
 @njit(cache=True)
-def _pass_minute(u, s, time_s):
+def _pass_minute(u: Record, s: Record, time_s: float) -> None:
     hour = _hour(u, time_s)
     s.weather += -s.weather * (MINUTE_S / (2.0 * DAY_S)) + 0.02635 * _normal(s)
     outside_c = u.climate_c + u.season_k * time_s / (35.0 * DAY_S) + u.weather_k * s.weather
@@ -264,7 +277,7 @@ def _pass_minute(u, s, time_s):
 
 
 @njit(cache=True)
-def _dampen(u, s, hour, x):
+def _dampen(u: Record, s: Record, hour: float, x: float) -> None:
     """Humidity in the housing, and the insulation that it leaves."""
     s.damp += -s.damp * (MINUTE_S / 43_200.0) + 0.0527 * _normal(s)
     s.wet *= 1.0 - MINUTE_S / 9000.0
@@ -286,12 +299,12 @@ def _dampen(u, s, hour, x):
 
 
 @njit(cache=True)
-def _insulation_kohm(u, humidity_pct, factor):
+def _insulation_kohm(u: Record, humidity_pct: float, factor: float) -> float:
     return u.insulation_kohm * math.exp(-factor * max(humidity_pct - 45.0, 0.0) / 10.0)
 
 
 @njit(cache=True)
-def _grow(u, s, time_s, x):
+def _grow(u: Record, s: Record, time_s: float, x: float) -> None:
     """The excess of contact resistance over new, as a share of new; fretting makes it unsteady."""
     s.wobble += -s.wobble * (MINUTE_S / 10_800.0) + 0.1054 * _normal(s)
     if x <= 0.0:
@@ -317,7 +330,7 @@ def _grow(u, s, time_s, x):
 
 
 @njit(cache=True)
-def _let_loop_open(u, s, x):
+def _let_loop_open(u: Record, s: Record, x: float) -> None:
     """Moments in which the interlock is open; more and more, then for good."""
     if x <= 0.0:
         return
@@ -334,7 +347,7 @@ def _let_loop_open(u, s, x):
 
 
 @njit(cache=True)
-def _resistance_factor(u, s, pole, time_s):
+def _resistance_factor(u: Record, s: Record, pole: int, time_s: float) -> float:
     """Of the constriction against new: ageing, mating, fault."""
     factor = 1.0 + u.ageing_a_day * time_s / DAY_S
     factor *= s.mated_pos if pole == 0 else s.mated_neg
@@ -342,7 +355,7 @@ def _resistance_factor(u, s, pole, time_s):
 
 
 @njit(cache=True)
-def _flutter(u, s, time_s):
+def _flutter(u: Record, s: Record, time_s: float) -> float:
     """A loose contact under vibration: worse for moments, by a factor; 1 where it holds."""
     if u.kind != _LOOSENING or s.growth <= 0.0 or s.mode != DRIVING:
         return 1.0
@@ -354,7 +367,7 @@ def _flutter(u, s, time_s):
 
 
 @njit(cache=True)
-def _heat(u, square_a2, air, cooling, ohm, nodes):
+def _heat(u: Record, square_a2: float, air: Pair, cooling: float, ohm: Pair, nodes: Nodes) -> Nodes:
     """Ten seconds of heat; all in and out a tuple: fast_pos, fast_neg, slow_pos, slow_neg, °C."""
     fast_pos, fast_neg, slow_pos, slow_neg = nodes
     g_pos = u.g_slow * cooling * (1.0 + u.convection_k * (slow_pos - air[0] - u.nominal_rise_k))
@@ -377,7 +390,7 @@ def _heat(u, square_a2, air, cooling, ohm, nodes):
 
 
 @njit(cache=True)
-def _warm(u, s, time_s):
+def _warm(u: Record, s: Record, time_s: float) -> Pair:
     """Current and heat of this step, of the connector and of its twin."""
     s.current_a = _current_a(u, s, time_s)
     square_a2 = s.current_a * s.current_a
@@ -402,7 +415,7 @@ def _warm(u, s, time_s):
 
 
 @njit(cache=True)
-def _with_fault(u, s, time_s, ohm):
+def _with_fault(u: Record, s: Record, time_s: float, ohm: Pair) -> Pair:
     worse = _worse(u, s, time_s)
     if u.pole == 0:
         return (ohm[0] * worse, ohm[1])
@@ -410,7 +423,7 @@ def _with_fault(u, s, time_s, ohm):
 
 
 @njit(cache=True)
-def _worse(u, s, time_s):
+def _worse(u: Record, s: Record, time_s: float) -> float:
     """The faulted contact's constriction resistance as a multiple of its twin's."""
     if u.kind == _COOLING or s.growth <= 0.0:
         return 1.0
@@ -422,12 +435,14 @@ def _worse(u, s, time_s):
 
 
 @njit(cache=True)
-def _rounded(value, step):
+def _rounded(value: float, step: float) -> float:
     return step * math.floor(value / step + 0.5) if step > 0.0 else value
 
 
 @njit(cache=True)
-def _temperature(u, s, true_c, offset_k, sensor, time_s):
+def _temperature(
+    u: Record, s: Record, true_c: float, offset_k: float, sensor: int, time_s: float
+) -> float:
     """What a temperature sensor says: 0 positive, 1 negative pole, 2 ambient."""
     shown = true_c + offset_k + u.noise_k * _normal(s)
     if u.kind >= _STUCK and u.sensor == sensor and time_s >= u.onset_s:
@@ -447,7 +462,7 @@ def _temperature(u, s, true_c, offset_k, sensor, time_s):
 
 
 @njit(cache=True)
-def _measure(u, s, time_s, ohm, row):
+def _measure(u: Record, s: Record, time_s: float, ohm: Ohms, row: Floats) -> None:
     """All quantities as the device shows them now, into `row` (float64[13])."""
     amps = s.current_a * (1.0 + u.current_noise * _normal(s)) + 0.1 * _normal(s)
     if u.kind == _SCALE and time_s >= u.onset_s:
@@ -483,7 +498,7 @@ def _measure(u, s, time_s, ohm, row):
 
 
 @njit(cache=True)
-def _drops_mv(u, s, ohm):
+def _drops_mv(u: Record, s: Record, ohm: Ohms) -> Pair:
     pos = ohm[0] * (1.0 + CONTACT_PER_K * (s.fast_pos_c - 20.0))
     neg = ohm[1] * (1.0 + CONTACT_PER_K * (s.fast_neg_c - 20.0))
     pos += u.bulk_pos_ohm * (1.0 + COPPER_PER_K * (s.slow_pos_c - 20.0))
@@ -492,7 +507,7 @@ def _drops_mv(u, s, ohm):
 
 
 @njit(cache=True)
-def _leave_out_unchanged(s, time_s, row):
+def _leave_out_unchanged(s: Record, time_s: float, row: Floats) -> None:
     """Temperatures are sent when they moved by a kelvin, and every ten minutes."""
     due = time_s >= s.shown_until_s
     moved = abs(row[_POS] - s.shown_pos_c) >= 1.0 or abs(row[_NEG] - s.shown_neg_c) >= 1.0
@@ -503,7 +518,7 @@ def _leave_out_unchanged(s, time_s, row):
 
 
 @njit(cache=True)
-def _arrival_s(u, s, time_s):
+def _arrival_s(u: Record, s: Record, time_s: float) -> float:
     """When the reading comes to us; −1: never."""
     arrived_s = time_s + _between(s, 0.1, 1.5)
     if time_s < s.outage_until_s:
@@ -521,7 +536,9 @@ def _arrival_s(u, s, time_s):
 
 
 @njit(cache=True)
-def _sight(u, s, ohm, row, arrived_s, sightings):
+def _sight(
+    u: Record, s: Record, ohm: Ohms, row: Floats, arrived_s: float, sightings: Floats
+) -> None:
     """Notes the reading if in it the connector differs from its twin as one could see."""
     if s.sightings >= SIGHTINGS:
         return
@@ -541,7 +558,7 @@ def _sight(u, s, ohm, row, arrived_s, sightings):
 
 
 @njit(cache=True)
-def _seen_in_heat(u, s, ohm, row):
+def _seen_in_heat(u: Record, s: Record, ohm: Ohms, row: Floats) -> int:
     if row[_POS] > -99.0 and abs(s.fast_pos_c - s.twin_fast_pos_c) >= VISIBLE_K:
         return SEEN_TEMPERATURE
     if row[_NEG] > -99.0 and abs(s.fast_neg_c - s.twin_fast_neg_c) >= VISIBLE_K:
@@ -558,7 +575,9 @@ def _seen_in_heat(u, s, ohm, row):
 
 
 @njit(cache=True)
-def _report(u, s, time_s, ohm, out, count, sightings):
+def _report(
+    u: Record, s: Record, time_s: float, ohm: Ohms, out: Out, count: int, sightings: Floats
+) -> int:
     """The reading of this instant, if it gets through, once or twice; the rows written so far."""
     times, arrivals, values = out
     own_s = time_s + _between(s, 0.0, 0.9)
@@ -581,12 +600,21 @@ def _report(u, s, time_s, ohm, out, count, sightings):
 
 
 @njit(cache=True)
-def _is_heard(s, time_s, until_s):
+def _is_heard(s: Record, time_s: float, until_s: float) -> bool:
     return time_s < until_s and (s.limit_s < 0.0 or time_s < s.limit_s + AFTER_LIMIT_S)
 
 
 @njit(cache=True)
-def _live(u, s, from_s, to_s, heard_until_s, out, count, sightings):
+def _live(
+    u: Record,
+    s: Record,
+    from_s: int,
+    to_s: int,
+    heard_until_s: float,
+    out: Out,
+    count: int,
+    sightings: Floats,
+) -> int:
     """One connector from `from_s` to `to_s`; the rows written so far."""
     for time_s in range(from_s, to_s, STEP_S):
         if time_s >= s.mode_end_s:
@@ -610,7 +638,16 @@ def _live(u, s, from_s, to_s, heard_until_s, out, count, sightings):
 
 
 @njit(cache=True)
-def advance(units, states, from_s, to_s, heard_until_s, out, owner, sightings):
+def advance(
+    units: Record,
+    states: Record,
+    from_s: int,
+    to_s: int,
+    heard_until_s: float,
+    out: Out,
+    owner: NDArray[np.int32],
+    sightings: Floats,
+) -> int:
     """All connectors from `from_s` to `to_s` (multiples of a minute); the rows written.
 
     `out`: time_ms, arrived_ms (int64[rows], since the set's start) and values (float64[rows,
@@ -626,7 +663,7 @@ def advance(units, states, from_s, to_s, heard_until_s, out, owner, sightings):
 
 
 @njit(cache=True)
-def run_out(units, states, from_s, to_s):
+def run_out(units: Record, states: Record, from_s: int, to_s: int) -> None:
     """Connectors whose resistance or insulation grows on without a reading, until their limit."""
     nothing = (np.zeros(2, np.int64), np.zeros(2, np.int64), np.zeros((2, 13)))
     for at in range(len(units)):

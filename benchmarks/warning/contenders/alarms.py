@@ -86,4 +86,4 @@ def _eventful(batch: Batch, level: np.ndarray, loud: np.ndarray) -> list[int]:
     after = np.zeros_like(high)
     after[1:] = high[:-1]
     sparse = loud[batch.connector[at]] & (np.arange(len(at)) % 16 == 0)
-    return at[high | after | sparse].tolist()  # type: ignore[no-any-return]
+    return at[high | after | sparse].tolist()

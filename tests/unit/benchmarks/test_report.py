@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.warning import bench, figures, report, stories
+from benchmarks.warning import bench, figures, look, report, stories
 from benchmarks.warning.drawing import Axis, Chart, Line, svg
 from benchmarks.warning.events import Event, Said
 from benchmarks.warning.faults import Kind, Shape
@@ -183,3 +183,14 @@ def test_the_worst_miss_is_the_one_with_most_to_gain() -> None:
     assert missed is not None
     rooms = [stories._room_h(each) for each in silent if each.truth.is_visible_before_limit]
     assert stories._room_h(missed) == max(rooms)
+
+
+def test_a_look_names_the_misses_and_refuses_the_reports_seeds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "\n".join(look.lines(cases([truth(), healthy()], [said(479)]), "nominal"))
+    assert "poor: c fretting linear, seen by temperature 280 h before the limit, lead 0.00" in told
+    assert "fretting: contact_loose" in told
+    monkeypatch.setattr("sys.argv", ["look", "--seed", str(REPORT_SEEDS[0])])
+    assert look.main() == 2
+    assert "tune on another" in capsys.readouterr().err
