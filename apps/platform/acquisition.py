@@ -5,18 +5,21 @@ comes again within a second, but for the counts, which begin anew: the account i
 """
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import redis
 from django.conf import settings
+from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from apps.telemetry.board import last_account
+from apps.telemetry.slices import to_ms
+
 OUTCOMES = ("received", "stored", "duplicate", "late")
-_QUARANTINED = "quarantined:"
 _COUNTS, _SLOTS = "ow:counts:", "ow:acquisition:"
 
 
@@ -32,6 +35,11 @@ class SlotState:
     lag_s: float
     holding: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def stores(self) -> str:
+        """What it waits for, in a line."""
+        return ", ".join(sorted(self.holding))
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -40,6 +48,32 @@ class Counts:
     tenant: str
     outcomes: dict[str, int]
     quarantined: dict[str, int]
+    released: dict[str, int]
+    """What a replay has taken out of the quarantine, by the reason for which it was there."""
+
+    @property
+    def refused(self) -> int:
+        """All that went to the quarantine."""
+        return sum(self.quarantined.values())
+
+
+@dataclass(frozen=True)
+class Board:
+    """All that is put up now."""
+
+    slots: list[SlotState]
+    counts: list[Counts]
+
+
+def board(*, now: datetime) -> Board:
+    """What is put up; nothing where Redis is away."""
+    with redis.Redis.from_url(
+        settings.REDIS_LOG_URL, socket_timeout=1, socket_connect_timeout=1
+    ) as client:
+        try:
+            return Board(slots(client, now_ms=to_ms(now)), counts(client))
+        except redis.RedisError:
+            return Board([], [])
 
 
 def slots(client: redis.Redis, *, now_ms: int) -> list[SlotState]:
@@ -78,27 +112,27 @@ def _counts(client: redis.Redis, key: bytes) -> Counts:
     return Counts(
         tenant=key.decode().removeprefix(_COUNTS),
         outcomes={name: numbers.get(name, 0) for name in OUTCOMES},
-        quarantined={
-            name.removeprefix(_QUARANTINED): number
-            for name, number in numbers.items()
-            if name.startswith(_QUARANTINED)
-        },
+        quarantined=_by_reason(numbers, "quarantined:"),
+        released=_by_reason(numbers, "released:"),
     )
+
+
+def _by_reason(numbers: dict[str, int], kind: str) -> dict[str, int]:
+    return {
+        name.removeprefix(kind): number for name, number in numbers.items() if name.startswith(kind)
+    }
 
 
 class AcquisitionCollector(Collector):
     """The board as metrics, read when Prometheus asks. Without Redis it has none."""
 
     def collect(self) -> Iterator[Metric]:
-        with redis.Redis.from_url(
-            settings.REDIS_LOG_URL, socket_timeout=1, socket_connect_timeout=1
-        ) as client:
-            try:
-                tenants, found = counts(client), slots(client, now_ms=time.time_ns() // 1_000_000)
-            except redis.RedisError:
-                return
-        yield from _tenant_metrics(tenants)
-        yield from _slot_metrics(found, now_ms=time.time_ns() // 1_000_000)
+        now = timezone.now()
+        found = board(now=now)
+        if found.slots or found.counts:
+            yield from _tenant_metrics(found.counts)
+            yield from _slot_metrics(found.slots, now_ms=to_ms(now))
+        yield from _account_metrics()
 
 
 def _tenant_metrics(tenants: list[Counts]) -> Iterator[Metric]:
@@ -108,12 +142,36 @@ def _tenant_metrics(tenants: list[Counts]) -> Iterator[Metric]:
     quarantined = CounterMetricFamily(
         "ohmwatch_readings_quarantined", "Readings refused", labels=["tenant", "reason"]
     )
+    released = CounterMetricFamily(
+        "ohmwatch_readings_released",
+        "Readings that a replay has taken out of the quarantine",
+        labels=["tenant", "reason"],
+    )
     for each in tenants:
         for outcome, number in each.outcomes.items():
             readings.add_metric([each.tenant, outcome], number)
         for reason, number in sorted(each.quarantined.items()):
             quarantined.add_metric([each.tenant, reason], number)
-    yield from (readings, quarantined)
+        for reason, number in sorted(each.released.items()):
+            released.add_metric([each.tenant, reason], number)
+    yield from (readings, quarantined, released)
+
+
+def _account_metrics() -> Iterator[Metric]:
+    report = last_account()
+    if report is None:
+        return
+    checked = "When the account was closed last, seconds since 1970"
+    yield GaugeMetricFamily("ohmwatch_account_checked_seconds", checked, report.at_ms / 1000)
+    apart = GaugeMetricFamily(
+        "ohmwatch_account_apart",
+        "Readings by which the account of the last day is open; 0 is closed",
+        labels=["tenant"],
+    )
+    apart.add_metric(["total"], report.apart)
+    for tenant, number in report.open.items():
+        apart.add_metric([tenant], number)
+    yield apart
 
 
 def _slot_metrics(found: list[SlotState], *, now_ms: int) -> Iterator[Metric]:

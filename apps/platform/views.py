@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from apps.platform.acquisition import board
 from apps.platform.doors import for_operators
 from apps.platform.forms import TenantForm
 from apps.platform.health import check_dependencies, plugins
@@ -55,10 +56,13 @@ def tenant_retry(request: HttpRequest, pk: str) -> HttpResponse:
 @require_GET
 @for_operators
 def readiness(request: HttpRequest) -> HttpResponse:
+    found = board(now=timezone.now())
     context = {
         "checks": check_dependencies(),
         "plugins": plugins(),
         "account": last_account(),
+        "slots": found.slots,
+        "counts": found.counts,
     }
     return render(request, "platform/readiness.html", context)
 

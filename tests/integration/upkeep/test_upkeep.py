@@ -318,20 +318,6 @@ def test_an_open_account_is_told_to_the_operator_and_to_machines(
     assert 'tenant="kunlun"} 3.0' not in client.get("/metrics").text
 
 
-def test_what_acquisition_counted_is_there_for_prometheus(
-    db: None, redis_log: redis.Redis, client: Client
-) -> None:
-    redis_log.hset("ow:counts:kunlun", mapping={"received": 9, "quarantined:out_of_range": 2})
-    redis_log.set("ow:acquisition:1", b'{"connected": true, "waiting_messages": 5}')
-    text = client.get("/metrics").text
-    assert 'ohmwatch_acquisition_received_total{tenant="kunlun"} 9.0' in text
-    assert (
-        'ohmwatch_acquisition_quarantined_total{reason="out_of_range",tenant="kunlun"} 2.0' in text
-    )
-    assert 'ohmwatch_acquisition_slot_waiting_messages{slot="1"} 5.0' in text
-    assert "ohmwatch_board_readable 1.0" in text
-
-
 def test_what_has_arrived_becomes_rollups_by_one_run_at_a_time(
     telemetry: TenantTelemetry, redis_log: redis.Redis
 ) -> None:
