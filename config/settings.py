@@ -241,6 +241,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 15.0,
         "options": {"queue": "upkeep", "expires": 15},
     },
+    "upkeep.clocks": {
+        "task": "upkeep.clocks",
+        "schedule": 60.0,
+        "options": {"queue": "upkeep", "expires": 60},
+    },
     "upkeep.slices": {
         "task": "upkeep.slices",
         "schedule": 600.0,

@@ -1,12 +1,14 @@
 """The tasks of the upkeep worker, a file each, where Celery looks for them."""
 
 from workers.upkeep.accounts import close_account
+from workers.upkeep.clocks import clocks, tenant_clocks
 from workers.upkeep.events import index_events, index_tenant_events
 from workers.upkeep.keeping import slices
 from workers.upkeep.offline import offline, tenant_offline
 from workers.upkeep.states import sync_all_states, sync_changed_states, sync_states
 
 __all__ = [
+    "clocks",
     "close_account",
     "index_events",
     "index_tenant_events",
@@ -15,5 +17,6 @@ __all__ = [
     "sync_all_states",
     "sync_changed_states",
     "sync_states",
+    "tenant_clocks",
     "tenant_offline",
 ]
