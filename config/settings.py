@@ -251,6 +251,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"queue": "upkeep", "expires": 60},
     },
+    "upkeep.clocks": {
+        "task": "upkeep.clocks",
+        "schedule": 60.0,
+        "options": {"queue": "upkeep", "expires": 60},
+    },
     "upkeep.slices": {
         "task": "upkeep.slices",
         "schedule": 600.0,

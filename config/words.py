@@ -1,6 +1,7 @@
 """Codes in people's words, as template filters: conditions, positions, reasons, evidence."""
 
 from django import template
+from django.utils.formats import number_format
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -166,6 +167,12 @@ REPLAY_WORDS: Words = {
 def replay_word(state: str) -> str:
     """What a refused message's last replay came to."""
     return str(REPLAY_WORDS.get(state, _spoken(state)))
+
+
+@register.filter
+def in_seconds(milliseconds: int) -> str:
+    """With its sign and one digit."""
+    return number_format(milliseconds / 1000, 1)
 
 
 @register.filter

@@ -23,6 +23,14 @@ class Codec(models.TextChoices):
     CBOR = "cbor", "CBOR"
 
 
+class ClockState(models.TextChoices):
+    UNKNOWN = "", _("not known yet")
+    RIGHT = "right", _("right")
+    AHEAD = "ahead", _("ahead")
+    BEHIND = "behind", _("behind")
+    UNCLEAR = "unclear", _("can't be told: its readings come late")
+
+
 class Device(models.Model):
     """A telematics unit, a battery controller, a gateway; on the wire `<tenant>.<identifier>`."""
 
@@ -39,6 +47,12 @@ class Device(models.Model):
     firmware = models.CharField(_("firmware"), max_length=60, blank=True, default="")
     online = models.BooleanField(_("online"), default=False)
     last_seen_at = models.DateTimeField(_("last seen"), null=True, blank=True)
+    clock_state = models.CharField(
+        _("clock"), max_length=10, choices=ClockState.choices, blank=True, default="", db_default=""
+    )
+    clock_offset_ms = models.BigIntegerField(null=True, blank=True, help_text="its less ours")
+    clock_delay_ms = models.BigIntegerField(null=True, blank=True)
+    clock_judged_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -53,6 +67,9 @@ class Device(models.Model):
             ),
             models.CheckConstraint(name="device_codec_known", condition=Q(codec__in=Codec.values)),
             models.CheckConstraint(
+                name="device_clock_known", condition=Q(clock_state__in=ClockState.values)
+            ),
+            models.CheckConstraint(
                 name="device_password_is_hashed",
                 condition=Q(password_hash__regex=r"^\$7\$"),  # noqa: S106 - a pattern, no secret
             ),
@@ -60,6 +77,15 @@ class Device(models.Model):
 
     def __str__(self) -> str:
         return self.identifier
+
+    @property
+    def has_wrong_clock(self) -> bool:
+        return self.clock_state in (ClockState.AHEAD, ClockState.BEHIND)
+
+    @property
+    def clock_error_s(self) -> float:
+        """How far the clock is off, either way."""
+        return abs(self.clock_offset_ms or 0) / 1000
 
 
 class Channel(models.Model):

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST
 from apps.accounts.models import User
 from apps.accounts.permissions import Permission
 from apps.devices import operations, queries
+from apps.devices.clocks import with_wrong_clock
 from apps.devices.models import Channel, Codec, Device, DeviceState
 from apps.devices.operations import Enrolled, identity_of
 from apps.devices.trial import publish_command
@@ -64,6 +65,8 @@ def device_list(request: StaffRequest) -> HttpResponse:
         found = found.filter(Q(identifier__icontains=search) | Q(label__icontains=search))
     if shown in ("online", "offline"):
         found = found.filter(online=shown == "online", state=DeviceState.ENABLED)
+    elif shown == "clock":
+        found = with_wrong_clock(found)
     elif shown == "disabled":
         found = found.filter(state=DeviceState.DISABLED)
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
@@ -76,6 +79,7 @@ TABS = {
     "online": _("Online"),
     "offline": _("Offline"),
     "disabled": _("Disabled"),
+    "clock": _("Wrong clock"),
 }
 
 

@@ -42,8 +42,8 @@ def request_replay(*, by: User, filters: RefusedFilter, now: datetime) -> Replay
             requested_by=by,
             requested_at=now,
             message=filters.message,
-            reason=filters.reason or "",
-            device=filters.device or "",
+            reason=str(filters.reason or ""),
+            device=str(filters.device or ""),
             start_at=None if filters.start_ms is None else from_ms(filters.start_ms),
             end_at=end,
         )

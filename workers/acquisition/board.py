@@ -8,6 +8,8 @@ the database of the partitions' logs:
                          released:<reason>, events, …
     ow:unknown-fields:<tenant>          hash, name → how often
     ow:unknown-fields:<tenant>:sample   one payload an hour
+    ow:clock:<tenant>:<device>          list, the newest samples of its clock in ms: clocks.py
+    ow:clock-news:<tenant>              set, devices with a new one
     ow:acquisition:<slot>               JSON, how the worker is; gone when it is silent for 30 s
 """
 
@@ -20,9 +22,13 @@ import redis
 
 from apps.telemetry.answers import LedgerEntry
 from workers.acquisition.batches import Batch, Tally
+from workers.acquisition.clocks import Clocks
 from workers.acquisition.sorting import Sorted
 
 UNKNOWN_NAMES_LIMIT = 200
+CLOCK_SAMPLES = 40
+"""Of a device, the newest: twenty minutes of one that reports all the time."""
+_CLOCK_S = 7 * 24 * 3600
 _SAMPLE_S = 3600
 _REPORT_S = 30
 _json = msgspec.json.Encoder()
@@ -34,12 +40,14 @@ class Board:
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client
         self._unknown_names: dict[str, set[str]] = {}
+        self._clocks = Clocks()
 
     def note(self, batch: Batch, work: Sorted, tallies: dict[str, Tally]) -> None:
         """Put up what a batch says. Raises redis.RedisError."""
         with self._redis.pipeline(transaction=False) as pipe:
             _put_seen(pipe, batch, work)
             _put_notes(pipe, batch, work)
+            self._put_clocks(pipe, batch, work)
             for tenant, tally in tallies.items():
                 _count(pipe, tenant, _numbers(tally))
             for tenant, names in work.unknown_fields.items():
@@ -69,6 +77,16 @@ class Board:
         """What the slot's worker said last; empty where it is silent. Raises redis.RedisError."""
         said: Any = self._redis.get(f"ow:acquisition:{slot}")
         return dict(msgspec.json.decode(said)) if said else {}
+
+    def _put_clocks(self, pipe: Any, batch: Batch, work: Sorted) -> None:
+        for (tenant, device), sample_ms in self._clocks.due(
+            work.newest, arrived_ms=batch.arrived_ms
+        ):
+            key = f"ow:clock:{tenant}:{device}"
+            pipe.lpush(key, sample_ms)
+            pipe.ltrim(key, 0, CLOCK_SAMPLES - 1)
+            pipe.expire(key, _CLOCK_S)
+            pipe.sadd(f"ow:clock-news:{tenant}", device)
 
     def _put_unknown(self, pipe: Any, tenant: str, names: Counter[str], sample: bytes) -> None:
         known = self._unknown_names.setdefault(tenant, set())

@@ -16,6 +16,7 @@ from apps.telemetry.store import TelemetryStore
 from workers.acquisition import faults
 from workers.acquisition.batches import Batch, Receipt
 from workers.acquisition.board import Board
+from workers.acquisition.clocks import newest_measured
 from workers.acquisition.keeping import Kept, keep
 from workers.acquisition.patience import Patience
 from workers.acquisition.sorting import Sorted, check, decode, resolve
@@ -41,6 +42,7 @@ def take_in(batch: Batch, *, stores: Stores, now: datetime) -> Receipt:
     of ours.
     """
     decoded = decode(batch, directory=stores.directory)
+    decoded.newest = newest_measured(decoded)
     faults.point("after_decode")
     checked = check(decoded, open_range_ms=stores.telemetry.open_range_ms(now))
     resolved = resolve(checked)

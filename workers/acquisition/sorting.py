@@ -104,6 +104,8 @@ class Sorted:
     unknown_fields: dict[str, Counter[str]] = field(default_factory=dict)
     samples: dict[str, bytes] = field(default_factory=dict)
     """One payload with an unknown field for each tenant that sent some."""
+    newest: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(tenant, device) → the newest instant that it spoke of, in ms: see clocks.py."""
 
 
 # --- decode -----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The tasks of the upkeep worker, a file each, where Celery looks for them."""
 
 from workers.upkeep.accounts import close_account
+from workers.upkeep.clocks import clocks, tenant_clocks
 from workers.upkeep.events import index_events, index_tenant_events
 from workers.upkeep.held import held_alarms, tenant_held_alarms
 from workers.upkeep.keeping import slices
@@ -9,6 +10,7 @@ from workers.upkeep.rollups import rollups
 from workers.upkeep.states import sync_all_states, sync_changed_states, sync_states
 
 __all__ = [
+    "clocks",
     "close_account",
     "held_alarms",
     "index_events",
@@ -19,6 +21,7 @@ __all__ = [
     "sync_all_states",
     "sync_changed_states",
     "sync_states",
+    "tenant_clocks",
     "tenant_held_alarms",
     "tenant_offline",
 ]
