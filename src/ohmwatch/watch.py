@@ -6,14 +6,14 @@ detector. `dump` and `load` carry all of it through a checkpoint: the same readi
 same findings, however they were cut into batches and whatever was restored in between.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 
 import numpy as np
 
-from ohmwatch.detector import Batch, Detector, Ratings, State, Times
+from ohmwatch.detector import Batch, Detector, Flags, Ratings, State, Times
 from ohmwatch.findings import Finding
 
 Guard = Callable[[Detector], AbstractContextManager[None]]
@@ -27,17 +27,34 @@ def no_guard(detector: Detector) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
+class Post:
+    """A detector at work on some connectors of a batch.
+
+    `watching` (bool[len(batch.connectors)]) are those that it judges; None is all of them. `key`
+    names the state it carries on. Under the detector's own name it is in force: several variants
+    of a detector may share that state, each for other connectors. Any other key begins, at its
+    first turn, with what the detector's own state is then; it reads `<name>@<anything>`.
+    """
+
+    key: str
+    detector: Detector
+    watching: Flags | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """What became of a batch: the findings in order of measurement, and what was left out.
 
     `judged` are the readings that the detectors saw, sorted by connector, then time; `late`
-    counts those that were not newer than their connector's clock.
+    counts those that were not newer than their connector's clock. `beside` holds the findings of
+    posts that are not in force, by their key.
     """
 
     findings: list[Finding]
     judged: Batch
     late: int
     failed: dict[str, Exception] = field(default_factory=dict)
+    beside: dict[str, list[Finding]] = field(default_factory=dict)
 
 
 class Watch:
@@ -65,31 +82,74 @@ class Watch:
         return int(self._clock_ms.max(initial=0))
 
     def observe(
-        self, batch: Batch, ratings: Sequence[Ratings], *, guard: Guard = no_guard
+        self,
+        batch: Batch,
+        ratings: Sequence[Ratings],
+        *,
+        guard: Guard = no_guard,
+        posts: Sequence[Post] | None = None,
     ) -> Judgement:
         """Shows the batch to every detector. `ratings[i]` belongs to `batch.connectors[i]`.
 
         The batch may hold late and repeated readings in any order. A detector that raises is
-        named in `failed` with its error, keeps the state it had, and stops nobody else.
+        named in `failed` with its error, keeps the state it had, and stops nobody else. `posts`
+        say who judges whom; without them every detector judges every connector.
         """
         own = self._positions(batch.connectors)
         fresh = self._newer(batch, own)
         findings: list[Finding] = []
         failed: dict[str, Exception] = {}
-        for detector in self.detectors:
-            states = self._states[detector.name]
-            record = states[own]
+        beside: dict[str, list[Finding]] = {}
+        # First what is not in force: it begins with the state before this batch.
+        for post in sorted(self._posts(posts), key=lambda each: each.key == each.detector.name):
             try:
-                with guard(detector):
-                    findings += detector.observe(fresh, ratings, record)
+                said = self._turn(post, fresh, ratings, own, guard)
             except Exception as error:
-                failed[detector.name] = error
+                failed[post.key] = error
+                continue
+            if post.key == post.detector.name:
+                findings += said
             else:
-                states[own] = record
+                beside.setdefault(post.key, []).extend(said)
         runs_end = np.flatnonzero(np.diff(fresh.connector, append=-1))
         self._clock_ms[own[fresh.connector[runs_end]]] = fresh.time_ms[runs_end]
-        findings.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
-        return Judgement(findings, fresh, len(batch) - len(fresh), failed)
+        for several in (findings, *beside.values()):
+            several.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
+        return Judgement(findings, fresh, len(batch) - len(fresh), failed, beside)
+
+    def retain(self, keys: Collection[str]) -> None:
+        """Forgets the state of all posts but the detectors' own and these."""
+        own = {each.name for each in self.detectors}
+        self._states = {
+            key: state for key, state in self._states.items() if key in own or key in keys
+        }
+
+    def _posts(self, posts: Sequence[Post] | None) -> Sequence[Post]:
+        if posts is None:
+            return [Post(each.name, each) for each in self.detectors]
+        for post in posts:
+            if post.key not in self._states:
+                born = self._states.get(post.detector.name)
+                fits = born is not None and born.dtype == post.detector.state_dtype
+                size = len(self._clock_ms)
+                fresh = np.zeros(size, dtype=post.detector.state_dtype)
+                self._states[post.key] = born.copy() if born is not None and fits else fresh
+        return posts
+
+    def _turn(
+        self, post: Post, fresh: Batch, ratings: Sequence[Ratings], own: np.ndarray, guard: Guard
+    ) -> list[Finding]:
+        """One detector's turn; its state moves on only if it ends well."""
+        states = self._states[post.key]
+        record = states[own]
+        shown = fresh if post.watching is None else fresh.rows(post.watching[fresh.connector])
+        with guard(post.detector):
+            said = post.detector.observe(shown, ratings, record)
+        if post.watching is None:
+            states[own] = record
+        else:
+            states[own[post.watching]] = record[post.watching]
+        return said
 
     def dump(self) -> bytes:
         """Everything that `load` needs, as bytes."""
@@ -110,7 +170,7 @@ class Watch:
         """The watch that `dump` described; empty bytes are an empty watch.
 
         A detector that is new, or whose record has changed its shape, starts anew; the clock
-        and the others go on.
+        and the others go on, and so does what was not in force, of detectors that are here.
         """
         watch = cls(detectors)
         if not dumped:
@@ -119,11 +179,18 @@ class Watch:
             watch._positions([str(each) for each in stored["connectors"]])
             watch._clock_ms = stored["clock_ms"]
             versions = set(stored["versions"].tolist())
-            for each in watch.detectors:
-                state = stored.get(f"state.{each.name}")
-                known = state is not None and f"{each.name} {each.version}" in versions
-                if known and state.dtype == each.state_dtype:
-                    watch._states[each.name] = state
+            known = {
+                each.name: each
+                for each in watch.detectors
+                if f"{each.name} {each.version}" in versions
+            }
+            for entry in stored.files:
+                key = entry.removeprefix("state.")
+                detector = known.get(key.partition("@")[0])
+                if key == entry or detector is None:
+                    continue
+                if (state := stored[entry]).dtype == detector.state_dtype:
+                    watch._states[key] = state
         return watch
 
     def _positions(self, connectors: Sequence[str]) -> np.ndarray:
