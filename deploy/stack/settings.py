@@ -57,6 +57,7 @@ def process_environment(stack: Stack, extra: Mapping[str, str] | None = None) ->
         "PYTHONPATH": f"{CHECKOUT / 'src'}:{CHECKOUT}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
+        "NUMBA_CACHE_DIR": str(stack.home.data / "compiled"),
         "DJANGO_SETTINGS_MODULE": "config.settings",
         **product_environment(stack),
         **(extra or {}),

@@ -8,17 +8,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 from ohmwatch.detector import Detector
-from ohmwatch.detectors.insulation_low import InsulationLow
-from ohmwatch.detectors.overtemperature import Overtemperature
-from ohmwatch.detectors.pole_imbalance import PoleImbalance
-from ohmwatch.detectors.temperature_rise_high import TemperatureRiseHigh
+from ohmwatch.detectors.defaults import default_detectors
 
-DETECTORS: tuple[Detector, ...] = (
-    Overtemperature(),
-    TemperatureRiseHigh(),
-    PoleImbalance(),
-    InsulationLow(),
-)
+DETECTORS: tuple[Detector, ...] = default_detectors()
 
 TURN_LIMIT_S = 5.0
 """Of one detector over one batch: a hundred times what ours take for the largest."""
