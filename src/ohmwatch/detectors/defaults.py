@@ -8,7 +8,11 @@ from ohmwatch.detectors.temperature_rise_high import TemperatureRiseHigh
 
 
 def default_detectors() -> tuple[Detector, ...]:
-    """Our own detectors with their default parameters, in the order in which they have a turn."""
+    """Our own detectors with their default parameters, in the order in which they have a turn.
+
+    >>> len({each.name for each in default_detectors()}) == len(default_detectors())
+    True
+    """
     return (
         Overtemperature(),
         TemperatureRiseHigh(),
