@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -154,6 +155,7 @@ class Journal:
             evidence=evidence_of(finding.evidence) if finding else {},
             actor=actor,
             note=text,
+            **(_judged_by(finding) if finding else {}),
             old_news=finding is not None and not is_fresh(finding, now=self.judged_at),
         )
         consumers = [Consumer.LIVE, Consumer.INDEX]
@@ -220,6 +222,7 @@ class _Stories:
             evidence=evidence_of(finding.evidence),
             time_left_s=_finite(finding.time_left_s),
             pole=str(finding.pole),
+            **_judged_by(finding),
         )
 
     def apply(self, finding: Finding, journal: Journal) -> None:
@@ -272,10 +275,23 @@ def _take_in(finding: Finding, alarm: Alarm, *, worse: bool) -> None:
     alarm.last_measured_at = max(_instant(finding.measured_ms), alarm.since)
     alarm.evidence = evidence_of(finding.evidence)
     alarm.time_left_s = _finite(finding.time_left_s)
+    for name, value in _judged_by(finding).items():
+        setattr(alarm, name, value)
     if finding.severity is not None:
         alarm.severity, alarm.pole = Severity[finding.severity.name], str(finding.pole)
     if worse:  # who acknowledged the lesser one has not seen this
         alarm.acknowledged_at, alarm.acknowledged_by = None, None
+
+
+def _judged_by(finding: Finding) -> dict[str, Any]:
+    """The fields of `Judged`; a rule that is no key is none."""
+    by_rule = bool(finding.rule) and _is_uuid(finding.rule)
+    return {
+        "detector": finding.detector[:80],
+        "detector_version": finding.detector_version[:40],
+        "rule_id": UUID(finding.rule) if by_rule else None,
+        "rule_version": finding.rule_version if by_rule else None,
+    }
 
 
 def evidence_of(evidence: Mapping[str, float | str]) -> dict[str, float | str | None]:

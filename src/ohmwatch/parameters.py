@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from ohmwatch.detector import Detector
@@ -80,9 +81,14 @@ class ParametersRefused(ValueError):
 
 def parameters_of(detector: Detector) -> tuple[Parameter, ...]:
     """What may be set of a detector, in the order of its fields; none for a foreign class."""
+    return _parameters_of(type(detector))
+
+
+@cache
+def _parameters_of(detector: type) -> tuple[Parameter, ...]:
     if not dataclasses.is_dataclass(detector):
         return ()
-    reasons = _reasons(type(detector).__doc__ or "")
+    reasons = _reasons(detector.__doc__ or "")
     return tuple(
         _parameter(field, kind, reasons.get(field.name, ""))
         for field in dataclasses.fields(detector)
@@ -141,14 +147,14 @@ def _parameter(field: "dataclasses.Field[Any]", kind: type[Number], reason: str)
         (bounds for ending, bounds in BOUNDS.items() if field.name.endswith(ending)),
         ("", 0.0, 1e6),
     )
-    default = float(field.default)
+    default = cast(Number, field.default)
     minimum, maximum = min(minimum, default), max(maximum, default)
     if kind is bool:
         minimum, maximum = 0.0, 1.0
     return Parameter(
         name=field.name,
         kind=kind,
-        default=field.default,
+        default=default,
         unit=str(field.metadata.get("unit", unit)),
         minimum=float(field.metadata.get("minimum", minimum)),
         maximum=float(field.metadata.get("maximum", maximum)),

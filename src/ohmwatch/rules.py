@@ -110,10 +110,14 @@ class Rulebook:
     """The rules of one tenant, asked for each connector. Equal plans are one object.
 
     A rule of a detector that is not here, or with parameters that it doesn't take any more, is
-    left out and named in `unusable`, with the reason: the defaults go on judging.
+    left out and named in `unusable`, with the reason: the defaults go on judging. `owner` tells
+    apart the shadows of tenants that share a watch: their key is `<detector>@<owner>/<rule>`.
     """
 
-    def __init__(self, rules: Sequence[Rule], detectors: Sequence[Detector]) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], detectors: Sequence[Detector], *, owner: str = ""
+    ) -> None:
+        self._owner = owner
         self.unusable: dict[str, str] = {}
         self._plans: dict[tuple[int, ...], Plan] = {}
         self._defaults = {each.name: Judge(each.name, each) for each in detectors}
@@ -159,7 +163,7 @@ class Rulebook:
         if rule.mode is Mode.OFF:
             return None
         shadow = rule.mode is Mode.SHADOW
-        key = f"{detector.name}@{rule.id}" if shadow else detector.name
+        key = f"{detector.name}@{self._owner}/{rule.id}" if shadow else detector.name
         return Judge(key, detector, rule.id, rule.version, dict(rule.severities), shadow)
 
     def _plan(self, chosen: tuple[int, ...]) -> Plan:

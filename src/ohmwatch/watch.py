@@ -6,7 +6,7 @@ detector. `dump` and `load` carry all of it through a checkpoint: the same readi
 same findings, however they were cut into batches and whatever was restored in between.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -117,11 +117,11 @@ class Watch:
             several.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
         return Judgement(findings, fresh, len(batch) - len(fresh), failed, beside)
 
-    def retain(self, keys: Collection[str]) -> None:
-        """Forgets the state of all posts but the detectors' own and these."""
+    def forget(self, is_gone: Callable[[str], bool]) -> None:
+        """Drops the state of those keys, other than the detectors' own, that are gone."""
         own = {each.name for each in self.detectors}
         self._states = {
-            key: state for key, state in self._states.items() if key in own or key in keys
+            key: state for key, state in self._states.items() if key in own or not is_gone(key)
         }
 
     def _posts(self, posts: Sequence[Post] | None) -> Sequence[Post]:

@@ -16,6 +16,7 @@ from workers.detection.board import Board
 from workers.detection.gathering import key_of
 from workers.detection.holding import Holding
 from workers.detection.panel import Panel
+from workers.detection.rulebooks import Rulebooks
 
 
 @dataclass
@@ -35,6 +36,10 @@ class Desk:
     holder: str = field(default_factory=lambda: uuid4().hex)
     holdings: dict[int, Holding] = field(default_factory=dict)
     noticed_ms: dict[str, int] = field(default_factory=dict)
+    rulebooks: Rulebooks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rulebooks = Rulebooks(self.directory, self.panel.detectors)
 
     def lease(self, partition: int) -> Lease:
         """This worker's lease of a partition, taken or not."""

@@ -9,6 +9,7 @@ from types import FrameType
 
 from ohmwatch.detector import Detector
 from ohmwatch.detectors.defaults import default_detectors
+from ohmwatch.parameters import variant_of
 
 DETECTORS: tuple[Detector, ...] = default_detectors()
 
@@ -46,15 +47,16 @@ class Panel:
     @contextmanager
     def guard(self, detector: Detector) -> Iterator[None]:
         """One turn: refused while the detector rests, ended by DetectorTimedOut after its limit."""
-        if self._resting_until.get(detector.name, 0.0) > self._monotonic():
-            raise DetectorResting(detector.name)
+        name = variant_of(detector)  # a rule's bad parameters must not put the others to rest
+        if self._resting_until.get(name, 0.0) > self._monotonic():
+            raise DetectorResting(name)
         try:
-            with _time_limit(self._limit_s, detector.name):
+            with _time_limit(self._limit_s, name):
                 yield
         except Exception as error:
-            self._note_failure(detector.name, timed_out=isinstance(error, DetectorTimedOut))
+            self._note_failure(name, timed_out=isinstance(error, DetectorTimedOut))
             raise
-        self._failed.pop(detector.name, None)
+        self._failed.pop(name, None)
 
     def _note_failure(self, name: str, *, timed_out: bool) -> None:
         self._failed[name] = self._failed.get(name, 0) + 1

@@ -139,10 +139,11 @@ def test_off_takes_the_detector_away_and_disabled_does_nothing() -> None:
 
 
 def test_a_shadow_judges_beside_the_rule_in_force() -> None:
-    book = Rulebook([rule("r1"), rule("r2", mode=Mode.SHADOW)], DETECTORS)
+    rules = [rule("r1"), rule("r2", mode=Mode.SHADOW)]
+    book = Rulebook(rules, DETECTORS, owner="kunlun")
     assert of_overtemperature(book.plan_for("a", INLET)) == [
         ("overtemperature", "r1"),
-        ("overtemperature@r2", "r2"),
+        ("overtemperature@kunlun/r2", "r2"),
     ]
 
 
@@ -226,7 +227,9 @@ def test_a_shadow_tells_beside_and_survives_a_checkpoint() -> None:
     again = Watch.load(watch.dump(), [DEFAULT])
     cold = again.observe(hot(1_090_000, 20.0), ratings, posts=posts)
     assert [each.ended for each in cold.beside["overtemperature@r"]] == [True]
-    again.retain(set())
+    again.forget(lambda key: False)
+    assert len(again._states) == 2
+    again.forget(lambda key: True)
     assert list(again._states) == ["overtemperature"]
 
 
