@@ -142,6 +142,13 @@ def restore_backup(folder: Annotated[Path, typer.Argument(help="What `backup` ma
     say("\nThe stores are as they were. ./ohmwatch up starts the rest.")
 
 
+@app.command("backtest", context_settings=_PASS_ON_ALL)
+def run_backtest(context: typer.Context) -> None:
+    """Judge a recording without any server: alarms.csv and a report."""
+    arguments = [sys.executable, "-m", "ohmwatch", "backtest", *context.args]
+    os.execv(sys.executable, arguments)  # noqa: S606 - the core's own command line
+
+
 @app.command("reset")
 def reset(
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
