@@ -1,4 +1,4 @@
-"""`ohmwatch backtest`: a recording in, alarms.csv out."""
+"""`ohmwatch backtest`: a recording in, alarms.csv and a report out."""
 
 import sys
 import time
@@ -11,6 +11,7 @@ import typer
 from ohmwatch.backtest import recording
 from ohmwatch.backtest.errors import RecordingError
 from ohmwatch.backtest.recording import Tally
+from ohmwatch.backtest.report import Backtest, write_report
 from ohmwatch.backtest.run import AlarmEvent, Omissions, in_order_of_arrival, run, write
 from ohmwatch.detector import Batch
 from ohmwatch.detectors.defaults import default_detectors
@@ -26,6 +27,9 @@ def backtest(
     ],
     connectors: Annotated[Path, typer.Option(help="connectors.csv: the connectors' ratings.")],
     out: Annotated[Path, typer.Option(help="Where alarms.csv is written.")],
+    report: Annotated[
+        Path | None, typer.Option(help="Where a report with plots is written: one HTML file.")
+    ] = None,
     rows: Annotated[
         int, typer.Option(min=1, help="Readings in memory at a time; changes no result.")
     ] = recording.ROWS,
@@ -35,7 +39,8 @@ def backtest(
     Status 1 where a detector failed, 2 where a file can't be used.
     """
     installed = recording.connectors(connectors)
-    _must_be_writable(out)
+    for target in filter(None, (out, report)):
+        _must_be_writable(target)
     tally, omissions, detectors = Tally(), Omissions(), default_detectors()
     batches = _told(recording.read(readings, rows=rows, tally=tally), tally)
     events = sorted(
@@ -48,7 +53,11 @@ def backtest(
             f"The readings are of {_some(list(omissions.readings))}.",
         )
     write(out, events)
-    _say(events, tally, omissions)
+    told = list(left_out(tally, omissions))
+    if report is not None:
+        about = Backtest(readings, events, installed, detectors, tally, omissions, told)
+        write_report(report, about, recording.read(readings, rows=rows))
+    _say(events, tally, told)
     if omissions.failed:
         raise typer.Exit(FAILED)
 
@@ -74,7 +83,7 @@ def _told(batches: Iterator[Batch], tally: Tally) -> Iterator[Batch]:
         sys.stderr.write("\r\033[K")
 
 
-def _say(events: Sequence[AlarmEvent], tally: Tally, omissions: Omissions) -> None:
+def _say(events: Sequence[AlarmEvent], tally: Tally, told: Sequence[str]) -> None:
     opened = [event for event in events if event.event == "opened"]
     affected = {event.connector for event in opened}
     typer.echo(
@@ -82,7 +91,7 @@ def _say(events: Sequence[AlarmEvent], tally: Tally, omissions: Omissions) -> No
         f"{tally.connector_years:.2f} connector-years: "
         f"{len(opened):,} alarms at {len(affected):,} connectors."
     )
-    for line in left_out(tally, omissions):
+    for line in told:
         typer.echo(line, err=True)
 
 

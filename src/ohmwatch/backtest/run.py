@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ohmwatch.backtest.installed import Installed
+from ohmwatch.conditions import Pole
 from ohmwatch.detector import Batch, Detector, Flags
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.instants import text_of
@@ -51,7 +52,7 @@ class AlarmEvent:
 
     `time_ms` is the newest reading that the statement needed, `since_ms` the device time from
     which on it holds. `limit_from_ms` and `limit_to_ms` are between which, four times of five,
-    the limit is reached. A cleared alarm keeps the severity that it had.
+    the limit is reached. A cleared alarm keeps the severity and the pole that it had.
     """
 
     connector: str
@@ -222,6 +223,7 @@ class _Alarms:
     """The open and the newest cleared alarm of each connector and condition."""
 
     def __init__(self) -> None:
+        self._pole: dict[tuple[str, str], Pole] = {}
         self._open: dict[tuple[str, str], OpenAlarm] = {}
         self._cleared: dict[tuple[str, str], ClearedAlarm] = {}
 
@@ -236,7 +238,7 @@ class _Alarms:
             severity = finding.severity or (alarm.severity if alarm else Severity.NOTICE)
             self._change(key, finding, alarm, decision)
             if decision.action in EVENTS:
-                yield _event(finding, severity, decision)
+                yield _event(finding, severity, self._pole[key], decision)
 
     def _change(
         self, key: tuple[str, str], finding: Finding, alarm: OpenAlarm | None, decision: Decision
@@ -246,6 +248,7 @@ class _Alarms:
             self._cleared[key] = ClearedAlarm(finding.measured_ms)
             return
         assert finding.severity is not None
+        self._pole[key] = finding.pole
         told = alarm is not None and alarm.told and decision.action is not Action.WORSEN
         self._open[key] = OpenAlarm(
             severity=finding.severity,
@@ -255,7 +258,7 @@ class _Alarms:
         )
 
 
-def _event(finding: Finding, severity: Severity, decision: Decision) -> AlarmEvent:
+def _event(finding: Finding, severity: Severity, pole: Pole, decision: Decision) -> AlarmEvent:
     evidence = finding.evidence
     return AlarmEvent(
         connector=finding.connector,
@@ -263,7 +266,7 @@ def _event(finding: Finding, severity: Severity, decision: Decision) -> AlarmEve
         arrived_ms=finding.arrived_ms,
         severity=severity,
         condition=finding.condition,
-        pole=str(finding.pole),
+        pole=str(pole),
         event=EVENTS[decision.action],
         resistance_uohm=_number(evidence, "resistance_uohm"),
         margin_k=_number(evidence, "margin_k"),

@@ -51,6 +51,16 @@ def test_recording_becomes_alarms(recorded: Path) -> None:
     assert f"{opened} alarms at 6 connectors" in said
 
 
+def test_report_is_written_beside(recorded: Path) -> None:
+    status, _, _ = backtest(recorded, "--report", "report.html")
+    assert status == 0
+    page = (recorded / "report.html").read_text(encoding="utf-8")
+    assert page.endswith("</html>\n")
+    assert page.count("<article") == len(
+        {(row["connector"], row["condition"]) for row in alarms(recorded)}
+    )
+
+
 def test_folder_and_small_steps_say_the_same(recorded: Path) -> None:
     backtest(recorded)
     expected = (recorded / "alarms.csv").read_text()
