@@ -55,10 +55,25 @@ _PLACES = {
     "models": ("portal:models", gettext_lazy("Connector models"), "model"),
     "fleets": ("portal:organisations", gettext_lazy("Organisations"), "organisation"),
     "devices": ("portal:devices", gettext_lazy("Devices"), "device"),
+    "rules": ("portal:rules", gettext_lazy("Rules"), "settings"),
+    "backtests": ("portal:backtests", gettext_lazy("Back-tests"), "clock"),
+    "truth": ("portal:truth", gettext_lazy("Ground truth"), "search"),
     "quarantine": ("portal:quarantine", gettext_lazy("Quarantine"), "quarantine"),
     "users": ("portal:users", gettext_lazy("People"), "users"),
 }
-_STAFF = ("overview", "base", "alarms", "vehicles", "fleets", "models", "devices", "quarantine")
+_STAFF = (
+    "overview",
+    "base",
+    "alarms",
+    "vehicles",
+    "fleets",
+    "models",
+    "devices",
+    "rules",
+    "backtests",
+    "truth",
+    "quarantine",
+)
 
 
 def _entries_for(user: Any) -> tuple[str, ...]:
@@ -199,6 +214,24 @@ def quantity(value: float | str | bool | None, name: str) -> SafeString | str:
     return format_html(
         '<span class="num">{}&nbsp;<span class="unit">{}</span></span>', number, sign
     )
+
+
+@register.filter
+def percentage(share: float | None) -> str:
+    """A share from 0 to 1 as a whole percentage; a dash where there is none."""
+    return "–" if share is None else f"{share:.0%}".replace("%", " %")
+
+
+@register.filter
+def value_of(counts: Mapping[str, int], name: str) -> int:
+    """How many there are of a name that is known at run time only."""
+    return counts.get(name, 0)
+
+
+@register.filter
+def unlocalized(value: object) -> str:
+    """A number as a form's hidden field takes it back."""
+    return str(value)
 
 
 QUANTITY_WORDS = {

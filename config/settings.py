@@ -205,6 +205,11 @@ CELERY_TASK_TIME_LIMIT = 240
 CELERY_TIMEZONE = "UTC"
 # Public tasks that fan out to tenants by themselves; one that is late is worthless, so it expires.
 CELERY_BEAT_SCHEDULE = {
+    "backtest.sweep": {
+        "task": "backtest.sweep",
+        "schedule": 30.0,
+        "options": {"queue": "backtest", "expires": 30},
+    },
     "detection.sweep": {
         "task": "detection.sweep",
         "schedule": 2.0,

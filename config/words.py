@@ -6,8 +6,9 @@ from django.utils.translation import pgettext_lazy
 
 from apps.accounts.models import User
 from apps.alarms import wording
-from apps.alarms.models import Alarm, Pole
+from apps.alarms.models import Alarm, Cause, Pole
 from apps.catalog.models import Position
+from apps.warning.detectors import known_detectors
 from config.presentation import QUANTITY_WORDS
 
 register = template.Library()
@@ -21,6 +22,13 @@ def _spoken(code: str) -> str:
 @register.filter
 def condition_name(condition: str) -> str:
     return wording.condition_name(condition)
+
+
+@register.filter
+def detector_word(name: str) -> str:
+    """A detector is called by the condition that it states; one that is gone keeps its name."""
+    known = known_detectors().get(name)
+    return wording.condition_name(known.condition if known else name)
 
 
 @register.filter
@@ -78,12 +86,29 @@ REASON_WORDS: Words = {
     "already_known": _("It goes on."),
     "still_holds_now": _("It still holds now."),
     "by_person": _("By a person."),
+    "found_fault": _("A fault was found."),
+    "found_nothing": _("Nothing was found."),
+    "found_unclear": _("It could not be told."),
+    "rule_switched_off": _("A rule has switched its detector off for this connector."),
 }
 
 
 @register.filter
 def reason_word(code: str) -> str:
     return str(REASON_WORDS.get(code, _spoken(code)))
+
+
+@register.filter
+def inspection_word(evidence: dict[str, object]) -> str:
+    """What an inspection's event says: cause, pole and what was measured."""
+    said = [
+        str(dict(Cause.choices).get(str(evidence.get("cause", "")), "")),
+        pole_word(str(evidence.get("pole", ""))),
+    ]
+    measured = evidence.get("resistance_uohm")
+    if isinstance(measured, (int, float)):
+        said.append(f"{measured / 1000:.3g} mΩ")
+    return " · ".join(each for each in said if each)
 
 
 REFUSAL_WORDS: Words = {

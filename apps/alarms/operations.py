@@ -142,7 +142,9 @@ class Journal:
         tell: bool = False,
         actor: User | None = None,
         text: str = "",
+        evidence: Mapping[str, float | str] | None = None,
     ) -> None:
+        shown = finding.evidence if finding else evidence or {}
         event = AlarmEvent(
             number=self.numbers.next(),
             alarm=alarm,
@@ -152,7 +154,7 @@ class Journal:
             measured_at=_instant(finding.measured_ms) if finding else None,
             arrived_at=_instant(finding.arrived_ms) if finding else None,
             judged_at=self.judged_at,
-            evidence=evidence_of(finding.evidence) if finding else {},
+            evidence=evidence_of(shown),
             actor=actor,
             note=text,
             **(_judged_by(finding) if finding else {}),

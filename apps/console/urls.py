@@ -16,4 +16,5 @@ urlpatterns = [
     path("alarms/<uuid:pk>/", alarms.alarm_page, name="alarm"),
     path("alarms/<uuid:pk>/acknowledge", alarms.acknowledge, name="acknowledge"),
     path("alarms/<uuid:pk>/note", alarms.note, name="note"),
+    path("alarms/<uuid:pk>/inspection", alarms.inspection, name="inspection"),
 ]

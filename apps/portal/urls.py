@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from apps.portal import base, catalogue, device_pages, fleets, overview, quarantine, users
+from apps.portal import (
+    back_tests,
+    base,
+    catalogue,
+    device_pages,
+    fleets,
+    ground_truth,
+    overview,
+    quarantine,
+    rule_files,
+    rules,
+    users,
+)
 
 app_name = "portal"
 urlpatterns = [
@@ -33,6 +45,22 @@ urlpatterns = [
         device_pages.channel_unmap,
         name="channel-unmap",
     ),
+    path("rules/", rules.rule_list, name="rules"),
+    path("rules/add/", rules.rule_add, name="rule-add"),
+    path("rules/export/", rule_files.rule_export, name="rule-export"),
+    path("rules/import/", rule_files.rule_import, name="rule-import"),
+    path("rules/<uuid:pk>/", rules.rule_page, name="rule"),
+    path("rules/<uuid:pk>/edit/", rules.rule_edit, name="rule-edit"),
+    path("rules/<uuid:pk>/versions/<int:number>/", rules.rule_version, name="rule-version"),
+    path("rules/<uuid:pk>/mode", rules.rule_mode, name="rule-mode"),
+    path("rules/<uuid:pk>/take-back", rules.rule_take_back, name="rule-take-back"),
+    path("rules/<uuid:pk>/remove", rules.rule_remove, name="rule-remove"),
+    path("backtests/", back_tests.back_test_list, name="backtests"),
+    path("backtests/add/", back_tests.back_test_add, name="backtest-add"),
+    path("backtests/<uuid:pk>/", back_tests.back_test_page, name="backtest"),
+    path("backtests/<uuid:pk>/cancel", back_tests.back_test_cancel, name="backtest-cancel"),
+    path("truth/", ground_truth.truth_page, name="truth"),
+    path("truth/add/", ground_truth.failure_add, name="failure-add"),
     path("users/", users.user_list, name="users"),
     path("users/add/", users.user_add, name="user-add"),
     path("users/<uuid:pk>/", users.user_edit, name="user-edit"),

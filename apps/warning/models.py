@@ -148,3 +148,85 @@ class ShadowAlarm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.condition} ({self.worst_severity})"
+
+
+class Progress(models.TextChoices):
+    """How far a back-test has come."""
+
+    WAITING = "waiting", _("Waiting")
+    RUNNING = "running", _("Running")
+    DONE = "done", _("Done")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+
+
+class BackTest(RuleContent):
+    """What a rule would have done over stored history, beside the rules that are in force.
+
+    The row is the queue: a worker claims it for a while (`leased_until`) under the number of its
+    attempt, and writes only while that number stands. `result` grows by each group of connectors
+    that is through (`connectors_done`), so that who takes over goes on from there.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    detector = models.CharField(_("detector"), max_length=80)
+    # The rule that it is about, as it was then; none where a rule was tried before it was made.
+    rule = models.ForeignKey(
+        Rule, on_delete=models.SET_NULL, null=True, blank=True, related_name="back_tests"
+    )
+    rule_version = models.PositiveIntegerField(_("version"), null=True, blank=True)
+    start = models.DateTimeField(_("from"))
+    end = models.DateTimeField(_("to"))
+    state = models.CharField(_("state"), max_length=9, choices=Progress, default=Progress.WAITING)
+    requested_at = models.DateTimeField(_("asked for"))
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("by"),
+    )
+    started_at = models.DateTimeField(_("started"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
+    attempt = models.PositiveIntegerField(default=0)
+    # Claims since the last group of connectors was through.
+    barren = models.PositiveSmallIntegerField(default=0)
+    leased_until = models.DateTimeField(null=True, blank=True)
+    connectors_total = models.PositiveIntegerField(default=0)
+    connectors_done = models.PositiveIntegerField(default=0)
+    readings = models.BigIntegerField(default=0)
+    result = models.JSONField(default=dict, blank=True)
+    error = models.CharField(max_length=500, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("back-test")
+        verbose_name_plural = _("back-tests")
+        ordering = ["-requested_at", "-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["waiting", "running", "done", "failed", "cancelled"]),
+                name="back_test_state_known",
+            ),
+            models.CheckConstraint(condition=Q(start__lt=F("end")), name="back_test_has_a_range"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["requested_at"],
+                condition=Q(state__in=["waiting", "running"]),
+                name="back_tests_undone",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether something is still to come."""
+        return self.state in (Progress.WAITING, Progress.RUNNING)
+
+    @property
+    def percent(self) -> int:
+        """How much of it is through."""
+        return 100 * self.connectors_done // self.connectors_total if self.connectors_total else 0

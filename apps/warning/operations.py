@@ -13,7 +13,7 @@ from apps.accounts.models import User
 from apps.accounts.permissions import Permission
 from apps.tenants.changes import announce
 from apps.warning.detectors import known_detectors
-from apps.warning.models import Change, Mode, Rule, RuleVersion
+from apps.warning.models import Change, Mode, Rule, RuleContent, RuleVersion
 from ohmwatch.findings import Severity
 from ohmwatch.parameters import Fault, faults_in
 from ohmwatch.rules import DIMENSIONS, SILENT
@@ -36,7 +36,7 @@ class Content:
     severities: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, row: Rule | RuleVersion) -> "Content":
+    def of(cls, row: RuleContent) -> "Content":
         """What a row says."""
         return cls(
             name=row.name,
@@ -62,7 +62,7 @@ def check(detector: str, content: Content) -> None:
     if content.mode not in Mode.values:
         errors["mode"] = [_("Choose one of %(words)s.") % {"words": ", ".join(Mode.values)}]
     if isinstance(content.share_pct, bool) or not 0 <= content.share_pct <= 100:
-        errors["share_pct"] = [_("A share lies between 0 and 100 %%.") % {}]
+        errors["share_pct"] = [_("A share is a number from 0 to 100.")]
     errors |= _errors_in_selection(content.selection)
     errors |= _errors_in_severities(content.severities)
     if errors:
@@ -75,9 +75,9 @@ def describe(fault: Fault) -> str:
         return _("The detector has no parameter %(name)s.") % {"name": fault.parameter}
     if fault.code == "wrong_type":
         return _("This is not a number of the right kind.")
-    return _("Allowed is %(minimum)g to %(maximum)g.") % {
-        "minimum": fault.minimum,
-        "maximum": fault.maximum,
+    return _("Allowed is %(minimum)s to %(maximum)s.") % {
+        "minimum": f"{fault.minimum:.10g}",
+        "maximum": f"{fault.maximum:.10g}",
     }
 
 

@@ -99,7 +99,7 @@ def _waiting(stack: Stack) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         with _client(stack, 0) as broker:
-            for queue in ("detection", "notification", "upkeep"):
+            for queue in ("detection", "notification", "upkeep", "backtest"):
                 found[queue] = f"{broker.llen(queue)} tasks"
         with _client(stack, 2) as logs:
             found["detection"] += f", {_detection_lag(logs)}"

@@ -68,7 +68,8 @@ class Fault:
             return f"{self.parameter}: the detector has no such parameter"
         if self.code == "wrong_type":
             return f"{self.parameter}: {self.value!r} is not a number of the right kind"
-        return f"{self.parameter}: {self.value} is not within {self.minimum:g} to {self.maximum:g}"
+        allowed = f"{self.minimum:.10g} to {self.maximum:.10g}"
+        return f"{self.parameter}: {self.value} is not within {allowed}"
 
 
 class ParametersRefused(ValueError):

@@ -7,6 +7,7 @@ holds a session of another tenant: both must get what a missing thing gets.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,6 +23,9 @@ from apps.alarms.operations import apply_findings
 from apps.telemetry.parsing import quarantine_lines
 from apps.telemetry.store import the_store
 from apps.tenants.models import Tenant
+from apps.warning import backtests
+from apps.warning.models import BackTest, Rule
+from apps.warning.operations import Content, make_rule
 from tests import cast
 from tests.clock import Clock
 from tests.findings import CRITICAL, finding
@@ -52,6 +56,7 @@ EVERYBODY = Door(frozenset({*STAFF, *CUSTOMERS, *STRANGERS}))
 SIGNED_IN = Door(frozenset({*STAFF, *CUSTOMERS}))
 BENS = Door(frozenset({*STAFF, "ben", "dora"}))
 BENS_TO_ACKNOWLEDGE = Door(frozenset({"anna", "ada", "sam", "ben", "dora"}))
+BENS_TO_INSPECT = Door(frozenset({"anna", "ada", "sam", "ben"}))
 ALL_STAFF = Door(frozenset(STAFF))
 FLEET_EDITORS = Door(frozenset({"anna", "ada", "sam"}))
 ENGINEERS = Door(frozenset({"anna", "ada"}))
@@ -73,7 +78,7 @@ class Row:
         return f"{self.method} {self.route or '/'}"
 
 
-ALARM, MESSAGE = "the alarm", "the message"
+ALARM, MESSAGE, RULE, TEST = "the alarm", "the message", "the rule", "the back-test"
 VEHICLE, CONNECTOR, MODEL, DEVICE = (
     cast.BENS_VEHICLE,
     cast.BENS_CONNECTOR,
@@ -98,6 +103,13 @@ TENANT_ROUTES = [
     Row("alarms/<uuid:pk>/", BENS, ALARM),
     Row("alarms/<uuid:pk>/acknowledge", BENS_TO_ACKNOWLEDGE, ALARM, "POST"),
     Row("alarms/<uuid:pk>/note", BENS_TO_ACKNOWLEDGE, ALARM, "POST", form="note=seen&text=seen"),
+    Row(
+        "alarms/<uuid:pk>/inspection",
+        BENS_TO_INSPECT,
+        ALARM,
+        "POST",
+        form="outcome=nothing&found_on=2026-11-23",
+    ),
     Row("live/events.json", SIGNED_IN, query={"after": "0"}),
     Row("portal/", ALL_STAFF),
     Row("portal/account/", ALL_STAFF),
@@ -122,6 +134,22 @@ TENANT_ROUTES = [
     Row("portal/devices/<uuid:pk>/state", ENGINEERS, DEVICE, "POST"),
     Row("portal/devices/<uuid:pk>/channels", ENGINEERS, DEVICE, "POST"),
     Row("portal/devices/<uuid:pk>/channels/<int:number>/unmap", ENGINEERS, DEVICE, "POST"),
+    Row("portal/rules/", ALL_STAFF),
+    Row("portal/rules/add/", ENGINEERS),
+    Row("portal/rules/export/", ALL_STAFF),
+    Row("portal/rules/import/", ENGINEERS),
+    Row("portal/rules/<uuid:pk>/", ALL_STAFF, RULE),
+    Row("portal/rules/<uuid:pk>/edit/", ENGINEERS, RULE),
+    Row("portal/rules/<uuid:pk>/versions/<int:number>/", ALL_STAFF, RULE),
+    Row("portal/rules/<uuid:pk>/mode", ENGINEERS, RULE, "POST"),
+    Row("portal/rules/<uuid:pk>/take-back", ENGINEERS, RULE, "POST"),
+    Row("portal/rules/<uuid:pk>/remove", ENGINEERS, RULE, "POST"),
+    Row("portal/backtests/", ALL_STAFF),
+    Row("portal/backtests/add/", ENGINEERS),
+    Row("portal/backtests/<uuid:pk>/", ALL_STAFF, TEST),
+    Row("portal/backtests/<uuid:pk>/cancel", ENGINEERS, TEST, "POST"),
+    Row("portal/truth/", ALL_STAFF),
+    Row("portal/truth/add/", FLEET_EDITORS),
     Row("portal/users/", ADMINISTRATORS),
     Row("portal/users/add/", ADMINISTRATORS),
     Row("portal/users/<uuid:pk>/", ADMINISTRATORS, cast.RITA),
@@ -197,11 +225,20 @@ class House:
     clients: dict[str, Client]
     alarm: Alarm
     message: str
+    rule: Rule
+    test: BackTest
 
     def address(self, row: Row, *, other: str = "") -> str:
-        pk = {ALARM: self.alarm.pk, MESSAGE: self.message}.get(row.pk, row.pk)
+        own = {
+            ALARM: self.alarm.pk,
+            MESSAGE: self.message,
+            RULE: self.rule.pk,
+            TEST: self.test.pk,
+        }
+        number = "1" if row.pk == RULE else "0"
+        pk = own.get(row.pk, row.pk)
         return "/" + re.sub(r"<(uuid|str):\w+>", other or str(pk), row.route).replace(
-            "<int:number>", "0"
+            "<int:number>", number
         )
 
     def ask(self, who: str, row: Row, *, other: str = "") -> HttpResponse:
@@ -225,13 +262,30 @@ def house(elasticsearch: str, kunlun: Tenant, aurora: Tenant, clock: Clock, otto
     with tenant_context(kunlun):
         apply_findings([finding(CRITICAL, at=clock.now)], judged_at=clock.now)
         alarm = Alarm.objects.get()
+        rule, test = _ruled(clock)
         clients = {who: Client(raise_request_exception=True) for who in (*STAFF, *CUSTOMERS)}
         for who, client in clients.items():
             client.force_login(User.objects.get(username=who))
     clients |= {who: Client() for who in STRANGERS}
     with tenant_context(aurora):
         clients["otto"].force_login(otto)
-    return House(kunlun, clients, alarm, _quarantined())
+    return House(kunlun, clients, alarm, _quarantined(), rule, test)
+
+
+def _ruled(clock: Clock) -> tuple[Rule, BackTest]:
+    """A rule of Anna's, and a back-test of it that waits."""
+    anna, content = User.objects.get(pk=cast.ANNA), Content(name="Earlier")
+    rule = make_rule(user=anna, detector="overtemperature", content=content, now=clock.now)
+    test = backtests.request(
+        user=anna,
+        detector="overtemperature",
+        content=content,
+        start=clock.now - timedelta(days=1),
+        end=clock.now,
+        now=clock.now,
+        rule=rule,
+    )
+    return rule, test
 
 
 def _quarantined() -> str:

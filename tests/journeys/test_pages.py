@@ -23,6 +23,14 @@ STAFF = [
     "/portal/users/",
     "/portal/users/add/",
     "/portal/quarantine/",
+    "/portal/rules/",
+    "/portal/rules/add/",
+    "/portal/rules/add/?detector=overtemperature",
+    "/portal/rules/import/",
+    "/portal/backtests/",
+    "/portal/backtests/add/?detector=overtemperature",
+    "/portal/truth/",
+    "/portal/truth/add/",
 ]
 PLATFORM = ["/", "/readiness/"]
 VISITS = [("ben", "kunlun", OWNER), ("anna", "kunlun", STAFF), ("operator", "", PLATFORM)]

@@ -21,7 +21,11 @@ OF_BEN = {
     "series": f"/series/{cast.BENS_CONNECTOR}.json",
     "alarm": "/alarms/{alarm}/",
 }
-CHANGES = {"acknowledge": "/alarms/{alarm}/acknowledge", "note": "/alarms/{alarm}/note"}
+CHANGES = {
+    "acknowledge": "/alarms/{alarm}/acknowledge",
+    "note": "/alarms/{alarm}/note",
+    "inspection": "/alarms/{alarm}/inspection",
+}
 
 
 def at(path: str, world: World) -> str:

@@ -8,6 +8,7 @@ from apps.tenants.models import Tenant
 from tests import cast
 from tests.pages import World, browser, check_clean, names_of
 
+RULE = f"/portal/rules/{cast.fixed_id(0xDEAD)}"
 DEVICE = f"/portal/devices/{cast.BENS_DEVICE}"
 PAGES = {
     "overview": "/portal/",
@@ -28,6 +29,14 @@ PAGES = {
     "device-add": "/portal/devices/add/",
     "device": f"{DEVICE}/",
     "quarantine": "/portal/quarantine/",
+    "rules": "/portal/rules/",
+    "rule-add": "/portal/rules/add/?detector=overtemperature",
+    "rule-export": "/portal/rules/export/",
+    "rule-import": "/portal/rules/import/",
+    "backtests": "/portal/backtests/",
+    "backtest-add": "/portal/backtests/add/?detector=overtemperature",
+    "truth": "/portal/truth/",
+    "failure-add": "/portal/truth/add/",
 }
 OF_ADMINISTRATORS = {
     "users": "/portal/users/",
@@ -40,6 +49,10 @@ CHANGES = {
     "device-state": f"{DEVICE}/state",
     "channel-map": f"{DEVICE}/channels",
     "channel-unmap": f"{DEVICE}/channels/0/unmap",
+    "rule-mode": f"{RULE}/mode",
+    "rule-take-back": f"{RULE}/take-back",
+    "rule-remove": f"{RULE}/remove",
+    "backtest-cancel": f"/portal/backtests/{cast.fixed_id(0xDEAD)}/cancel",
     "user-state": f"/portal/users/{cast.BEN}/state",
     "user-password": f"/portal/users/{cast.BEN}/password",
 }
@@ -47,6 +60,10 @@ ELSEWHERE = {
     "alarms": "/portal/alarms/",
     "quarantined": "/portal/quarantine/aurora:1/",
     "quarantined-bytes": "/portal/quarantine/aurora:1/bytes",
+    "rule": f"{RULE}/",
+    "rule-edit": f"{RULE}/edit/",
+    "rule-version": f"{RULE}/versions/1/",
+    "backtest": f"/portal/backtests/{cast.fixed_id(0xDEAD)}/",
 }
 READS = [*PAGES.values(), *OF_ADMINISTRATORS.values(), *ELSEWHERE.values()]
 
