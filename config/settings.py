@@ -245,6 +245,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 15.0,
         "options": {"queue": "upkeep", "expires": 15},
     },
+    "upkeep.unwatched": {
+        "task": "upkeep.unwatched",
+        "schedule": 20.0,
+        "options": {"queue": "upkeep", "expires": 20},
+    },
     "upkeep.slices": {
         "task": "upkeep.slices",
         "schedule": 600.0,
