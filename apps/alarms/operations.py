@@ -22,12 +22,9 @@ from apps.alarms.models import Alarm, AlarmEvent, Consumer, Kind, Outbox, Severi
 from apps.alarms.numbering import Numbers
 from apps.fleet.models import Connector
 from apps.tenants.schema import current_schema
-from apps.warning.detectors import known_detectors
-from apps.warning.queries import core_rules, dimensions_of
 from ohmwatch import findings as core
 from ohmwatch.findings import Finding
 from ohmwatch.lifecycle import Action, ClearedAlarm, Decision, OpenAlarm, decide, is_fresh
-from ohmwatch.rules import Mode, Rulebook
 
 log = structlog.get_logger(__name__)
 
@@ -124,30 +121,6 @@ def clear(*, user: User, alarm: Alarm, now: datetime) -> AlarmEvent | None:
         told = bool(alarm.told_severity)
         journal.write(alarm, Kind.CLEARED, reason="by_person", actor=user, tell=told)
         return journal.close()[0]
-
-
-def clear_unwatched(*, now: datetime) -> list[AlarmEvent]:
-    """Ends open alarms whose detector a rule has switched off for their connector.
-
-    Nobody judges them any more, so no reading could. Where detection has not learned of the rule
-    yet and opens one anew, the next round ends it.
-    """
-    off = [rule for rule in core_rules() if rule.mode is Mode.OFF]
-    if not off:
-        return []
-    book = Rulebook(core_rules(), list(known_detectors().values()))
-    with transaction.atomic():
-        journal = Journal(now, Numbers())
-        rows = Alarm.objects.filter(state=State.OPEN, detector__in={rule.detector for rule in off})
-        for alarm in rows.select_related("connector__model", "connector__vehicle"):
-            plan = book.plan_for(str(alarm.connector_id), dimensions_of(alarm.connector))
-            if any(judge.key == alarm.detector for judge in plan.judges):
-                continue
-            alarm.state, alarm.cleared_at = State.CLEARED, now
-            alarm.save(update_fields=["state", "cleared_at"])
-            told = bool(alarm.told_severity)
-            journal.write(alarm, Kind.CLEARED, reason="rule_switched_off", tell=told)
-        return journal.close()
 
 
 @dataclass

@@ -6,7 +6,7 @@ Queue `upkeep`, every 20 s; limit 60 s, prefetch 1. Killed: the next run finds t
 from django.utils import timezone
 from django_tenants.utils import schema_context
 
-from apps.alarms.operations import clear_unwatched
+from apps.alarms.unwatched import clear_unwatched
 from apps.tenants.queries import ready_tenants
 from apps.tenants.tasks import public_task
 from apps.warning.queries import schemas_switching_off
