@@ -256,6 +256,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"queue": "upkeep", "expires": 60},
     },
+    "upkeep.unwatched": {
+        "task": "upkeep.unwatched",
+        "schedule": 20.0,
+        "options": {"queue": "upkeep", "expires": 20},
+    },
     "upkeep.slices": {
         "task": "upkeep.slices",
         "schedule": 600.0,

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Count, Q, QuerySet
+from psycopg import sql
 
 from apps.accounts.models import User
 from apps.accounts.permissions import Permission
@@ -80,6 +82,19 @@ def core_rules() -> list[core.Rule]:
     return [as_core(row) for row in Rule.objects.filter(removed_at__isnull=True)]
 
 
+def dimensions_of(connector: Connector) -> dict[str, str]:
+    """What telemetry is sliced by, of a connector whose model and vehicle are loaded."""
+    vehicle = connector.vehicle
+    found = {
+        "model": connector.model.code,
+        "batch": connector.batch,
+        "organisation": str(vehicle.organisation_id) if vehicle else "",
+        "vehicle": str(vehicle.pk) if vehicle else "",
+        "position": connector.position,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
 def as_core(row: Rule, **changes: Any) -> core.Rule:
     """A row as the core reads it, with some of its fields changed."""
     return core.Rule(
@@ -100,6 +115,23 @@ def as_core(row: Rule, **changes: Any) -> core.Rule:
 def frozen(selection: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
     """A selection as the core reads it."""
     return {name: frozenset(values) for name, values in selection.items()}
+
+
+def schemas_switching_off(schemas: Sequence[str]) -> list[str]:
+    """In which of these tenants a rule switches a detector off, asked in one statement."""
+    if not schemas:
+        return []
+    one = sql.SQL(
+        "SELECT {name} WHERE EXISTS"
+        " (SELECT 1 FROM {table} WHERE mode = 'off' AND removed_at IS NULL)"
+    )
+    query = sql.SQL(" UNION ALL ").join(
+        one.format(name=sql.Literal(each), table=sql.Identifier(each, "warning_rule"))
+        for each in schemas
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(query.as_string(cursor.cursor))
+        return [row[0] for row in cursor.fetchall()]
 
 
 def _may_see(user: User) -> bool:

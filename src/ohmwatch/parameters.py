@@ -20,6 +20,7 @@ D = TypeVar("D", bound=Detector)
 
 _DAY_S = 86_400.0
 BOUNDS: Mapping[str, tuple[str, float, float]] = {
+    "_share": ("", 0.0, 10.0),
     "_uohm": ("µΩ", 0.0, 1e6),
     "_kohm": ("kΩ", 0.0, 1e6),
     "_mv": ("mV", 0.0, 2000.0),
@@ -146,7 +147,7 @@ def _kind(field: "dataclasses.Field[Any]") -> type[Number] | None:
 def _parameter(field: "dataclasses.Field[Any]", kind: type[Number], reason: str) -> Parameter:
     unit, minimum, maximum = next(
         (bounds for ending, bounds in BOUNDS.items() if field.name.endswith(ending)),
-        ("", 0.0, 1e6),
+        ("", 0.0, 1000.0),
     )
     default = cast(Number, field.default)
     minimum, maximum = min(minimum, default), max(maximum, default)

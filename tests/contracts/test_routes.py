@@ -196,6 +196,8 @@ TENANT_ROUTES = [
     Row("api/v1/alarms", SIGNED_IN),
     Row("api/v1/alarms/<uuid:id>", BENS, ALARM),
     Row("api/v1/alarms/<uuid:id>/events", BENS, ALARM),
+    Row("api/v1/alarms/<uuid:id>/inspections", BENS, ALARM),
+    Row("api/v1/rules", SIGNED_IN),
     Row("api/v1/events", SIGNED_IN),
     Row("api/v1/openapi.json", EVERYBODY),
     Row("api/v1/docs", EVERYBODY),

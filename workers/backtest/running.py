@@ -166,7 +166,7 @@ class Sides:
         """The connectors by who judges them, so that each lot is one run."""
         lots: defaultdict[tuple[Judge | None, Judge | None], list[Connector]] = defaultdict(list)
         for each in connectors:
-            key, dimensions = str(each.pk), _dimensions(each)
+            key, dimensions = str(each.pk), queries.dimensions_of(each)
             judges = (
                 self._judge(self.tried, key, dimensions),
                 self._judge(self.in_force, key, dimensions),
@@ -197,17 +197,6 @@ def _mode_of(row: BackTest) -> CoreMode:
 def _says_the_same(row: BackTest, rule: Rule) -> bool:
     same = ("selection", "parameters", "severities", "mode")
     return all(getattr(row, name) == getattr(rule, name) for name in same)
-
-
-def _dimensions(connector: Connector) -> dict[str, str]:
-    vehicle = connector.vehicle
-    return {
-        "model": connector.model.code,
-        "batch": connector.batch,
-        "organisation": str(vehicle.organisation_id) if vehicle else "",
-        "vehicle": str(vehicle.pk) if vehicle else "",
-        "position": connector.position,
-    }
 
 
 def _installed(connector: Connector) -> Installed:

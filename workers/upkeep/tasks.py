@@ -8,6 +8,7 @@ from workers.upkeep.keeping import slices
 from workers.upkeep.offline import offline, tenant_offline
 from workers.upkeep.rollups import rollups
 from workers.upkeep.states import sync_all_states, sync_changed_states, sync_states
+from workers.upkeep.unwatched import unwatched
 
 __all__ = [
     "clocks",
@@ -24,4 +25,5 @@ __all__ = [
     "tenant_clocks",
     "tenant_held_alarms",
     "tenant_offline",
+    "unwatched",
 ]

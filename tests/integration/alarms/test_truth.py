@@ -9,7 +9,10 @@ from apps.accounts.models import User
 from apps.alarms import operations, queries, truth
 from apps.alarms.models import Alarm, AlarmEvent, Consumer, Inspection, Kind, Outbox
 from apps.alarms.truth import CAUGHT_WITHIN, Found
+from apps.alarms.unwatched import clear_unwatched
 from apps.fleet.models import Connector
+from apps.warning.operations import Content, make_rule
+from apps.warning.queries import schemas_switching_off
 from tests import cast
 from tests.conftest import Clock
 from tests.findings import CRITICAL, WARNING, finding
@@ -134,3 +137,19 @@ def test_an_alarm_names_who_judged(clock: Clock) -> None:
     ruled = finding(CRITICAL, at=clock.now, rule=str(cast.fixed_id(7)), rule_version=3)
     [event] = operations.apply_findings([ruled], judged_at=clock.now)
     assert (event.rule_id, event.rule_version) == (cast.fixed_id(7), 3)
+
+
+def test_switched_off_its_alarms_end(clock: Clock, anna: User) -> None:
+    """Of the connectors that the rule selects, and of no other detector."""
+    mine, hers = raised(clock), raised(clock, connector=cast.CLARAS_CONNECTOR)
+    assert clear_unwatched(now=clock.now) == []
+    one = {"vehicle": [str(cast.BENS_VEHICLE)]}
+    off = Content(name="Off", mode="off", selection=one)
+    make_rule(user=anna, detector="overtemperature", content=off, now=clock.now)
+    [event] = clear_unwatched(now=clock.advance(seconds=20))
+    assert (event.alarm, event.kind, event.reason) == (mine, Kind.CLEARED, "rule_switched_off")
+    assert Outbox.objects.filter(event=event, consumer=Consumer.NOTIFY).exists()
+    assert clear_unwatched(now=clock.now) == []
+    hers.refresh_from_db()
+    assert hers.state == "open"
+    assert schemas_switching_off(["t_kunlun", "t_aurora"]) == ["t_kunlun"]
