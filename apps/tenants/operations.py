@@ -112,3 +112,32 @@ def _build_schema(schema_name: str) -> None:
 def _settle(tenant: Tenant, state: TenantState, *, failure: str) -> None:
     tenant.state, tenant.failure = state, failure
     tenant.save(update_fields=["state", "failure"])
+
+
+def change_retention(*, tenant: Tenant, retention_class: str) -> None:
+    """How long what comes from now on is kept; workers know within 2 s. Raises ValidationError."""
+    with schema_context(get_public_schema_name()), transaction.atomic():
+        tenant.retention_class = retention_class
+        tenant.full_clean()
+        tenant.save(update_fields=["retention_class"])
+        transaction.on_commit(lambda: count(tenant.slug))
+
+
+def close_tenant(*, tenant: Tenant) -> None:
+    """Serve it no more: its host answers 503, its devices are unknown within 2 s."""
+    with schema_context(get_public_schema_name()), transaction.atomic():
+        _settle(tenant, TenantState.FAILED, failure="being erased")
+        transaction.on_commit(lambda: count(tenant.slug))
+
+
+def drop_tenant(*, tenant: Tenant) -> None:
+    """Drop the schema of a closed tenant with all that is in it, its hosts and its record."""
+    if tenant.is_ready:
+        raise ValueError(f"{tenant.slug} is being served: close it first")
+    with schema_context(get_public_schema_name()), transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(f'DROP SCHEMA IF EXISTS "{tenant.schema_name}" CASCADE')
+        Domain.objects.filter(tenant=tenant).delete()
+        Tenant.objects.filter(pk=tenant.pk).delete()
+        transaction.on_commit(lambda: count(tenant.slug))
+    logger.info("tenant_dropped", tenant=tenant.slug)

@@ -26,6 +26,13 @@ def manage(stack: Stack, *arguments: str, **options: Any) -> subprocess.Complete
     return stack.owner.run(command, env=environment, **options)
 
 
+def manage_as_caller(stack: Stack, *arguments: str) -> int:
+    """The same under the user and in the folder of who calls: what it writes is theirs."""
+    environment = process_environment(stack, _WITHOUT_POOL)
+    command = [str(PYTHON), str(CHECKOUT / "manage.py"), *arguments]
+    return subprocess.run(command, env=environment).returncode
+
+
 def prepare_product(stack: Stack) -> None:
     """Schemas, indices, translations, assets, the demo. Each is quick where nothing changed."""
     with step("Postgres: schemas and tables"):

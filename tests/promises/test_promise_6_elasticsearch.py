@@ -36,6 +36,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 NOW_MS = int(NOW.timestamp() * 1000)
 DAY = timedelta(days=1)
 CANARY = "CANARY-B-"
+OWN_CANARY = "x_canary_b"  # a quantity that only they have
 CANARY_VALUE = 173.25  # a temperature that only theirs ever had
 SHARED = "01900000-0000-7000-8000-000000000028"  # both tenants have a connector of this id
 ONLY_THEIRS = "01900000-0000-7000-8000-0000000000ff"
@@ -67,6 +68,7 @@ def fill(
             "tenant": tenant,
             "connector": connector,
             "temperature_pos_c": value,
+            f"x_{mark.strip('-').lower().replace('-', '_')}": 1.0,
             "batch": f"{mark}batch",
             "arrived_at": NOW_MS,
             "batch_id": 11,
@@ -178,6 +180,20 @@ ROWS: dict[str, Ask] = {
         t.percentiles_now("temperature_pos_c", now=NOW, filters=StateFilter(connector=i)),
     ),
     "alarm_counts": lambda t, i: t.alarm_counts(filters=EventFilter(connector=i)),
+    "arrivals": lambda t, i: (
+        list(t.arrivals(arrived_from_ms=0, arrived_before_ms=NOW_MS + 1, start=LONG_AGO, end=END)),
+        list(
+            t.arrivals(
+                arrived_from_ms=0,
+                arrived_before_ms=NOW_MS + 1,
+                start=LONG_AGO,
+                end=END,
+                connectors=[SHARED, i],
+            )
+        ),
+    ),
+    "days_of_arrival": lambda t, i: t.days_of_arrival(start=LONG_AGO, end=END, connectors=[i]),
+    "own_quantities": lambda t, i: t.own_quantities(start=LONG_AGO, end=END),
     "readings": lambda t, i: t.readings(i, start=START, end=END),
     "replay": lambda t, i: list(t.replay([SHARED, i], since_ms=0)),
     "latest": lambda t, i: t.latest([SHARED, i]),
@@ -242,6 +258,7 @@ def test_no_answer_holds_a_canary_and_nothing_of_theirs_changes(
         except TelemetryError:
             continue
         assert CANARY not in answer, named
+        assert OWN_CANARY not in answer, named
         assert str(CANARY_VALUE) not in answer, named
         assert theirs not in answer, named
 
@@ -253,10 +270,20 @@ def test_the_canaries_are_there_for_those_whose_they_are(pair: tuple[str, str]) 
     _ours, theirs = pair
     telemetry = TenantQuarantine(theirs)
 
-    told = ("series", "series_of", "percentiles", "top", "percentiles_now", "alarm_counts")
+    told = (
+        "series",
+        "series_of",
+        "arrivals",
+        "own_quantities",
+        "percentiles",
+        "top",
+        "percentiles_now",
+        "alarm_counts",
+    )
     for method in (*told, "readings", "replay", "latest", "states", "events", "quarantine"):
         answer = repr(ROWS[method](telemetry, ONLY_THEIRS))
-        assert CANARY in answer or str(CANARY_VALUE) in answer, method
+        canaries = (CANARY, str(CANARY_VALUE), OWN_CANARY)
+        assert any(canary in answer for canary in canaries), method
 
 
 def test_equal_ids_are_two_documents(pair: tuple[str, str]) -> None:
