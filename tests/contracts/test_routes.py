@@ -170,6 +170,7 @@ PLATFORM_ROUTES = {
     "preferences/": EVERYBODY,
     "": SIGNED_IN,
     "tenants/new/": SIGNED_IN,
+    "tenants/<uuid:pk>/sms/": SIGNED_IN,
     "tenants/<uuid:pk>/retry": SIGNED_IN,
     "readiness/": SIGNED_IN,
 }
