@@ -1,7 +1,10 @@
-"""Signing in and out, and a new password. There is no sign-up: people are invited."""
+"""Signing in and out, a new password, the second factor.
+
+There is no sign-up: people are invited.
+"""
 
 from allauth.account import views
-from django.urls import path
+from django.urls import include, path
 
 from apps.console.preferences import preferences
 
@@ -10,5 +13,6 @@ urlpatterns = [
     path("account/logout/", views.logout, name="account_logout"),
     path("account/password/", views.password_change, name="account_change_password"),
     path("account/reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
+    path("account/two-factor/", include("allauth.mfa.urls")),
     path("preferences/", preferences, name="preferences"),
 ]

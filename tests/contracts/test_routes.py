@@ -61,6 +61,8 @@ ALL_STAFF = Door(frozenset(STAFF))
 FLEET_EDITORS = Door(frozenset({"anna", "ada", "sam"}))
 ENGINEERS = Door(frozenset({"anna", "ada"}))
 ADMINISTRATORS = Door(frozenset({"ada"}))
+WITH_A_SECOND_FACTOR = Door(frozenset(), refused=NOTHING)
+"""Nobody of the cast has one, so there is nothing to take away or to show."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,22 @@ VEHICLE, CONNECTOR, MODEL, DEVICE = (
 )
 RANGE = {"quantities": "current_a", "quantity": "current_a"}
 
+SECOND_FACTOR = {
+    "account/two-factor/": SIGNED_IN,
+    "account/two-factor/authenticate/": SIGNED_IN,
+    "account/two-factor/reauthenticate/": SIGNED_IN,
+    "account/two-factor/totp/activate/": SIGNED_IN,
+    "account/two-factor/totp/deactivate/": WITH_A_SECOND_FACTOR,
+    "account/two-factor/recovery-codes/": WITH_A_SECOND_FACTOR,
+    "account/two-factor/recovery-codes/generate/": SIGNED_IN,
+    "account/two-factor/recovery-codes/download/": WITH_A_SECOND_FACTOR,
+}
 TENANT_ROUTES = [
     Row("account/login/", EVERYBODY),
     Row("account/logout/", EVERYBODY),
     Row("account/password/", SIGNED_IN),
     Row("account/reauthenticate/", SIGNED_IN),
+    *[Row(route, door) for route, door in SECOND_FACTOR.items()],
     Row("preferences/", EVERYBODY, method="POST"),
     Row("", SIGNED_IN),
     Row("vehicles/", SIGNED_IN),
@@ -138,6 +151,7 @@ TENANT_ROUTES = [
     Row("portal/users/add/", ADMINISTRATORS),
     Row("portal/users/<uuid:pk>/", ADMINISTRATORS, cast.RITA),
     Row("portal/users/<uuid:pk>/state", ADMINISTRATORS, cast.RITA, "POST"),
+    Row("portal/users/<uuid:pk>/second-factor", ADMINISTRATORS, cast.RITA, "POST"),
     Row("portal/users/<uuid:pk>/password", ADMINISTRATORS, cast.RITA, "POST"),
     Row("portal/keys/", ADMINISTRATORS),
     Row("portal/keys/add/", ADMINISTRATORS),
@@ -167,6 +181,7 @@ PLATFORM_ROUTES = {
     "account/logout/": EVERYBODY,
     "account/password/": SIGNED_IN,
     "account/reauthenticate/": SIGNED_IN,
+    **SECOND_FACTOR,
     "preferences/": EVERYBODY,
     "": SIGNED_IN,
     "tenants/new/": SIGNED_IN,
@@ -342,5 +357,7 @@ def test_who_passes_on_the_platform(kunlun: Tenant, anna: User, operator: User, 
             transaction.set_rollback(True)
         return outcome(answer)
 
-    stranger = SERVED if PLATFORM_ROUTES[route] is EVERYBODY else SIGN_IN
-    assert [ask(nobody), ask(tenants_own), ask(operators_own)] == [stranger, stranger, SERVED]
+    door = PLATFORM_ROUTES[route]
+    stranger = SERVED if door is EVERYBODY else SIGN_IN
+    operators = SERVED if door.served else door.refused
+    assert [ask(nobody), ask(tenants_own), ask(operators_own)] == [stranger, stranger, operators]

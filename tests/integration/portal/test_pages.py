@@ -44,6 +44,7 @@ CHANGES = {
     "channel-unmap": f"{DEVICE}/channels/0/unmap",
     "user-state": f"/portal/users/{cast.BEN}/state",
     "user-password": f"/portal/users/{cast.BEN}/password",
+    "user-second-factor": f"/portal/users/{cast.BEN}/second-factor",
     "key-revoke": f"/portal/keys/{cast.fixed_id(1)}/revoke",
 }
 ELSEWHERE = {
