@@ -43,6 +43,7 @@ _IN_BOTH = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.usersessions",
     "apps.accounts",
 ]
 SHARED_APPS = [

@@ -61,7 +61,7 @@ ALL_STAFF = Door(frozenset(STAFF))
 FLEET_EDITORS = Door(frozenset({"anna", "ada", "sam"}))
 ENGINEERS = Door(frozenset({"anna", "ada"}))
 ADMINISTRATORS = Door(frozenset({"ada"}))
-WITH_A_SECOND_FACTOR = Door(frozenset(), refused=NOTHING)
+WITH_A_OWN_ACCOUNT = Door(frozenset(), refused=NOTHING)
 """Nobody of the cast has one, so there is nothing to take away or to show."""
 
 
@@ -89,22 +89,23 @@ VEHICLE, CONNECTOR, MODEL, DEVICE = (
 )
 RANGE = {"quantities": "current_a", "quantity": "current_a"}
 
-SECOND_FACTOR = {
+OWN_ACCOUNT = {
+    "account/sessions/": SIGNED_IN,
     "account/two-factor/": SIGNED_IN,
     "account/two-factor/authenticate/": SIGNED_IN,
     "account/two-factor/reauthenticate/": SIGNED_IN,
     "account/two-factor/totp/activate/": SIGNED_IN,
-    "account/two-factor/totp/deactivate/": WITH_A_SECOND_FACTOR,
-    "account/two-factor/recovery-codes/": WITH_A_SECOND_FACTOR,
+    "account/two-factor/totp/deactivate/": WITH_A_OWN_ACCOUNT,
+    "account/two-factor/recovery-codes/": WITH_A_OWN_ACCOUNT,
     "account/two-factor/recovery-codes/generate/": SIGNED_IN,
-    "account/two-factor/recovery-codes/download/": WITH_A_SECOND_FACTOR,
+    "account/two-factor/recovery-codes/download/": WITH_A_OWN_ACCOUNT,
 }
 TENANT_ROUTES = [
     Row("account/login/", EVERYBODY),
     Row("account/logout/", EVERYBODY),
     Row("account/password/", SIGNED_IN),
     Row("account/reauthenticate/", SIGNED_IN),
-    *[Row(route, door) for route, door in SECOND_FACTOR.items()],
+    *[Row(route, door) for route, door in OWN_ACCOUNT.items()],
     Row("preferences/", EVERYBODY, method="POST"),
     Row("", SIGNED_IN),
     Row("vehicles/", SIGNED_IN),
@@ -181,7 +182,7 @@ PLATFORM_ROUTES = {
     "account/logout/": EVERYBODY,
     "account/password/": SIGNED_IN,
     "account/reauthenticate/": SIGNED_IN,
-    **SECOND_FACTOR,
+    **OWN_ACCOUNT,
     "preferences/": EVERYBODY,
     "": SIGNED_IN,
     "tenants/new/": SIGNED_IN,
