@@ -14,6 +14,11 @@ class Environment(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="OHMWATCH_", extra="ignore")
 
     secret_key: SecretStr = Field(min_length=32, description="Signs sessions and links")
+    secret_key_fallbacks: SecretStr = Field(
+        default=SecretStr(""),
+        description="Former secret keys, with spaces between: what they signed and encrypted still "
+        "holds",
+    )
     base_domain: str = Field(
         default="localhost", description="Tenants live at <slug>.<base domain>"
     )
@@ -22,6 +27,10 @@ class Environment(BaseSettings):
     )
     https: bool = Field(default=False, description="Secure cookies and HSTS; true behind TLS")
     demo: bool = Field(default=False, description="Demo fleet, demo logins and the inbox page")
+    require_mfa: bool = Field(
+        default=True,
+        description="Operators and tenants' administrators reach nothing without a second factor",
+    )
     log_format: Literal["console", "json"] = "json"
     data_dir: str = Field(description="Files that people upload or export")
     static_dir: str = Field(default=".run/static", description="Where collectstatic puts assets")

@@ -26,6 +26,7 @@ from apps.accounts.queries import organisations, users
 from apps.console.people import PersonRequest, for_people
 from apps.notifications import addressbook, queries
 from apps.notifications.addressbook import NotNow, WrongCode
+from apps.notifications.budget import sms_of_the_day
 from apps.notifications.channel import Answer
 from apps.notifications.models import Contact
 from apps.notifications.registry import channels
@@ -123,12 +124,14 @@ def contact_list(request: PersonRequest) -> HttpResponse:
         found = found.filter(organisation__isnull=tab == "own")
     page = Paginator(found, PAGE).get_page(request.GET.get("page"))
     last = queries.last_deliveries(page.object_list)
-    context = {
+    context: dict[str, Any] = {
         "page_obj": page,
         "rows": [(contact, last.get(contact.pk)) for contact in page],
         "tab": tab,
         "tabs": TABS.items() if staff else (),
     }
+    if staff:
+        context["sms"] = sms_of_the_day(request.tenant, now=timezone.now())
     return render(request, "console/contacts.html", context)
 
 
@@ -239,6 +242,9 @@ def _ask_for_code(request: PersonRequest, contact: Contact) -> None:
         answer = addressbook.send_code(user=request.user, contact=contact, now=timezone.now())
     except NotNow as full:
         messages.error(request, _why_not_now(full))
+        return
+    except ValidationError as refusal:
+        messages.error(request, " ".join(refusal.messages))
         return
     done = gettext("A code is on its way to %(address)s.") % {"address": contact.address}
     _show(request, answer, done=done)

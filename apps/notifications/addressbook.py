@@ -106,7 +106,7 @@ def add_contact(
     _check_room(organisation)
     contact = Contact(
         kind=kind,
-        address=_normal(kind, address),
+        address=_admitted(kind, address),
         name=_one_line(name),
         language=language,
         timezone=timezone,
@@ -157,17 +157,18 @@ def remove_contact(*, user: User, contact: Contact, now: datetime) -> None:
     log.info("contact_removed", contact=str(contact.pk), by=str(user.pk))
 
 
-def give_up(contact: Contact) -> None:
+def give_up(contact: Contact, *, error: str = "contact_switched_off") -> None:
     """What waits for a contact that is told nothing more will not be sent."""
     Delivery.objects.filter(
         contact=contact, state__in=[Delivery.State.DUE, Delivery.State.SENDING]
-    ).update(state=Delivery.State.ABANDONED, error="contact_switched_off", leased_until=None)
+    ).update(state=Delivery.State.ABANDONED, error=error, leased_until=None)
 
 
 def send_code(*, user: User, contact: Contact, now: datetime) -> Answer:
     """Sends a new code to the contact; an older one is void. Also the way back when switched off.
 
-    Raises PermissionDenied, and NotNow where too many were asked for.
+    Raises PermissionDenied, NotNow where too many were asked for, and ValidationError where
+    messages to the address are not allowed any more.
     """
     _check_may(user, contact)
     _take(user, contact, now)
@@ -237,11 +238,20 @@ def _check_room(organisation: Organisation | None) -> None:
         )
 
 
-def _normal(kind: str, address: str) -> str:
+def _admitted(kind: str, address: str) -> str:
+    """The address in its one form. Raises ValidationError, also for a country that is not allowed.
+
+    Again when something is sent: what is allowed may have changed since.
+    """
+    channel = channels()[kind]
     try:
-        return channels()[kind].normalise(address)
+        normal = channel.normalise(address)
     except ValidationError as refusal:
         raise ValidationError({"address": refusal.messages}) from refusal
+    if not channel.admits(normal, tenant=current_tenant()):
+        said = _("Messages to this country or kind of number are not allowed here.")
+        raise ValidationError({"address": said})
+    return normal
 
 
 def _take(user: User, contact: Contact, now: datetime) -> None:
@@ -254,9 +264,12 @@ def _take(user: User, contact: Contact, now: datetime) -> None:
         Counter("asked-user", str(user.pk), USER_LIMITS),
         Counter("asked-organisation", str(user.organisation_id or ""), ORGANISATION_LIMITS),
     ]
-    tenant = current_tenant().slug
+    tenant = current_tenant()
+    channel = channels()[contact.kind]
+    _admitted(contact.kind, contact.address)
+    counters += channel.counters_of_note(contact.address, tenant=tenant)
     try:
-        verdict = take(tenant=tenant, message=new_id().hex, counters=counters, now=now)
+        verdict = take(tenant=tenant.slug, message=new_id().hex, counters=counters, now=now)
     except redis.RedisError as error:
         log.warning("allowance_unavailable", error=type(error).__name__)
         verdict = Verdict(60.0)
@@ -270,8 +283,15 @@ def _hash(contact: Contact, code: str) -> str:
     return salted_hmac(salt, code, algorithm="sha256").hexdigest()
 
 
-def _recipient(contact: Contact) -> Recipient:
-    return Recipient(contact.name, contact.address, contact.language, contact.timezone)
+def recipient_of(contact: Contact) -> Recipient:
+    """The contact as channels are told of it."""
+    return Recipient(
+        contact.name,
+        contact.address,
+        contact.language,
+        contact.timezone,
+        str(contact.organisation_id or ""),
+    )
 
 
 def _code_note(contact: Contact, code: str) -> Note:
@@ -284,7 +304,7 @@ def _code_note(contact: Contact, code: str) -> Note:
             "Didn't ask for it? Then do nothing."
         ) % {"code": said, "tenant": tenant.name[:SAID]}
         subject = _("Your Ohmwatch code")
-    return Note(new_id().hex, tenant.name, _recipient(contact), subject, text)
+    return Note(new_id().hex, tenant.name, recipient_of(contact), subject, text)
 
 
 def _test_note(contact: Contact) -> Note:
@@ -295,7 +315,7 @@ def _test_note(contact: Contact) -> Note:
             "url": links.of_tenant(tenant, "/contacts/"),
         }
         subject = _("Test message: nothing is wrong")
-    return Note(new_id().hex, tenant.name, _recipient(contact), subject, text)
+    return Note(new_id().hex, tenant.name, recipient_of(contact), subject, text)
 
 
 def _one_line(text: str) -> str:

@@ -7,10 +7,13 @@ The family of errors:
       permanent=False   it may work later: the sweep tries again
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from apps.notifications.allowance import Counter
+from apps.tenants.models import Tenant
 
 
 class TransportError(Exception):
@@ -42,6 +45,7 @@ class Recipient:
     address: str
     language: str
     timezone: str
+    organisation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +149,17 @@ class Channel(Protocol):
     def normalise(self, address: str) -> str:
         """The address in its one written form. Raises ValidationError with a text for people."""
 
-    def wait_s(self, message: Message, *, tenant: str, now: datetime) -> float:
-        """Takes one message from the address's allowance: 0, or seconds until there is one."""
+    def admits(self, address: str, *, tenant: Tenant) -> bool:
+        """Whether messages of this manufacturer may go to the address at all."""
+
+    def wait_s(self, message: Message, *, tenant: Tenant, now: datetime) -> float:
+        """Takes one message from the address's allowance: 0, or seconds until there is one.
+
+        Raises TransportError where an urgent message can't wait that long: another way is taken.
+        """
+
+    def counters_of_note(self, address: str, *, tenant: Tenant) -> Sequence[Counter]:
+        """What a code or test takes from, besides the allowance of every channel."""
 
     def send(self, message: Message) -> str:
         """Says it, and returns the other side's receipt. Raises TransportError."""

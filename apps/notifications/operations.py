@@ -17,8 +17,8 @@ from django.db.models import F, Q
 from apps.alarms import outbox
 from apps.alarms.models import Consumer, Outbox, OutboxState, Severity
 from apps.notifications import links, policy, queries
-from apps.notifications.addressbook import give_up
-from apps.notifications.channel import Item, Message, Recipient, TransportError
+from apps.notifications.addressbook import give_up, recipient_of
+from apps.notifications.channel import Item, Message, TransportError
 from apps.notifications.models import Contact, Delivery
 from apps.notifications.registry import channels
 from apps.tenants.models import Tenant
@@ -118,6 +118,9 @@ def claim(*, contact_id: UUID, now: datetime) -> Claimed | None:
         if contact.disabled_at or (contact.user and not contact.user.is_active):
             give_up(contact)
             return None
+        if not channels()[contact.kind].admits(contact.address, tenant=current_tenant()):
+            give_up(contact, error="country_not_allowed")
+            return None
         lead = _lapsed_lead(contact, now) or _new_lead(contact, now)
         if lead is None:
             return None
@@ -147,12 +150,36 @@ def _new_lead(contact: Contact, now: datetime) -> Delivery | None:
     waiting.sort(key=_gravity)
     lead = waiting[0]
     keys = [delivery.pk for delivery in waiting]
-    free_at = _free_at(contact, lead, keys, now)
+    try:
+        free_at = _free_at(contact, lead, keys, now)
+    except TransportError as refusal:
+        _say_otherwise(contact, waiting, refusal, now=now)
+        return None
     if free_at > now:
         Delivery.objects.filter(pk__in=keys).update(due_at=free_at)
         return None
     Delivery.objects.filter(pk__in=keys).update(lead=lead)
     return lead
+
+
+def _say_otherwise(
+    contact: Contact, waiting: Sequence[Delivery], refusal: TransportError, *, now: datetime
+) -> None:
+    """What is urgent goes by email instead, to people around the contact; the rest waits on."""
+    urgent = [delivery for delivery in waiting if _urgent(delivery)]
+    Delivery.objects.filter(pk__in=[delivery.pk for delivery in urgent]).update(
+        state=Delivery.State.ABANDONED, error=refusal.code
+    )
+    stand_ins = policy.stand_ins(contact)
+    log.warning("said_otherwise", contact=str(contact.pk), error=refusal.code, to=len(stand_ins))
+    Delivery.objects.bulk_create(
+        [
+            Delivery(contact=other, event=delivery.event, channel=other.kind, due_at=now)
+            for delivery in urgent
+            for other in stand_ins
+        ],
+        ignore_conflicts=True,  # who was told of it already is not told twice
+    )
 
 
 def _gravity(delivery: Delivery) -> tuple[bool, int, int]:
@@ -169,7 +196,7 @@ def _free_at(contact: Contact, lead: Delivery, keys: Sequence[UUID], now: dateti
         return max((each.sent_at or now) for each in recent) + WINDOW
     tenant = current_tenant()
     message = _message_of(lead, [lead], total=len(keys), tenant=tenant)
-    wait_s = channels()[contact.kind].wait_s(message, tenant=tenant.slug, now=now)
+    wait_s = channels()[contact.kind].wait_s(message, tenant=tenant, now=now)
     return now + timedelta(seconds=wait_s)
 
 
@@ -267,7 +294,7 @@ def _message_of(
     return Message(
         key=str(lead.pk),
         tenant=tenant.name,
-        recipient=Recipient(contact.name, contact.address, contact.language, contact.timezone),
+        recipient=recipient_of(contact),
         items=tuple(_item(each, tenant) for each in members[:LISTED]),
         total=total,
         url=links.of_tenant(tenant, "/alarms/"),

@@ -68,6 +68,7 @@ urlpatterns = [
     path("users/add/", users.user_add, name="user-add"),
     path("users/<uuid:pk>/", users.user_edit, name="user-edit"),
     path("users/<uuid:pk>/state", users.user_state, name="user-state"),
+    path("users/<uuid:pk>/second-factor", users.user_second_factor, name="user-second-factor"),
     path("users/<uuid:pk>/password", users.user_password, name="user-password"),
     path("keys/", api_keys.key_list, name="keys"),
     path("keys/add/", api_keys.key_add, name="key-add"),

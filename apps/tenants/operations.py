@@ -1,5 +1,7 @@
 """Changes of tenants: made, mended, renamed. Each can be repeated after a crash."""
 
+import re
+from collections.abc import Sequence
 from datetime import datetime
 
 import structlog
@@ -18,23 +20,37 @@ from apps.tenants.queries import expected_tables
 logger = structlog.get_logger(__name__)
 
 STANDARD_PLAN = "standard"
-STANDARD_LIMITS = {"devices": 10_000, "readings_per_s": 10_000}
+STANDARD_LIMITS = {"devices": 10_000, "readings_per_s": 10_000, "sms_per_day": 500}
 
 
 class TenantFailed(Exception):
     """A tenant's schema could not be made; the tenant is `failed` and can be retried."""
 
 
-def create_tenant(*, slug: str, name: str, now: datetime, plan: Plan | None = None) -> Tenant:
+def create_tenant(
+    *, slug: str, name: str, now: datetime, plan: Plan | None = None, country: str = ""
+) -> Tenant:
     """Register a tenant and build its schema; ready when this returns (about 1.5 s).
 
     Raises ValidationError for a slug that is malformed, reserved or taken, and TenantFailed.
     """
-    return build_tenant(tenant=register_tenant(slug=slug, name=name, now=now, plan=plan))
+    registered = register_tenant(slug=slug, name=name, now=now, plan=plan, country=country)
+    return build_tenant(tenant=registered)
 
 
-def register_tenant(*, slug: str, name: str, now: datetime, plan: Plan | None = None) -> Tenant:
-    """Reserve slug and host for a tenant in state `creating`; its host answers 503 until built."""
+def register_tenant(
+    *,
+    slug: str,
+    name: str,
+    now: datetime,
+    plan: Plan | None = None,
+    country: str = "",
+    sms_countries: Sequence[str] = (),
+) -> Tenant:
+    """Reserve slug and host for a tenant in state `creating`; its host answers 503 until built.
+
+    Without a country it sends no SMS until one is named (`change_countries`).
+    """
     _check_slug(slug)
     with schema_context(get_public_schema_name()), transaction.atomic():
         tenant = Tenant(
@@ -42,6 +58,8 @@ def register_tenant(*, slug: str, name: str, now: datetime, plan: Plan | None = 
             name=name,
             schema_name=schema_name_of(slug),
             plan=plan or standard_plan(),
+            country=country.upper(),
+            sms_countries=_codes(sms_countries),
             created_at=now,
         )
         tenant.full_clean()
@@ -68,6 +86,19 @@ def build_tenant(*, tenant: Tenant) -> Tenant:
     return tenant
 
 
+def change_countries(*, tenant: Tenant, country: str, sms_countries: Sequence[str]) -> Tenant:
+    """Where the tenant is at home and its SMS may go, from the next message on.
+
+    Raises ValidationError for what is no code of a country.
+    """
+    tenant.country, tenant.sms_countries = country.upper(), _codes(sms_countries)
+    with schema_context(get_public_schema_name()):
+        tenant.full_clean()
+        tenant.save(update_fields=["country", "sms_countries"])
+    logger.info("tenant_countries", tenant=tenant.slug, sms=sorted(tenant.reachable_countries))
+    return tenant
+
+
 def standard_plan() -> Plan:
     """The plan of tenants for whom none was chosen."""
     plan, _created = Plan.objects.get_or_create(
@@ -79,6 +110,16 @@ def standard_plan() -> Plan:
 def host_of(slug: str) -> str:
     """The host name of a tenant below the platform's own."""
     return f"{slug}.{settings.BASE_DOMAIN}"
+
+
+def _codes(countries: Sequence[str]) -> list[str]:
+    codes = sorted({code.upper() for code in countries})
+    wrong = [code for code in codes if not re.fullmatch("[A-Z]{2}", code)]
+    if wrong:
+        raise ValidationError(
+            {"sms_countries": _("Not a country's code: %(codes)s") % {"codes": " ".join(wrong)}}
+        )
+    return codes
 
 
 def _check_slug(slug: str) -> None:

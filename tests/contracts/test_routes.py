@@ -69,6 +69,8 @@ ALL_STAFF = Door(frozenset(STAFF))
 FLEET_EDITORS = Door(frozenset({"anna", "ada", "sam"}))
 ENGINEERS = Door(frozenset({"anna", "ada"}))
 ADMINISTRATORS = Door(frozenset({"ada"}))
+WITH_A_OWN_ACCOUNT = Door(frozenset(), refused=NOTHING)
+"""Nobody of the cast has one, so there is nothing to take away or to show."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,23 @@ VEHICLE, CONNECTOR, MODEL, DEVICE = (
 )
 RANGE = {"quantities": "current_a", "quantity": "current_a"}
 
+OWN_ACCOUNT = {
+    "account/sessions/": SIGNED_IN,
+    "account/two-factor/": SIGNED_IN,
+    "account/two-factor/authenticate/": SIGNED_IN,
+    "account/two-factor/reauthenticate/": SIGNED_IN,
+    "account/two-factor/totp/activate/": SIGNED_IN,
+    "account/two-factor/totp/deactivate/": WITH_A_OWN_ACCOUNT,
+    "account/two-factor/recovery-codes/": WITH_A_OWN_ACCOUNT,
+    "account/two-factor/recovery-codes/generate/": SIGNED_IN,
+    "account/two-factor/recovery-codes/download/": WITH_A_OWN_ACCOUNT,
+}
 TENANT_ROUTES = [
     Row("account/login/", EVERYBODY),
     Row("account/logout/", EVERYBODY),
     Row("account/password/", SIGNED_IN),
     Row("account/reauthenticate/", SIGNED_IN),
+    *[Row(route, door) for route, door in OWN_ACCOUNT.items()],
     Row("preferences/", EVERYBODY, method="POST"),
     Row("", SIGNED_IN),
     Row("vehicles/", SIGNED_IN),
@@ -172,6 +186,7 @@ TENANT_ROUTES = [
     Row("portal/users/add/", ADMINISTRATORS),
     Row("portal/users/<uuid:pk>/", ADMINISTRATORS, cast.RITA),
     Row("portal/users/<uuid:pk>/state", ADMINISTRATORS, cast.RITA, "POST"),
+    Row("portal/users/<uuid:pk>/second-factor", ADMINISTRATORS, cast.RITA, "POST"),
     Row("portal/users/<uuid:pk>/password", ADMINISTRATORS, cast.RITA, "POST"),
     Row("portal/keys/", ADMINISTRATORS),
     Row("portal/keys/add/", ADMINISTRATORS),
@@ -207,9 +222,11 @@ PLATFORM_ROUTES = {
     "account/logout/": EVERYBODY,
     "account/password/": SIGNED_IN,
     "account/reauthenticate/": SIGNED_IN,
+    **OWN_ACCOUNT,
     "preferences/": EVERYBODY,
     "": SIGNED_IN,
     "tenants/new/": SIGNED_IN,
+    "tenants/<uuid:pk>/sms/": SIGNED_IN,
     "tenants/<uuid:pk>/retry": SIGNED_IN,
     "readiness/": SIGNED_IN,
 }
@@ -408,5 +425,7 @@ def test_who_passes_on_the_platform(kunlun: Tenant, anna: User, operator: User, 
             transaction.set_rollback(True)
         return outcome(answer)
 
-    stranger = SERVED if PLATFORM_ROUTES[route] is EVERYBODY else SIGN_IN
-    assert [ask(nobody), ask(tenants_own), ask(operators_own)] == [stranger, stranger, SERVED]
+    door = PLATFORM_ROUTES[route]
+    stranger = SERVED if door is EVERYBODY else SIGN_IN
+    operators = SERVED if door.served else door.refused
+    assert [ask(nobody), ask(tenants_own), ask(operators_own)] == [stranger, stranger, operators]

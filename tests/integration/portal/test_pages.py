@@ -61,6 +61,7 @@ CHANGES = {
     "user-password": f"/portal/users/{cast.BEN}/password",
     "quarantine-replay": "/portal/quarantine/replay",
     "replay-cancel": f"/portal/quarantine/replays/{cast.fixed_id(0xDEAD)}/cancel",
+    "user-second-factor": f"/portal/users/{cast.BEN}/second-factor",
     "key-revoke": f"/portal/keys/{cast.fixed_id(1)}/revoke",
 }
 ELSEWHERE = {

@@ -4,6 +4,7 @@ Repeats after a crash carry the same Message-ID, so that a mailbox can drop them
 """
 
 import smtplib
+from collections.abc import Sequence
 from datetime import datetime
 from email.utils import formataddr, parseaddr
 from pathlib import Path
@@ -20,7 +21,9 @@ from django.utils.translation import gettext, ngettext
 
 from apps.alarms.models import Kind, Severity
 from apps.alarms.wording import advice, condition_name, evidence_rows
+from apps.notifications.allowance import Counter
 from apps.notifications.channel import Answer, Item, Message, Note, TransportError
+from apps.tenants.models import Tenant
 
 TEMPLATES = DjangoTemplates(
     {
@@ -45,7 +48,13 @@ class EmailChannel:
         validate_email(address)
         return address
 
-    def wait_s(self, message: Message, *, tenant: str, now: datetime) -> float:
+    def admits(self, address: str, *, tenant: Tenant) -> bool:
+        return True
+
+    def counters_of_note(self, address: str, *, tenant: Tenant) -> Sequence[Counter]:
+        return ()
+
+    def wait_s(self, message: Message, *, tenant: Tenant, now: datetime) -> float:
         return 0.0  # the grouping of messages is limit enough
 
     def send(self, message: Message) -> str:

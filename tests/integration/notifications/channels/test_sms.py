@@ -10,7 +10,8 @@ from apps.notifications import allowance
 from apps.notifications.allowance import Counter, take
 from apps.notifications.channel import TransportError
 from apps.notifications.channels.sms.channel import CHANNEL
-from apps.notifications.channels.sms.settings import LIMITS
+from apps.notifications.channels.sms.limits import LIMITS
+from apps.tenants.models import Tenant
 from tests.messages import item, message
 from tests.outside import SmsGateway
 
@@ -98,10 +99,10 @@ def test_a_hundred_at_once_are_one() -> None:
     assert waits.count(0) == 1
 
 
-def test_a_counter_that_is_away_holds_back_no_alarm(settings: object) -> None:
+def test_a_counter_that_is_away_holds_back_no_alarm(settings: object, kunlun: Tenant) -> None:
     settings.REDIS_CACHE_URL = "redis://127.0.0.1:9/0"  # type: ignore[attr-defined]
     allowance.forget()
     try:
-        assert CHANNEL.wait_s(message(address=NUMBER), tenant="kunlun", now=NOW) == 0
+        assert CHANNEL.wait_s(message(address=NUMBER), tenant=kunlun, now=NOW) == 0
     finally:
         allowance.forget()
