@@ -6,6 +6,8 @@ own; convection that grows with the rise and with speed; air that warms in the b
 with a fault of its own is carried twice: as it is, and as its fault-free, noise-free twin, which
 says from when on the fault could be seen.
 
+Compiled anew in each process, some seconds: numba's cache would not see a change in `units.py`.
+
 Everything random comes from the connector's own generator (xorshift64*, Vigna 2016), so that
 readings don't depend on how many connectors or hours are asked for at a time.
 """
@@ -108,7 +110,7 @@ _A, _B, _C = np.uint64(12), np.uint64(25), np.uint64(27)
 _FACTOR, _ELEVEN, _FIFTY = np.uint64(2685821657736338717), np.uint64(11), np.uint64(50)
 
 
-@njit(cache=True)
+@njit
 def _bits(s: Record) -> np.uint64:
     x = s.random
     x ^= x >> _A
@@ -118,22 +120,22 @@ def _bits(s: Record) -> np.uint64:
     return x * _FACTOR
 
 
-@njit(cache=True)
+@njit
 def _uniform(s: Record) -> float:
     return float(_bits(s) >> _ELEVEN) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True)
+@njit
 def _between(s: Record, low: float, high: float) -> float:
     return low + (high - low) * _uniform(s)
 
 
-@njit(cache=True)
+@njit
 def _normal(s: Record) -> float:
     return _NORMAL[_bits(s) >> _FIFTY]
 
 
-@njit(cache=True)
+@njit
 def _exponential(s: Record, mean: float) -> float:
     return -mean * math.log(1.0 - _uniform(s))
 
@@ -141,12 +143,12 @@ def _exponential(s: Record, mean: float) -> float:
 # ---- use ------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@njit
 def _hour(u: Record, time_s: float) -> float:
     return (time_s / 3600.0 + u.hour_shift) % 24.0
 
 
-@njit(cache=True)
+@njit
 def _next_mode(u: Record, s: Record, time_s: float) -> None:
     """What the vehicle does next, and for how long."""
     if s.mode == DRIVING and s.charge < 0.35:
@@ -170,7 +172,7 @@ def _next_mode(u: Record, s: Record, time_s: float) -> None:
     s.segment_end_s = time_s
 
 
-@njit(cache=True)
+@njit
 def _drive_s(u: Record, s: Record) -> float:
     if u.use == CAR:
         return min(1800.0 * math.exp(0.6 * _normal(s)), 4 * 3600.0)
@@ -179,7 +181,7 @@ def _drive_s(u: Record, s: Record) -> float:
     return _between(s, 3000.0, 9000.0)
 
 
-@njit(cache=True)
+@njit
 def _pause_s(u: Record, s: Record, hour: float) -> float:
     """Until the next start: short by day, until the morning by night, weeks now and then."""
     if _uniform(s) < u.parked_week / max(u.trips_a_day, 1.0):
@@ -193,7 +195,7 @@ def _pause_s(u: Record, s: Record, hour: float) -> float:
     return _between(s, 180.0, 700.0)
 
 
-@njit(cache=True)
+@njit
 def _mate(u: Record, s: Record) -> None:
     """The plug goes in anew: its contacts meet a little differently each time."""
     s.cycles += 1
@@ -202,7 +204,7 @@ def _mate(u: Record, s: Record) -> None:
         s.mated_neg = math.exp(u.mating_spread * _normal(s))
 
 
-@njit(cache=True)
+@njit
 def _next_segment(u: Record, s: Record, time_s: float) -> None:
     """The next stretch of about constant current, as a share of rated current."""
     if s.mode != DRIVING:
@@ -228,7 +230,7 @@ def _next_segment(u: Record, s: Record, time_s: float) -> None:
     s.vibration_g = _between(s, 0.1, 0.8) * (0.3 + abs(s.level))
 
 
-@njit(cache=True)
+@njit
 def _current_a(u: Record, s: Record, time_s: float) -> float:
     """The current through the connector now, A; negative: charging or recuperation."""
     most = u.rated_a - u.derating_a_k * max(s.ambient_c - u.derating_from_c, 0.0)
@@ -255,7 +257,7 @@ def _current_a(u: Record, s: Record, time_s: float) -> float:
 # ---- air, damp and faults, once a minute -----------------------------------------------------
 
 
-@njit(cache=True)
+@njit
 def _pass_minute(u: Record, s: Record, time_s: float) -> None:
     hour = _hour(u, time_s)
     s.weather += -s.weather * (MINUTE_S / (2.0 * DAY_S)) + 0.02635 * _normal(s)
@@ -276,7 +278,7 @@ def _pass_minute(u: Record, s: Record, time_s: float) -> None:
         s.opened |= _uniform(s) < u.glitches_a_day * MINUTE_S / DAY_S * 8.0
 
 
-@njit(cache=True)
+@njit
 def _dampen(u: Record, s: Record, hour: float, x: float) -> None:
     """Humidity in the housing, and the insulation that it leaves."""
     s.damp += -s.damp * (MINUTE_S / 43_200.0) + 0.0527 * _normal(s)
@@ -298,12 +300,12 @@ def _dampen(u: Record, s: Record, hour: float, x: float) -> None:
         s.limit_s = s.limit_s if s.limit_s >= 0.0 else -2.0
 
 
-@njit(cache=True)
+@njit
 def _insulation_kohm(u: Record, humidity_pct: float, factor: float) -> float:
     return u.insulation_kohm * math.exp(-factor * max(humidity_pct - 45.0, 0.0) / 10.0)
 
 
-@njit(cache=True)
+@njit
 def _grow(u: Record, s: Record, time_s: float, x: float) -> None:
     """The excess of contact resistance over new, as a share of new; fretting makes it unsteady."""
     s.wobble += -s.wobble * (MINUTE_S / 10_800.0) + 0.1054 * _normal(s)
@@ -329,7 +331,7 @@ def _grow(u: Record, s: Record, time_s: float, x: float) -> None:
     s.growth = min(s.growth, LARGEST_GROWTH)
 
 
-@njit(cache=True)
+@njit
 def _let_loop_open(u: Record, s: Record, x: float) -> None:
     """Moments in which the interlock is open; more and more, then for good."""
     if x <= 0.0:
@@ -346,7 +348,7 @@ def _let_loop_open(u: Record, s: Record, x: float) -> None:
 # ---- heat ------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@njit
 def _resistance_factor(u: Record, s: Record, pole: int, time_s: float) -> float:
     """Of the constriction against new: ageing, mating, fault."""
     factor = 1.0 + u.ageing_a_day * time_s / DAY_S
@@ -354,7 +356,7 @@ def _resistance_factor(u: Record, s: Record, pole: int, time_s: float) -> float:
     return factor
 
 
-@njit(cache=True)
+@njit
 def _flutter(u: Record, s: Record, time_s: float) -> float:
     """A loose contact under vibration: worse for moments, by a factor; 1 where it holds."""
     if u.kind != _LOOSENING or s.growth <= 0.0 or s.mode != DRIVING:
@@ -366,7 +368,7 @@ def _flutter(u: Record, s: Record, time_s: float) -> float:
     return s.flutter
 
 
-@njit(cache=True)
+@njit
 def _heat(u: Record, square_a2: float, air: Pair, cooling: float, ohm: Pair, nodes: Nodes) -> Nodes:
     """Ten seconds of heat; all in and out a tuple: fast_pos, fast_neg, slow_pos, slow_neg, °C."""
     fast_pos, fast_neg, slow_pos, slow_neg = nodes
@@ -389,7 +391,7 @@ def _heat(u: Record, square_a2: float, air: Pair, cooling: float, ohm: Pair, nod
     )
 
 
-@njit(cache=True)
+@njit
 def _warm(u: Record, s: Record, time_s: float) -> Pair:
     """Current and heat of this step, of the connector and of its twin."""
     s.current_a = _current_a(u, s, time_s)
@@ -414,7 +416,7 @@ def _warm(u: Record, s: Record, time_s: float) -> Pair:
     return ohm
 
 
-@njit(cache=True)
+@njit
 def _with_fault(u: Record, s: Record, time_s: float, ohm: Pair) -> Pair:
     worse = _worse(u, s, time_s)
     if u.pole == 0:
@@ -422,7 +424,7 @@ def _with_fault(u: Record, s: Record, time_s: float, ohm: Pair) -> Pair:
     return (ohm[0], ohm[1] * worse)
 
 
-@njit(cache=True)
+@njit
 def _worse(u: Record, s: Record, time_s: float) -> float:
     """The faulted contact's constriction resistance as a multiple of its twin's."""
     if u.kind == _COOLING or s.growth <= 0.0:
@@ -434,12 +436,12 @@ def _worse(u: Record, s: Record, time_s: float) -> float:
 # ---- what the device tells -------------------------------------------------------------------
 
 
-@njit(cache=True)
+@njit
 def _rounded(value: float, step: float) -> float:
     return step * math.floor(value / step + 0.5) if step > 0.0 else value
 
 
-@njit(cache=True)
+@njit
 def _temperature(
     u: Record, s: Record, true_c: float, offset_k: float, sensor: int, time_s: float
 ) -> float:
@@ -461,7 +463,7 @@ def _temperature(
     return max(-60.0, min(_rounded(shown, u.step_k), 399.0))
 
 
-@njit(cache=True)
+@njit
 def _measure(u: Record, s: Record, time_s: float, ohm: Ohms, row: Floats) -> None:
     """All quantities as the device shows them now, into `row` (float64[13])."""
     amps = s.current_a * (1.0 + u.current_noise * _normal(s)) + 0.1 * _normal(s)
@@ -497,7 +499,7 @@ def _measure(u: Record, s: Record, time_s: float, ohm: Ohms, row: Floats) -> Non
         _leave_out_unchanged(s, time_s, row)
 
 
-@njit(cache=True)
+@njit
 def _drops_mv(u: Record, s: Record, ohm: Ohms) -> Pair:
     pos = ohm[0] * (1.0 + CONTACT_PER_K * (s.fast_pos_c - 20.0))
     neg = ohm[1] * (1.0 + CONTACT_PER_K * (s.fast_neg_c - 20.0))
@@ -506,7 +508,7 @@ def _drops_mv(u: Record, s: Record, ohm: Ohms) -> Pair:
     return 1000.0 * s.current_a * pos, 1000.0 * s.current_a * neg
 
 
-@njit(cache=True)
+@njit
 def _leave_out_unchanged(s: Record, time_s: float, row: Floats) -> None:
     """Temperatures are sent when they moved by a kelvin, and every ten minutes."""
     due = time_s >= s.shown_until_s
@@ -517,7 +519,7 @@ def _leave_out_unchanged(s: Record, time_s: float, row: Floats) -> None:
         row[_POS], row[_NEG] = np.nan, np.nan
 
 
-@njit(cache=True)
+@njit
 def _arrival_s(u: Record, s: Record, time_s: float) -> float:
     """When the reading comes to us; −1: never."""
     arrived_s = time_s + _between(s, 0.1, 1.5)
@@ -535,7 +537,7 @@ def _arrival_s(u: Record, s: Record, time_s: float) -> float:
     return arrived_s
 
 
-@njit(cache=True)
+@njit
 def _sight(
     u: Record, s: Record, ohm: Ohms, row: Floats, arrived_s: float, sightings: Floats
 ) -> None:
@@ -557,7 +559,7 @@ def _sight(
         s.seen_by = s.seen_by if s.seen_by else seen_by
 
 
-@njit(cache=True)
+@njit
 def _seen_in_heat(u: Record, s: Record, ohm: Ohms, row: Floats) -> int:
     if row[_POS] > -99.0 and abs(s.fast_pos_c - s.twin_fast_pos_c) >= VISIBLE_K:
         return SEEN_TEMPERATURE
@@ -574,7 +576,7 @@ def _seen_in_heat(u: Record, s: Record, ohm: Ohms, row: Floats) -> int:
     return SEEN_DROP if worse >= VISIBLE_RESISTANCE else 0
 
 
-@njit(cache=True)
+@njit
 def _report(
     u: Record, s: Record, time_s: float, ohm: Ohms, out: Out, count: int, sightings: Floats
 ) -> int:
@@ -599,12 +601,12 @@ def _report(
     return count + 2
 
 
-@njit(cache=True)
+@njit
 def _is_heard(s: Record, time_s: float, until_s: float) -> bool:
     return time_s < until_s and (s.limit_s < 0.0 or time_s < s.limit_s + AFTER_LIMIT_S)
 
 
-@njit(cache=True)
+@njit
 def _live(
     u: Record,
     s: Record,
@@ -637,7 +639,7 @@ def _live(
     return count
 
 
-@njit(cache=True)
+@njit
 def advance(
     units: Record,
     states: Record,
@@ -662,7 +664,7 @@ def advance(
     return count
 
 
-@njit(cache=True)
+@njit
 def run_out(units: Record, states: Record, from_s: int, to_s: int) -> None:
     """Connectors whose resistance or insulation grows on without a reading, until their limit."""
     nothing = (np.zeros(2, np.int64), np.zeros(2, np.int64), np.zeros((2, 13)))
