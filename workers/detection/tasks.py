@@ -19,6 +19,7 @@ from apps.partitions.log import PartitionLog
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.store import the_store
 from apps.tenants.tasks import public_task
+from ohmwatch.watch import warm_up
 from workers.detection import passes
 from workers.detection.board import Board
 from workers.detection.desk import Desk
@@ -50,6 +51,9 @@ def sweep(**later: object) -> None:
 @cache
 def the_desk() -> Desk:
     """This process's own; made at its first task, after any fork."""
+    panel = Panel()
+    # Compiling takes longer than a detector's turn may.
+    warm_up(panel.detectors)
     client = redis.Redis.from_url(
         settings.REDIS_LOG_URL, socket_timeout=10, socket_connect_timeout=5
     )
@@ -58,7 +62,7 @@ def the_desk() -> Desk:
         log=PartitionLog(client),
         directory=Directory(),
         telemetry=the_store(),
-        panel=Panel(),
+        panel=panel,
         board=Board(the_store()),
         clock=timezone.now,
     )
