@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from deploy.stack import benching, management, running, status, supervisor, up
 from deploy.stack import doctor as machine
 from deploy.stack import logs as log_files
-from deploy.stack import management, running, status, supervisor, up
 from deploy.stack.errors import StackError
 from deploy.stack.farewell import farewell
 from deploy.stack.layout import RUN
@@ -106,10 +106,19 @@ def run_account(context: typer.Context) -> None:
     raise typer.Exit(management.manage(_made(), "account", *context.args).returncode)
 
 
-@app.command("bench", context_settings=_PASS_ON)
-def run_bench(context: typer.Context) -> None:
-    """Measure this machine: readings a second that decoding and detectors can do."""
-    raise typer.Exit(management.run_module(_made(), "benchmarks", *context.args))
+@app.command("bench")
+def run_bench(
+    name: Annotated[str | None, typer.Argument(help="Which; without it, they are listed.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Rough, within a minute, on the stack that is up.")
+    ] = False,
+) -> None:
+    """Measure this machine. Without a name: what can be measured."""
+    if name is None:
+        for bench in benching.known():
+            say(f"{bench.name:12} {bench.about}")
+        return
+    raise typer.Exit(benching.run(name, quick=quick))
 
 
 @app.command("reset")

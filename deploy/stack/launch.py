@@ -1,7 +1,7 @@
 """The way from a bare Debian to the real command line. Standard library only.
 
-`up` and `test` first make sure of the packages, the Python environment and Elasticsearch; every
-command is then handed over to deploy/stack/cli.py inside that environment.
+`up`, `test` and `bench` first make sure of the packages, the Python environment and Elasticsearch;
+every command is then handed over to deploy/stack/cli.py inside that environment.
 """
 
 import os
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     asks_for_help = "--help" in arguments
     try:
         owner.refuse_foreign_run()
-        if command in ("up", "test") and not asks_for_help:
+        if command in ("up", "test", "bench") and not asks_for_help:
             make_ready(test=command == "test")
         if python_environment.is_made():
             hand_over(arguments)
