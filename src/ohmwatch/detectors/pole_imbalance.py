@@ -126,7 +126,7 @@ class PoleImbalance:
 
 
 def _is_offset(batch: Batch, share: float, ratings: Sequence[Ratings]) -> np.ndarray:
-    """Where the stage finds that load explains too little of the difference."""
+    """Where the stage is sure that load explains too little of the difference."""
     rise_k = rises_k(ratings)[batch.connector]
-    explained_k = np.abs(known(batch, "apart_now_k")) - 2.0 * known(batch, "apart_now_sd_k")
+    explained_k = np.abs(known(batch, "apart_now_k")) + 2.0 * known(batch, "apart_now_sd_k")
     return explained_k < 0.6 * share * rise_k
