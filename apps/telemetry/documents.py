@@ -218,7 +218,7 @@ for _quantity_name in QUANTITIES:
 class State(Document):
     """A connector now. `_id` is `<tenant>:<connector>`.
 
-    The detection worker writes `last`, the three times and `margin_k`; upkeep writes all else
+    The detection worker writes `last`, the three times and the margin; upkeep writes all else
     (decision 0001), so the two never touch one field.
     """
 
@@ -245,7 +245,9 @@ class State(Document):
     measured_at = _moment()
     arrived_at = _moment()
     judged_at = _moment()
-    margin_k = Double()
+    margin_k = Double()  # at rated load and 40 °C where the contacts are known, else now
+    margin_from_k = Double()  # 80 % interval of it
+    margin_to_k = Double()
     # what was said about it
     health = Keyword()  # ok, notice, warning, critical
     severity_rank = Short()  # 0 ok … 3 critical, to sort by

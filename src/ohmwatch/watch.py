@@ -17,6 +17,7 @@ import numpy as np
 
 from ohmwatch.detector import Batch, Detector, Flags, Floats, Ratings, State, Times
 from ohmwatch.findings import Finding
+from ohmwatch.readings import QUANTITIES
 from ohmwatch.stage import Stage, stages_of
 
 Said = TypeVar("Said")
@@ -272,3 +273,15 @@ class Watch:
             arrived_ms=batch.arrived_ms[chosen],
             values={name: column[chosen] for name, column in batch.values.items()},
         )
+
+
+def warm_up(detectors: Sequence[Detector]) -> None:
+    """Compiles what the detectors and their stages need, so that no turn has to.
+
+    Seconds where nothing was kept on disk, else parts of one. Shows them a few readings of a
+    connector that does not exist, in a watch that is thrown away.
+    """
+    times = np.arange(1, 4, dtype=np.int64) * 1000
+    values = {name: np.ones(len(times)) for name in QUANTITIES}
+    ratings = Ratings(rated_current_a=1.0, temperature_limit_c=90.0, temperature_rise_limit_k=50.0)
+    Watch(detectors).observe(Batch.of_one("nobody", times, **values), [ratings])

@@ -12,7 +12,8 @@ import numpy as np
 import structlog
 
 from apps.telemetry.errors import TelemetryError
-from ohmwatch.detector import Batch, Ratings
+from ohmwatch.detector import Batch, Floats, Ratings
+from ohmwatch.physics.known import margins, with_known
 from ohmwatch.physics.sequence import Runs
 from workers.detection.gathering import key_of
 
@@ -41,11 +42,23 @@ class Board:
         self._written_at: dict[str, float] = {}
         self._paused_until = 0.0
 
-    def note(self, batch: Batch, ratings: Sequence[Ratings], *, judged_ms: int) -> None:
-        """Takes in the newest of each connector. `batch` is sorted by connector, then time."""
+    def note(
+        self,
+        batch: Batch,
+        ratings: Sequence[Ratings],
+        *,
+        judged_ms: int,
+        known: Mapping[str, Floats] | None = None,
+    ) -> None:
+        """Takes in the newest of each connector. `batch` is sorted by connector, then time.
+
+        `known` are the columns that stages added: with the contacts' heating among them, the
+        margin is that at rated load on a hot day, with its interval.
+        """
         if not len(batch):
             return
         runs = Runs.of(batch.connector)
+        at_rated = _margins_at_rated(batch, ratings, known or {}, runs.ends)
         newest = {
             name: runs.latest(~np.isnan(column))[runs.ends] for name, column in batch.values.items()
         }
@@ -63,7 +76,7 @@ class Board:
                 measured_at=int(batch.time_ms[end]),
                 arrived_at=int(batch.arrived_ms[end]),
                 judged_at=judged_ms,
-                **_margin(last, ratings[owner]),
+                **(at_rated[number] or _margin(last, ratings[owner])),
             )
 
     def post(self) -> None:
@@ -101,9 +114,33 @@ class Board:
         row.update(facts)
 
 
-def _margin(last: Mapping[str, float], ratings: Ratings) -> dict[str, float]:
-    """K from the hottest pole to the model's limit; nothing where one of them is unknown."""
+def _margin(last: Mapping[str, float], ratings: Ratings) -> dict[str, float | None]:
+    """K from the hottest pole to the model's limit; nothing where one of them is unknown.
+
+    It has no interval: one that was known before, of another contact, is taken back.
+    """
     poles = [last[name] for name in ("temperature_pos_c", "temperature_neg_c") if name in last]
     if not poles or np.isnan(ratings.temperature_limit_c):
         return {}
-    return {"margin_k": round(ratings.temperature_limit_c - max(poles), 3)}
+    margin_k = round(ratings.temperature_limit_c - max(poles), 3)
+    return {"margin_k": margin_k, "margin_from_k": None, "margin_to_k": None}
+
+
+def _margins_at_rated(
+    batch: Batch, ratings: Sequence[Ratings], known: Mapping[str, Floats], ends: np.ndarray
+) -> list[dict[str, float | None]]:
+    """The margin at rated load and its 80 % interval of each run's last reading; empty: unknown."""
+    newest = np.zeros(len(batch), dtype=np.bool_)
+    newest[ends] = True
+    margin = margins(with_known(batch, known).rows(newest), ratings)
+    columns = {
+        "margin_k": margin.worst_k,
+        "margin_from_k": margin.from_k,
+        "margin_to_k": margin.to_k,
+    }
+    return [
+        {}
+        if np.isnan(margin.worst_k[at])
+        else {name: round(float(column[at]), 3) for name, column in columns.items()}
+        for at in range(len(ends))
+    ]

@@ -213,7 +213,12 @@ def _judge(batch: Batch, holding: Holding, desk: Desk) -> None:
         metrics.LAG_SECONDS.labels(holding.partition).set(lag_s)
     if holding.findings or holding.in_shadow:
         _commit(holding, desk)
-    desk.board.note(judgement.judged, ratings, judged_ms=int(now.timestamp() * 1000))
+    desk.board.note(
+        judgement.judged,
+        ratings,
+        judged_ms=int(now.timestamp() * 1000),
+        known=judgement.known,
+    )
 
 
 # --- a log that is gone -----------------------------------------------------------------------

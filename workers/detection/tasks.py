@@ -19,6 +19,7 @@ from apps.partitions.log import PartitionLog
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.store import the_store
 from apps.tenants.tasks import public_task
+from ohmwatch.watch import warm_up
 from workers.detection import passes
 from workers.detection.board import Board
 from workers.detection.desk import Desk
@@ -51,6 +52,8 @@ def sweep(**later: object) -> None:
 @cache
 def the_desk() -> Desk:
     """This process's own; made at its first task, after any fork."""
+    # Compiling takes longer than a detector's turn may.
+    warm_up(DETECTORS)
     client = redis.Redis.from_url(
         settings.REDIS_LOG_URL, socket_timeout=10, socket_connect_timeout=5
     )

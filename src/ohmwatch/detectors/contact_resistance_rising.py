@@ -68,7 +68,7 @@ class ContactResistanceRising:
     large_change: float = 0.25
     apart_log: float = 0.08
     same_current: float = 0.88
-    wait_h: float = 12.0
+    wait_h: float = 40.0
 
     name = "contact_resistance_rising"
     version = "1"

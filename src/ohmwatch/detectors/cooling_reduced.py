@@ -47,7 +47,7 @@ class CoolingReduced:
     evidence: float = 24.0
     same_current: float = 0.88
     drop_log: float = 0.1
-    wait_h: float = 30.0
+    wait_h: float = 48.0
 
     name = "cooling_reduced"
     version = "1"

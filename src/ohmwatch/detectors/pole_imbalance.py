@@ -16,6 +16,9 @@ from ohmwatch.physics.known import believed, known, rises_k
 from ohmwatch.physics.load import LOAD_DTYPE, follow
 from ohmwatch.stage import Stage
 
+KNOWN_WITNESSES = 5.0
+"""Half hours of load after which the stage has the say; before, it must be sure of an offset."""
+
 
 @dataclass(frozen=True)
 class PoleImbalance:
@@ -126,7 +129,8 @@ class PoleImbalance:
 
 
 def _is_offset(batch: Batch, share: float, ratings: Sequence[Ratings]) -> np.ndarray:
-    """Where the stage finds that load explains too little of the difference."""
+    """Where the stage knows the connector and finds that load explains too little of it."""
     rise_k = rises_k(ratings)[batch.connector]
-    explained_k = np.abs(known(batch, "apart_now_k")) - 2.0 * known(batch, "apart_now_sd_k")
+    doubt = np.where(known(batch, "witnesses") >= KNOWN_WITNESSES, -2.0, 2.0)
+    explained_k = np.abs(known(batch, "apart_now_k")) + doubt * known(batch, "apart_now_sd_k")
     return explained_k < 0.6 * share * rise_k

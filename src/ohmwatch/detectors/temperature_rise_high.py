@@ -43,6 +43,7 @@ class TemperatureRiseHigh:
         hysteresis_k: K that the limit must be undercut by before it counts as left.
         hold_s, release_s: how long a change must last. 60 s is under the shortest time
             constant of a power contact, so that nothing is lost, and over a tunnel's mouth.
+        least_rise_k: K that the load must allow before a reading says anything.
 
     Severities: warning over the limit for the current flowing; critical if the rise is over
     what is allowed even at rated current.
@@ -67,7 +68,8 @@ class TemperatureRiseHigh:
     allowance_k: float = 5.0
     hysteresis_k: float = 3.0
     hold_s: float = 60.0
-    release_s: float = 120.0
+    release_s: float = 600.0
+    least_rise_k: float = 4.0
 
     name = "temperature_rise_high"
     version = "2"
@@ -98,7 +100,11 @@ class TemperatureRiseHigh:
             batch.connector, batch.time_ms, batch.column("current_a"), ratings, state["load"]
         )
         per_a2 = allowed_rise_per_a2(ratings, batch.connector, ambient_c)
-        allowed_k = per_a2 * load.at_most_a2 + self.allowance_k
+        by_load_k = per_a2 * load.at_most_a2
+        # Without current nothing is claimed: what is warm then is warmed by something else.
+        loaded = by_load_k >= self.least_rise_k
+        batch, ambient_c, per_a2 = batch.rows(loaded), ambient_c[loaded], per_a2[loaded]
+        allowed_k = by_load_k[loaded] + self.allowance_k
         rise_pos_k = batch.column("temperature_pos_c") - ambient_c
         rise_neg_k = batch.column("temperature_neg_c") - ambient_c
         rise_k = np.fmax(rise_pos_k, rise_neg_k)
@@ -117,7 +123,7 @@ class TemperatureRiseHigh:
                 "rise_neg_k": rise_neg_k,
                 "ambient_c": ambient_c,
                 "current_a": batch.column("current_a"),
-                "load_current_a": np.sqrt(load.at_most_a2),
+                "load_current_a": np.sqrt(load.at_most_a2[loaded]),
             },
         )
 

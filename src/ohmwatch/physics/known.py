@@ -30,6 +30,11 @@ def known(batch: Batch, name: str) -> Floats:
     return batch.column(PREFIX + name)
 
 
+def with_known(batch: Batch, columns: Mapping[str, Floats]) -> Batch:
+    """The batch with a stage's columns among its values."""
+    return replace(batch, values={**batch.values, **columns})
+
+
 @dataclass(frozen=True, slots=True)
 class Margins:
     """At rated current and HOT_DAY_C, K to the temperature limit, float64[n]; NaN: unknown.

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from apps.telemetry.errors import StoreUnavailable
 from ohmwatch.checks.detectors import EXAMPLE
@@ -58,8 +59,26 @@ def test_newest_reading_and_its_margin_are_written() -> None:
             "arrived_at": 2000,
             "judged_at": 2500,
             "margin_k": 29.0,
+            "margin_from_k": None,
+            "margin_to_k": None,
         }
     ]
+
+
+def test_margin_at_rated_load_is_written_with_its_interval_where_it_is_known() -> None:
+    each, store, _ = board()
+    batch = of_one(1000, 2000, temperature_pos_c=[50.0, 61.0])
+    known = {
+        "estimate.heating_pos_k": np.array([NAN, 30.0]),
+        "estimate.heating_neg_k": np.array([NAN, 28.0]),
+        "estimate.heating_sd_k": np.array([NAN, 2.0]),
+    }
+    each.note(batch, [EXAMPLE], judged_ms=2500, known=known)
+    each.post()
+    row = store.written[0]
+    # 30 K at 20 °C are 30·1.078/(1 − 0.0039·30) = 36.6 K at 40 °C; the limit is 90 °C.
+    assert row["margin_k"] == pytest.approx(13.4, abs=0.1)
+    assert row["margin_from_k"] < row["margin_k"] < row["margin_to_k"]
 
 
 def test_quantities_that_come_in_turns_are_merged() -> None:

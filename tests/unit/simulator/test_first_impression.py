@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from apps.platform.demo.fleet import AGEING_CAR, AGEING_CHANNEL, AURORA, KUNLUN, Manufacturer
-from ohmwatch.detector import Batch, Detector, Ratings
-from ohmwatch.detectors.insulation_low import InsulationLow
-from ohmwatch.detectors.overtemperature import Overtemperature
-from ohmwatch.detectors.pole_imbalance import PoleImbalance
-from ohmwatch.detectors.temperature_rise_high import TemperatureRiseHigh
+from ohmwatch.detector import Batch, Ratings
+from ohmwatch.detectors.defaults import default_detectors
 from ohmwatch.findings import Finding, Severity
+from ohmwatch.watch import Watch
 from workers.simulator.fleet import Fleet, read_fleet
 from workers.simulator.plant import Ageing, Plant, Sample
 from workers.simulator.play import heavy
@@ -69,19 +67,13 @@ def ratings_of(fleet: Fleet) -> list[Ratings]:
     return found
 
 
-class Watch:
-    """Four detectors over a simulated fleet."""
+class Eyes:
+    """The product's own detection over a simulated fleet."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._names = [unit.connector for unit in fleet.units]
         self._ratings = ratings_of(fleet)
-        self._detectors: list[Detector] = [
-            Overtemperature(),
-            TemperatureRiseHigh(),
-            PoleImbalance(),
-            InsulationLow(),
-        ]
-        self._states = [np.zeros(len(self._names), each.state_dtype) for each in self._detectors]
+        self._watch = Watch(default_detectors())
 
     def see(self, time_ms: int, sample: Sample) -> list[Finding]:
         n = len(self._names)
@@ -93,17 +85,15 @@ class Watch:
             arrived_ms=times,
             values=sample,
         )
-        return [
-            finding
-            for detector, state in zip(self._detectors, self._states, strict=True)
-            for finding in detector.observe(batch, self._ratings, state)
-        ]
+        judgement = self._watch.observe(batch, self._ratings)
+        assert judgement.failed == {}
+        return judgement.findings
 
 
 @pytest.mark.parametrize("hour", [0, 7, 15])
 def test_the_first_alarm_comes_by_itself_within_four_minutes(demo: Fleet, hour: int) -> None:
     live_ms = LIVE_MS + hour * 3_600_000
-    plant, watch = Plant(demo, seed=1), Watch(demo)
+    plant, watch = Plant(demo, seed=1), Eyes(demo)
     [story] = demo.named("demo")
     plant.scenario = Ageing(story, began_ms=live_ms - 30 * DAY_MS, live_ms=live_ms)
     history = [
@@ -145,7 +135,7 @@ def test_the_trend_is_in_the_history_for_who_looks(demo: Fleet) -> None:
 
 def test_a_healthy_fleet_says_nothing_all_day(demo: Fleet) -> None:
     """As dense as live: every 10 s, so that holds can be reached."""
-    plant, watch = Plant(demo, seed=1), Watch(demo)
+    plant, watch = Plant(demo, seed=1), Eyes(demo)
     found = [
         finding
         for time_ms in range(LIVE_MS, LIVE_MS + 10 * 3_600_000, 10_000)

@@ -78,6 +78,7 @@ SENSOR = np.dtype(
         ("noise_k2", "<f4"),
         ("noise_base_k2", "<f4"),
         ("noises", "<f4"),
+        ("noisy", "<f4"),
     ]
 )
 

@@ -24,7 +24,7 @@ LEAST_RESTS = 6.0
 """Readings at rest: of the mean now, of the first mean, and the least that say something."""
 
 NOISE_BASE = 20.0
-NOISE_MEMORY = 12.0
+NOISE_MEMORY = 40.0
 LEAST_NOISE_K2 = 0.4**2
 
 LEAP_K = 5.0
@@ -90,7 +90,10 @@ def note_sensor(s, p, place, t_ms, value_c, at_rest):  # type: ignore[no-untyped
         _note_noise(own, jump_k if place == AIR or at_rest else math.nan)
         explained_k = 0.6 * abs(moved_k)
         noise_k = 3.0 * math.sqrt(max(own.noise_base_k2, 0.0))
-        if abs(jump_k) > LEAP_K * (1.0 + own.cleared) + explained_k + noise_k:
+        # What happened in a gap, or to a contact whose load is unknown, is no leap.
+        followed = at_rest or (dt_s * 1000.0 <= p.gap_ms and s.slow_known > 0.9)
+        least_k = LEAP_K * (1.0 + own.cleared) + explained_k + noise_k
+        if followed and abs(jump_k) > least_k:
             own.jump_k += jump_k
             own.jump_ms = t_ms
     own.last_c = value_c
@@ -111,6 +114,11 @@ def _note_noise(own, jump_k):  # type: ignore[no-untyped-def]
         else:
             most = 0.5 * NOISE_MEMORY * NOISY * max(own.noise_base_k2, LEAST_NOISE_K2)
             own.noise_k2 += (min(max(square, -most), most) - own.noise_k2) / NOISE_MEMORY
+            allowed_k2 = NOISY * max(own.noise_base_k2, LEAST_NOISE_K2)
+            if own.noise_k2 > allowed_k2:
+                own.noisy = 1.0
+            elif own.noise_k2 < 0.2 * allowed_k2:
+                own.noisy = 0.0
     own.step_k = jump_k
 
 
@@ -135,8 +143,6 @@ def _note_shift(own, rise_k):  # type: ignore[no-untyped-def]
     if own.bases < REST_BASE:
         own.bases += 1.0
         own.base_k += (rise_k - own.base_k) / own.bases
-    elif abs(own.rest_k - own.base_k) < 0.3 * SHIFT_K:
-        own.base_k += 0.01 * (rise_k - own.base_k)
     if abs(own.jump_k) > 0.0 and abs(rise_k - own.base_k) < SHIFT_K:
         # It leapt under load and is right at rest: a contact does that, a sensor doesn't.
         own.jump_k = 0.0
@@ -165,8 +171,7 @@ def air_shift_k(s):  # type: ignore[no-untyped-def]
 @inlined
 def is_noisy(own):  # type: ignore[no-untyped-def]
     """Whether the sensor jumps about more than it used to."""
-    base_k2 = max(own.noise_base_k2, LEAST_NOISE_K2)
-    return own.noises >= NOISE_BASE and own.noise_k2 > NOISY * base_k2
+    return own.noisy > 0.0
 
 
 @inlined

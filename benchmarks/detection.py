@@ -1,0 +1,127 @@
+"""What one core judges: readings through all default detectors, state, checkpoints, growth.
+
+Connectors that drive and charge, each with a current that changes each minute, temperatures that
+follow it with noise, and everything else that a device may report. Batches hold an hour of each
+connector, as a replay does, or some minutes of many, as live detection does. The yardstick is the
+watch without any detector: sorting, clocks and copies, which nobody can do without.
+"""
+
+import time
+
+import numpy as np
+
+from benchmarks.harness import Measure, finish
+from ohmwatch.checks.detectors import EXAMPLE
+from ohmwatch.detector import Batch, Detector
+from ohmwatch.detectors.defaults import default_detectors
+from ohmwatch.watch import Watch, warm_up
+
+START_MS = 1_795_420_800_000
+STEP_MS = 5_000
+TARGET_READINGS_S = 200_000
+TARGET_STATE_BYTES = 2_048
+ROUNDS = 3
+
+
+def main(quick: bool) -> int:
+    detectors = default_detectors()
+    warm_up(detectors)
+    few, many = (200, 2_000) if quick else (1_000, 50_000)
+    replayed = readings_per_s(detectors, few, steps=360, batches=4)
+    bare = readings_per_s((), few, steps=360, batches=4)
+    live = readings_per_s(detectors, few, steps=12, batches=40)
+    grown = readings_per_s(detectors, many, steps=12, batches=4)
+    state = state_bytes(detectors)
+    measures = [
+        Measure.at_least(
+            "all default detectors, an hour a batch", replayed, "readings/s", TARGET_READINGS_S
+        ),
+        Measure("the watch without detectors", bare, "readings/s"),
+        Measure.at_least(
+            "all default detectors, a minute a batch", live, "readings/s", TARGET_READINGS_S
+        ),
+        Measure.at_least(
+            f"the same with {many:,} connectors, of {few:,}", grown, "readings/s", 0.7, live
+        ),
+        Measure.at_most("state of a connector", state, "B", TARGET_STATE_BYTES),
+        *checkpoint(detectors, many),
+    ]
+    finish("detection", measures, quick)
+    return 0
+
+
+def readings_per_s(
+    detectors: tuple[Detector, ...], connectors: int, *, steps: int, batches: int
+) -> float:
+    """The best round, on one core: others on the machine only ever make it slower."""
+    best = 0.0
+    for _round in range(ROUNDS):
+        watch, ratings = Watch(detectors), [EXAMPLE] * connectors
+        took_s = 0.0
+        for number in range(batches):
+            batch = recorded(connectors, first=number * steps, steps=steps)
+            started = time.process_time()
+            judged = watch.observe(batch, ratings)
+            took_s += time.process_time() - started
+            if judged.failed:
+                raise RuntimeError(judged.failed)
+        best = max(best, connectors * steps * batches / took_s)
+    return best
+
+
+def state_bytes(detectors: tuple[Detector, ...]) -> float:
+    """Everything kept of a connector: stages, detectors, clock."""
+    watch = Watch(detectors)
+    turns = (*watch.stages, *watch.detectors)
+    return float(8 + sum(each.state_dtype.itemsize for each in turns))
+
+
+def checkpoint(detectors: tuple[Detector, ...], connectors: int) -> list[Measure]:
+    """Dumping and loading the state of many connectors that have lived for a minute."""
+    watch = Watch(detectors)
+    watch.observe(recorded(connectors, first=0, steps=12), [EXAMPLE] * connectors)
+    started = time.process_time()
+    dumped = watch.dump()
+    dumped_s = time.process_time() - started
+    started = time.process_time()
+    Watch.load(dumped, detectors)
+    loaded_s = time.process_time() - started
+    million = 1e6 / connectors
+    return [
+        Measure("a checkpoint of a million connectors", dumped_s * million, "s"),
+        Measure("restoring a million connectors", loaded_s * million, "s"),
+        Measure("bytes of it a connector", len(dumped) / connectors, "B"),
+    ]
+
+
+def recorded(connectors: int, *, first: int, steps: int) -> Batch:
+    """Readings `first` to `first + steps` of each connector; the same each time."""
+    chance = np.random.default_rng(first + 1)
+    count = connectors * steps
+    step = np.tile(np.arange(first, first + steps), connectors)
+    owner = np.repeat(np.arange(connectors, dtype=np.int32), steps)
+    minute = step // 12 + 7 * owner
+    share = 0.45 + 0.4 * np.sin(minute / 9.0)
+    warm_k = 32.0 * share**2
+    times = START_MS + STEP_MS * step.astype(np.int64)
+    return Batch(
+        connectors=[f"connector-{number}" for number in range(connectors)],
+        connector=owner,
+        time_ms=times,
+        arrived_ms=times,
+        values={
+            "current_a": 250.0 * share + chance.normal(0, 1, count),
+            "voltage_v": 750.0 + chance.normal(0, 1, count),
+            "temperature_pos_c": 22.0 + warm_k + chance.normal(0, 0.3, count),
+            "temperature_neg_c": 22.5 + warm_k + chance.normal(0, 0.3, count),
+            "ambient_c": 22.0 + chance.normal(0, 0.2, count),
+            "drop_pos_mv": 45.0 * share + chance.normal(0, 0.2, count),
+            "drop_neg_mv": 45.0 * share + chance.normal(0, 0.2, count),
+            "insulation_kohm": 20_000.0 * chance.normal(1, 0.05, count),
+            "interlock": np.ones(count),
+            "humidity_pct": np.full(count, 45.0),
+            "vibration_g": np.abs(chance.normal(0.3, 0.1, count)),
+            "mated": np.ones(count),
+            "mating_cycles": np.full(count, 120.0),
+        },
+    )

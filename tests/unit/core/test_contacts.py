@@ -1,0 +1,291 @@
+"""What the contacts stage and its detectors make of connectors whose fault is known.
+
+A fortnight of a dozen connectors at once: contact and housing as two thermal nodes a pole, which
+is not the stage's own model; hours of changing load by day, rest by night.
+"""
+
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ohmwatch.checks.detectors import EXAMPLE, START_MS
+from ohmwatch.conditions import Pole
+from ohmwatch.contacts import CONTACTS
+from ohmwatch.detector import Batch
+from ohmwatch.detectors.defaults import default_detectors
+from ohmwatch.detectors.overtemperature import Overtemperature
+from ohmwatch.findings import Finding, Severity
+from ohmwatch.physics.estimate.record import CONTACT_DTYPE, parameters_of
+from ohmwatch.physics.known import known, margins, with_known
+from ohmwatch.stage import stages_of
+from ohmwatch.watch import Watch
+
+INTERVAL_S = 30
+DAYS = 14
+ONSET_DAY = 5.0
+MODEL = replace(EXAMPLE, position="traction", interval_s=float(INTERVAL_S), rated_mating_cycles=100)
+STEPS = DAYS * 86_400 // INTERVAL_S
+CAST = (
+    "healthy", "twin", "ageing", "ageing_measured", "alone", "assembly", "cooling",
+    "stuck", "drifting", "leapt", "noisy", "scaled", "parked",
+)  # fmt: skip
+_AT = {name: number for number, name in enumerate(CAST)}
+
+
+class Fleet:
+    """The cast's sensors, float64[steps, cast], with what is wrong with each of them."""
+
+    def __init__(self) -> None:
+        self.day = np.arange(STEPS) * INTERVAL_S / 86_400
+        chance = np.random.default_rng(3)
+        self.current_a = self._load(chance)
+        self.ambient_c = 18.0 + 6.0 * np.sin(2 * np.pi * (self.day - 0.4))[:, None]
+        since = np.clip(self.day - ONSET_DAY, 0.0, None)
+        factor = np.ones((STEPS, len(CAST), 2))
+        growing = 1.0 + 0.25 * (np.exp(since / 3.0) - 1.0)
+        for name, pole in (("ageing", 0), ("ageing_measured", 1), ("alone", 0)):
+            factor[:, _AT[name], pole] = growing
+        factor[:, _AT["assembly"], 1] = 3.0
+        cooling = np.ones((STEPS, len(CAST)))
+        cooling[self.day > ONSET_DAY, _AT["cooling"]] = 2.2
+        self.truth_c = self._heat(factor, cooling, chance)
+        self.values = self._sensors(factor, chance)
+
+    def _load(self, chance: np.random.Generator) -> np.ndarray:
+        hour = (self.day * 24) % 24
+        driven = ((hour > 6) & (hour < 10)) | ((hour > 15) & (hour < 20))
+        level = np.repeat(chance.uniform(0.15, 1.0, (STEPS // 10 + 1, len(CAST))), 10, axis=0)
+        current_a = 220.0 * level[:STEPS] * driven[:, None]
+        current_a[:, _AT["parked"]] = 0.0
+        return current_a
+
+    def _heat(
+        self, factor: np.ndarray, cooling: np.ndarray, chance: np.random.Generator
+    ) -> np.ndarray:
+        """Contact over housing over air: float64[steps, cast, 2]."""
+        spread = np.exp(chance.normal(0, 0.03, (len(CAST), 2)))
+        square = (self.current_a / 250.0)[:, :, None] ** 2
+        fast, slow = np.zeros((len(CAST), 2)), np.zeros((len(CAST), 2))
+        course = np.empty((STEPS, len(CAST), 2))
+        for at in range(STEPS):
+            heat_k = 31.0 * spread * square[at] * (1 + 0.0039 * (fast + slow))
+            held = cooling[at][:, None]
+            fast += (0.4 * heat_k * factor[at] - fast) * INTERVAL_S / 85.0
+            warmed = heat_k * (0.4 * factor[at] + 0.2) * held
+            slow += (warmed - slow) * INTERVAL_S / (760.0 * held)
+            course[at] = fast + slow
+        return course + self.ambient_c[:, :, None]
+
+    def _sensors(self, factor: np.ndarray, chance: np.random.Generator) -> dict[str, np.ndarray]:
+        shown = self.truth_c + chance.normal(0, 0.25, self.truth_c.shape)
+        shown += chance.normal(0, 0.5, (len(CAST), 2))
+        late = self.day > ONSET_DAY
+        first = int(np.flatnonzero(late)[0])
+        shown[late, _AT["stuck"], 0] = shown[first, _AT["stuck"], 0]
+        shown[:, _AT["drifting"], 0] += 1.5 * np.clip(self.day - ONSET_DAY, 0.0, None)
+        shown[late, _AT["leapt"], 1] += 14.0
+        shown[late, _AT["noisy"], 0] += chance.normal(0, 7.0, int(late.sum()))
+        shown[:, _AT["alone"], 1] = np.nan
+        ohm = 0.18 * (0.35 + 0.65 * factor) * (1 + 0.0039 * (self.truth_c - 20.0))
+        drop_mv = self.current_a[:, :, None] * ohm + chance.normal(0, 0.2, ohm.shape)
+        drop_mv[:, [at for name, at in _AT.items() if name != "ageing_measured"]] = np.nan
+        current_a = self.current_a + chance.normal(0, 0.5, self.current_a.shape)
+        current_a[late, _AT["scaled"]] *= 0.7
+        ambient_c = np.broadcast_to(self.ambient_c, current_a.shape)
+        return {
+            "current_a": current_a,
+            "temperature_pos_c": np.round(shown[:, :, 0], 1),
+            "temperature_neg_c": np.round(shown[:, :, 1], 1),
+            "ambient_c": np.round(ambient_c + chance.normal(0, 0.2, current_a.shape), 1),
+            "drop_pos_mv": drop_mv[:, :, 0],
+            "drop_neg_mv": drop_mv[:, :, 1],
+        }
+
+    def batch(self, chosen: np.ndarray | None = None) -> Batch:
+        """The readings of the steps chosen (bool[steps]), by connector."""
+        steps = np.arange(STEPS) if chosen is None else np.flatnonzero(chosen)
+        times = START_MS + steps * INTERVAL_S * 1000
+        return Batch(
+            connectors=list(CAST),
+            connector=np.repeat(np.arange(len(CAST), dtype=np.int32), len(steps)),
+            time_ms=np.tile(times, len(CAST)),
+            arrived_ms=np.tile(times, len(CAST)) + 800,
+            values={name: column[steps].T.ravel() for name, column in self.values.items()},
+        )
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Fleet:
+    return Fleet()
+
+
+@pytest.fixture(scope="module")
+def stories(fleet: Fleet) -> dict[str, list[Finding]]:
+    """What all default detectors said of each of the cast, in order."""
+    judgement = Watch(default_detectors()).observe(fleet.batch(), [MODEL] * len(CAST))
+    assert judgement.failed == {}
+    told: dict[str, list[Finding]] = defaultdict(list)
+    for finding in judgement.findings:
+        told[finding.connector].append(finding)
+    return told
+
+
+def conditions(findings: list[Finding], least: Severity = Severity.NOTICE) -> set[str]:
+    return {each.condition for each in findings if each.severity and each.severity >= least}
+
+
+def day_of(finding: Finding) -> float:
+    return (finding.measured_ms - START_MS) / 86_400_000
+
+
+@pytest.mark.parametrize("name", ["healthy", "twin", "parked"])
+def test_nothing_is_said_of_the_healthy(stories: dict[str, list[Finding]], name: str) -> None:
+    assert stories[name] == []
+
+
+def test_ageing_contact_is_named_with_its_pole_days_before_it_is_hot(
+    fleet: Fleet, stories: dict[str, list[Finding]]
+) -> None:
+    first = next(each for each in stories["ageing"] if each.severity == Severity.WARNING)
+    assert (first.condition, first.pole) == ("contact_resistance_rising", Pole.POSITIVE)
+    hot = fleet.truth_c[:, _AT["ageing"], 0] > 80.0
+    assert day_of(first) < fleet.day[hot][0] - 2.0
+    assert ONSET_DAY < (first.since_ms - START_MS) / 86_400_000 < day_of(first)
+
+
+def test_time_left_is_an_interval_around_what_came(
+    fleet: Fleet, stories: dict[str, list[Finding]]
+) -> None:
+    limit_c = MODEL.temperature_limit_c
+    reached = fleet.day[fleet.truth_c[:, _AT["ageing"], 0] >= limit_c][0]
+    rising = [each for each in stories["ageing"] if each.condition == "contact_resistance_rising"]
+    held = []
+    for each in rising:
+        if each.time_left_s is not None and day_of(each) < reached:
+            low, high = each.evidence["time_left_from_s"], each.evidence["time_left_to_s"]
+            assert isinstance(low, float)
+            assert isinstance(high, float)
+            assert low <= each.time_left_s <= high
+            held.append(low <= 86_400 * (reached - day_of(each)) <= high)
+    assert np.mean(held) > 0.6
+
+
+def test_measured_resistance_is_told_in_microohms(stories: dict[str, list[Finding]]) -> None:
+    rising = [
+        each for each in stories["ageing_measured"] if each.condition == "contact_resistance_rising"
+    ]
+    assert rising[0].pole == Pole.NEGATIVE
+    told = [float(each.evidence["resistance_uohm"]) for each in rising]
+    assert 185.0 < told[0] < 260.0
+    assert told[-1] > 1.5 * told[0]
+
+
+def test_bad_assembly_is_found_on_the_first_day(stories: dict[str, list[Finding]]) -> None:
+    first = next(
+        each for each in stories["assembly"] if each.condition == "contact_resistance_high"
+    )
+    assert (first.condition, first.pole) == ("contact_resistance_high", Pole.NEGATIVE)
+    assert day_of(first) < 1.0
+
+
+def test_lost_cooling_is_told_from_an_ageing_contact(stories: dict[str, list[Finding]]) -> None:
+    named = conditions(stories["cooling"], Severity.WARNING)
+    assert "cooling_reduced" in named
+    assert not named & {"contact_resistance_rising", "contact_resistance_high", "contact_loose"}
+    assert "cooling_reduced" not in conditions(stories["ageing"])
+
+
+def test_one_pole_alone_is_told_from_cooling_too(stories: dict[str, list[Finding]]) -> None:
+    named = [each for each in stories["alone"] if each.condition == "contact_resistance_rising"]
+    assert named[0].pole == Pole.POSITIVE
+    assert "cooling_reduced" not in conditions(stories["alone"], Severity.WARNING)
+
+
+@pytest.mark.parametrize(
+    ("name", "condition"),
+    [
+        ("stuck", "sensor_stuck"),
+        ("drifting", "sensor_drifting"),
+        ("leapt", "sensor_implausible"),
+        ("noisy", "sensor_implausible"),
+        ("scaled", "sensor_implausible"),
+    ],
+)
+def test_lying_sensor_is_called_one_and_raises_no_alarm(
+    stories: dict[str, list[Finding]], name: str, condition: str
+) -> None:
+    assert condition in conditions(stories[name])
+    assert conditions(stories[name], Severity.WARNING) == set()
+
+
+def test_margin_at_rated_load_shrinks_with_the_contact(fleet: Fleet) -> None:
+    batch = fleet.batch()
+    state = np.zeros(len(CAST), dtype=CONTACT_DTYPE)
+    columns = CONTACTS.columns(batch, [MODEL] * len(CAST), state)
+    margin = margins(with_known(batch, columns), [MODEL] * len(CAST))
+    ends = np.flatnonzero(np.diff(batch.connector, append=-1))
+    worst = dict(zip(CAST, margin.worst_k[ends].tolist(), strict=True))
+    # A new contact rises by 32 K in 20 °C air, 37 K in 40 °C; the limit is 90 °C.
+    assert 5.0 < worst["healthy"] < 22.0
+    assert worst["ageing"] < worst["healthy"] - 30.0
+    assert np.isnan(worst["parked"])
+    low, high = margin.from_k[ends][_AT["healthy"]], margin.to_k[ends][_AT["healthy"]]
+    assert low < worst["healthy"] < high
+
+
+def test_cut_batches_and_checkpoints_give_the_same_columns_to_the_bit(fleet: Fleet) -> None:
+    early = fleet.batch(fleet.day < 2.0)
+    whole = Watch(default_detectors()).observe(early, [MODEL] * len(CAST))
+    watch = Watch(default_detectors())
+    parts: dict[int, list[np.ndarray]] = defaultdict(list)
+    for number in range(8):
+        piece = fleet.batch((fleet.day >= number / 4) & (fleet.day < (number + 1) / 4))
+        judged = watch.observe(piece, [MODEL] * len(CAST))
+        for owner in range(len(CAST)):
+            of_one = judged.judged.connector == owner
+            parts[owner].append(np.stack([each[of_one] for each in judged.known.values()]))
+        watch = Watch.load(watch.dump(), default_detectors())
+    for owner in range(len(CAST)):
+        of_one = whole.judged.connector == owner
+        once = np.stack([each[of_one] for each in whole.known.values()])
+        assert once.tobytes() == np.concatenate(parts[owner], axis=1).tobytes()
+
+
+def test_workshop_that_mates_anew_starts_a_new_past(fleet: Fleet) -> None:
+    batch = fleet.batch()
+    cycles = np.where(batch.time_ms > START_MS + 8 * 86_400_000, 4.0, 3.0)
+    batch = replace(batch, values={**batch.values, "mating_cycles": cycles})
+    state = np.zeros(len(CAST), dtype=CONTACT_DTYPE)
+    CONTACTS.columns(batch, [MODEL] * len(CAST), state)
+    assert set(state["anew_ms"]) == {START_MS + 8 * 86_400_000 + 1000 * INTERVAL_S}
+    daily = replace(MODEL, rated_mating_cycles=10_000.0)
+    again = np.zeros(len(CAST), dtype=CONTACT_DTYPE)
+    CONTACTS.columns(batch, [daily] * len(CAST), again)
+    assert set(again["anew_ms"]) == {START_MS}
+
+
+def test_all_that_is_kept_of_a_connector_fits_two_kibibytes() -> None:
+    detectors = default_detectors()
+    stages = stages_of(detectors)
+    assert stages == (CONTACTS,)
+    kept = sum(each.state_dtype.itemsize for each in (*stages, *detectors))
+    assert kept + 8 <= 2_048
+
+
+def test_stage_runs_once_and_only_for_who_needs_it(fleet: Fleet) -> None:
+    batch = fleet.batch(fleet.day < 0.1)
+    assert Watch([Overtemperature(stages=())]).observe(batch, [MODEL] * len(CAST)).known == {}
+    judged = Watch([Overtemperature()]).observe(batch, [MODEL] * len(CAST))
+    assert "estimate.apart" in judged.known
+    assert "estimate.apart" not in judged.judged.values
+    assert np.isnan(known(judged.judged, "apart")).all()
+
+
+def test_rise_at_rated_current_comes_from_what_the_model_says() -> None:
+    silent = replace(EXAMPLE, temperature_rise_rated_k=float("nan"))
+    parts = replace(silent, contact_resistance_new_uohm=200.0, thermal_resistance_k_per_w=2.0)
+    limit = replace(silent, contact_resistance_new_uohm=float("nan"))
+    rises = parameters_of([EXAMPLE, parts, limit])["rise_k"]
+    assert rises.tolist() == pytest.approx([32.0, 250.0**2 * 200e-6 * 2.0, 35.0])
