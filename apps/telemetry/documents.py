@@ -82,7 +82,7 @@ for _quantity_name in QUANTITIES:
 class Quarantined(Document):
     """A refused message, or the refused rows of one. `_id` is `<tenant>:<batch>-<number>-<reason>`.
 
-    What a replay does to it is in decision 0003: `count` sinks by what has become readings.
+    What a replay does to it is in decision 0005: `count` sinks by what has become readings.
     """
 
     tenant = Keyword()
