@@ -37,6 +37,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/srv/ohmwatch/src:/srv/ohmwatch \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
+    NUMBA_CACHE_DIR=/var/lib/ohmwatch/compiled \
     DJANGO_SETTINGS_MODULE=config.settings
 USER ohmwatch
 CMD ["python", "-m", "uvicorn", "config.asgi:application", "--host", "0.0.0.0", "--port", "8000"]

@@ -14,6 +14,7 @@ app.autodiscover_tasks(
         "apps.tenants",
         "apps.devices",
         "workers.acquisition",
+        "workers.backtest",
         "workers.detection",
         "workers.notification",
         "workers.upkeep",

@@ -6,7 +6,7 @@ machine; docker-compose.yml names the same list for a cluster, and a test holds 
 
 from typing import Literal
 
-from pydantic import AnyUrl, Field, PostgresDsn, RedisDsn, SecretStr
+from pydantic import AnyUrl, Field, PostgresDsn, RedisDsn, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -14,6 +14,11 @@ class Environment(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="OHMWATCH_", extra="ignore")
 
     secret_key: SecretStr = Field(min_length=32, description="Signs sessions and links")
+    secret_key_fallbacks: SecretStr = Field(
+        default=SecretStr(""),
+        description="Former secret keys, with spaces between: what they signed and encrypted still "
+        "holds",
+    )
     base_domain: str = Field(
         default="localhost", description="Tenants live at <slug>.<base domain>"
     )
@@ -22,6 +27,10 @@ class Environment(BaseSettings):
     )
     https: bool = Field(default=False, description="Secure cookies and HSTS; true behind TLS")
     demo: bool = Field(default=False, description="Demo fleet, demo logins and the inbox page")
+    require_mfa: bool = Field(
+        default=True,
+        description="Operators and tenants' administrators reach nothing without a second factor",
+    )
     log_format: Literal["console", "json"] = "json"
     data_dir: str = Field(description="Files that people upload or export")
     static_dir: str = Field(default=".run/static", description="Where collectstatic puts assets")
@@ -39,8 +48,9 @@ class Environment(BaseSettings):
     elasticsearch_replicas: int = Field(
         default=0, ge=0, le=5, description="Copies of each shard: 0 on one node, 1 on a cluster"
     )
-    mqtt_url: AnyUrl = Field(
-        description="The workers' listener, mqtt://host:port; user name is the slot's client id"
+    mqtt_url: str = Field(
+        description="The workers' listener, mqtt://host:port, several with commas between them "
+        "(independent brokers; a cluster is one); user name is the slot's client id"
     )
     mqtt_password: SecretStr = Field(description="Password of the acquisition slots")
     mqtt_device_url: AnyUrl = Field(description="The listener that devices use, as told to people")
@@ -65,3 +75,19 @@ class Environment(BaseSettings):
     sms_gateway_url: str = Field(default="", description="HTTP gateway for SMS; empty: no SMS")
     sms_gateway_token: SecretStr = SecretStr("")
     inbox_url: str = Field(default="", description="The demo's inbox page; demo only")
+
+    @property
+    def mqtt_urls(self) -> list[AnyUrl]:
+        """Every broker that acquisition takes from."""
+        return _urls(self.mqtt_url)
+
+    @field_validator("mqtt_url")
+    @classmethod
+    def _are_urls(cls, value: str) -> str:
+        if not _urls(value):
+            raise ValueError("no broker is named")
+        return value
+
+
+def _urls(value: str) -> list[AnyUrl]:
+    return [AnyUrl(each.strip()) for each in value.split(",") if each.strip()]

@@ -55,10 +55,28 @@ _PLACES = {
     "models": ("portal:models", gettext_lazy("Connector models"), "model"),
     "fleets": ("portal:organisations", gettext_lazy("Organisations"), "organisation"),
     "devices": ("portal:devices", gettext_lazy("Devices"), "device"),
+    "rules": ("portal:rules", gettext_lazy("Rules"), "settings"),
+    "backtests": ("portal:backtests", gettext_lazy("Back-tests"), "clock"),
+    "truth": ("portal:truth", gettext_lazy("Ground truth"), "search"),
     "quarantine": ("portal:quarantine", gettext_lazy("Quarantine"), "quarantine"),
+    "contacts": ("console:contacts", gettext_lazy("Contacts"), "mail"),
     "users": ("portal:users", gettext_lazy("People"), "users"),
+    "keys": ("portal:keys", gettext_lazy("API keys"), "key"),
 }
-_STAFF = ("overview", "base", "alarms", "vehicles", "fleets", "models", "devices", "quarantine")
+_STAFF = (
+    "overview",
+    "base",
+    "alarms",
+    "vehicles",
+    "fleets",
+    "models",
+    "devices",
+    "rules",
+    "backtests",
+    "truth",
+    "quarantine",
+    "contacts",
+)
 
 
 def _entries_for(user: Any) -> tuple[str, ...]:
@@ -67,8 +85,8 @@ def _entries_for(user: Any) -> tuple[str, ...]:
     if in_public():
         return ("tenants",)
     if getattr(user, "is_staff_of_tenant", False):
-        return (*_STAFF, "users") if user.role == "administrator" else _STAFF
-    return ("vehicles", "alarms")
+        return (*_STAFF, "users", "keys") if user.role == "administrator" else _STAFF
+    return ("vehicles", "alarms", "contacts")
 
 
 def _places(request: HttpRequest) -> list[Place]:
@@ -192,6 +210,8 @@ def quantity(value: float | str | bool | None, name: str) -> SafeString | str:
         return value
     if name in ("interlock", "mated"):
         return gettext("closed") if value else gettext("open")
+    if name.endswith("_s") and not name.startswith("x_"):
+        return duration(float(value))
     sign, digits = unit_of(name)
     number = formats.number_format(
         round(float(value), digits), decimal_pos=digits, force_grouping=True
@@ -199,6 +219,24 @@ def quantity(value: float | str | bool | None, name: str) -> SafeString | str:
     return format_html(
         '<span class="num">{}&nbsp;<span class="unit">{}</span></span>', number, sign
     )
+
+
+@register.filter
+def percentage(share: float | None) -> str:
+    """A share from 0 to 1 as a whole percentage; a dash where there is none."""
+    return "–" if share is None else f"{share:.0%}".replace("%", " %")
+
+
+@register.filter
+def value_of(counts: Mapping[str, int], name: str) -> int:
+    """How many there are of a name that is known at run time only."""
+    return counts.get(name, 0)
+
+
+@register.filter
+def unlocalized(value: object) -> str:
+    """A number as a form's hidden field takes it back."""
+    return str(value)
 
 
 QUANTITY_WORDS = {

@@ -26,6 +26,7 @@ except ValidationError as error:
     )
 
 SECRET_KEY = ENVIRONMENT.secret_key.get_secret_value()
+SECRET_KEY_FALLBACKS = ENVIRONMENT.secret_key_fallbacks.get_secret_value().split()
 DEBUG = False
 DEMO = ENVIRONMENT.demo
 BASE_DOMAIN = ENVIRONMENT.base_domain
@@ -42,6 +43,7 @@ _IN_BOTH = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.usersessions",
     "apps.accounts",
 ]
 SHARED_APPS = [
@@ -101,6 +103,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "apps.accounts.second_factor.SecondFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -206,6 +209,11 @@ CELERY_TASK_TIME_LIMIT = 240
 CELERY_TIMEZONE = "UTC"
 # Public tasks that fan out to tenants by themselves; one that is late is worthless, so it expires.
 CELERY_BEAT_SCHEDULE = {
+    "backtest.sweep": {
+        "task": "backtest.sweep",
+        "schedule": 30.0,
+        "options": {"queue": "backtest", "expires": 30},
+    },
     "detection.sweep": {
         "task": "detection.sweep",
         "schedule": 2.0,
@@ -241,10 +249,20 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 15.0,
         "options": {"queue": "upkeep", "expires": 15},
     },
+    "upkeep.held_alarms": {
+        "task": "upkeep.held_alarms",
+        "schedule": 60.0,
+        "options": {"queue": "upkeep", "expires": 60},
+    },
     "upkeep.clocks": {
         "task": "upkeep.clocks",
         "schedule": 60.0,
         "options": {"queue": "upkeep", "expires": 60},
+    },
+    "upkeep.unwatched": {
+        "task": "upkeep.unwatched",
+        "schedule": 20.0,
+        "options": {"queue": "upkeep", "expires": 20},
     },
     "upkeep.slices": {
         "task": "upkeep.slices",
@@ -255,6 +273,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "acquisition.resume_replays",
         "schedule": 60.0,
         "options": {"queue": "upkeep", "expires": 60},
+    },
+    "upkeep.rollups": {
+        "task": "upkeep.rollups",
+        "schedule": 20.0,
+        "options": {"queue": "upkeep", "expires": 20},
     },
     "upkeep.close_account": {
         "task": "upkeep.close_account",
@@ -290,6 +313,11 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 # would confirm the address with the same key at another.
 ACCOUNT_EMAIL_CONFIRMATION_HMAC = False
 ACCOUNT_LOGOUT_ON_GET = False
+REQUIRE_MFA = ENVIRONMENT.require_mfa
+MFA_ADAPTER = "apps.accounts.second_factor.MfaAdapter"
+MFA_TOTP_TOLERANCE = 1  # a phone's clock may be half a minute off
+# People's addresses are entered by who invites them, not proved by a link.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
 ACCOUNT_SESSION_REMEMBER = None
 
 # --- security ---------------------------------------------------------------------------------
@@ -298,6 +326,7 @@ CSRF_COOKIE_NAME = "__Host-ohmwatch-csrf" if ENVIRONMENT.https else "ohmwatch-cs
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENVIRONMENT.https
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_SERIALIZER = "apps.accounts.sessions.EncryptedSerializer"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if ENVIRONMENT.https else 0
 SECURE_SSL_REDIRECT = False

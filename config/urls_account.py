@@ -1,7 +1,11 @@
-"""Signing in and out, and a new password. There is no sign-up: people are invited."""
+"""Signing in and out, a new password, the second factor.
+
+There is no sign-up: people are invited.
+"""
 
 from allauth.account import views
-from django.urls import path
+from allauth.usersessions.views import list_usersessions
+from django.urls import include, path
 
 from apps.console.preferences import preferences
 
@@ -10,5 +14,7 @@ urlpatterns = [
     path("account/logout/", views.logout, name="account_logout"),
     path("account/password/", views.password_change, name="account_change_password"),
     path("account/reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
+    path("account/sessions/", list_usersessions, name="usersessions_list"),
+    path("account/two-factor/", include("allauth.mfa.urls")),
     path("preferences/", preferences, name="preferences"),
 ]

@@ -2,13 +2,14 @@
 
 from django import template
 from django.utils.formats import number_format
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 from apps.accounts.models import User
 from apps.alarms import wording
-from apps.alarms.models import Alarm, Pole
+from apps.alarms.models import Alarm, Cause, Pole
 from apps.catalog.models import Position
+from apps.warning.detectors import known_detectors
 from config.presentation import QUANTITY_WORDS
 
 register = template.Library()
@@ -22,6 +23,13 @@ def _spoken(code: str) -> str:
 @register.filter
 def condition_name(condition: str) -> str:
     return wording.condition_name(condition)
+
+
+@register.filter
+def detector_word(name: str) -> str:
+    """A detector is called by the condition that it states; one that is gone keeps its name."""
+    known = known_detectors().get(name)
+    return wording.condition_name(known.condition if known else name)
 
 
 @register.filter
@@ -61,6 +69,18 @@ EVIDENCE_WORDS: Words = {
     "rise_neg_k": _("Rise, negative pole"),
     "load_current_a": _("Current that heats (mean square)"),
     "resistance_uohm": _("Contact resistance"),
+    "insulation_expected_kohm": _("Insulation expected in this air"),
+    "insulation_usual_air_kohm": _("Insulation now, in usual air"),
+    "insulation_wet_air_kohm": _("Insulation now, in wet air"),
+    "time_left_from_s": _("Time left, at least"),
+    "time_left_to_s": _("Time left, at most"),
+    "recent_openings": _("Openings not long ago"),
+    "recent_silences": _("Silences not long ago"),
+    "last_silence_s": _("Last silence"),
+    "derated_current_a": _("Current allowed in this air"),
+    "rated_voltage_v": _("Rated voltage"),
+    "rated_mating_cycles": _("Rated mating cycles"),
+    "held_open_since": _("Held open since"),
 }
 
 
@@ -78,13 +98,34 @@ REASON_WORDS: Words = {
     "ended_for_hold_time": _("It was well for long enough to be over."),
     "already_known": _("It goes on."),
     "still_holds_now": _("It still holds now."),
+    "consequence_of_a_known_cause": _("It follows from what is known already: nobody was woken."),
+    "cause_of_what_is_known": _("It explains what is known already: nobody was woken."),
+    "comes_and_goes": _("It comes and goes: held open until it stays quiet."),
+    "stayed_quiet": _("It came and went, and has stayed quiet since."),
     "by_person": _("By a person."),
+    "found_fault": _("A fault was found."),
+    "found_nothing": _("Nothing was found."),
+    "found_unclear": _("It could not be told."),
+    "rule_switched_off": _("A rule has switched its detector off for this connector."),
 }
 
 
 @register.filter
 def reason_word(code: str) -> str:
     return str(REASON_WORDS.get(code, _spoken(code)))
+
+
+@register.filter
+def inspection_word(evidence: dict[str, object]) -> str:
+    """What an inspection's event says: cause, pole and what was measured."""
+    said = [
+        str(dict(Cause.choices).get(str(evidence.get("cause", "")), "")),
+        pole_word(str(evidence.get("pole", ""))),
+    ]
+    measured = evidence.get("resistance_uohm")
+    if isinstance(measured, (int, float)):
+        said.append(f"{measured / 1000:.3g} mΩ")
+    return " · ".join(each for each in said if each)
 
 
 REFUSAL_WORDS: Words = {
@@ -154,6 +195,27 @@ DELIVERY_TONES = {"sent": "ok", "failed": "critical", "abandoned": "critical"}
 def delivery_tone(state: str) -> str:
     """Which drawing and colour a delivery's state has."""
     return DELIVERY_TONES.get(state, "unknown")
+
+
+FAILURE_WORDS: Words = {
+    "contact_switched_off": _("The contact was switched off before."),
+    "gateway_unreachable": _("The SMS gateway can't be reached."),
+    "smtp_unreachable": _("The mail server can't be reached."),
+    "channel_failed": _("The channel failed."),
+    "country_not_allowed": _("SMS to this country are not allowed."),
+    "sms_cap_reached": _("The day's SMS were used up: said by email instead."),
+}
+
+
+@register.filter
+def failure_word(error: str) -> str:
+    """Why a message did not go out: of `smtp_550: detail` what the code says."""
+    code = error.partition(":")[0]
+    if code.startswith("gateway_") and code[8:].isdigit():
+        return gettext("The SMS gateway refused it (%(status)s).") % {"status": code[8:]}
+    if code.startswith("smtp_") and code[5:].isdigit():
+        return gettext("The mail server refused it (%(status)s).") % {"status": code[5:]}
+    return str(FAILURE_WORDS.get(code, _spoken(code)))
 
 
 RANGE_WORDS: Words = {

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +134,12 @@ class Worker:
                 return int(line.split()[1]) / 1024
         raise AssertionError("no VmRSS")
 
+    def cpu_s(self) -> float:
+        """Processor time that it has spent, in user and in system."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def wait(self, *, within_s: float = 40.0) -> int:
         """Until the process has ended by itself; its exit status, negative for a signal."""
         assert self.process is not None
@@ -170,8 +175,7 @@ class Slot:
 
     def __init__(
         self,
-        broker_port: int,
-        *,
+        *broker_ports: int,
         slot: int = 0,
         elasticsearch_url: str = "",
         limits: Limits | None = None,
@@ -186,16 +190,17 @@ class Slot:
             partition_log=PartitionLog(self._redis, wake=lambda _: None),
             board=Board(self._redis),
             turnstile=Turnstile(),
-            stopping=threading.Event(),
         )
         place = service.Slot(
-            slot, Broker("127.0.0.1", broker_port, mqtt.SLOT_PASSWORD), limits or Limits()
+            slot,
+            tuple(Broker("127.0.0.1", port, mqtt.SLOT_PASSWORD) for port in broker_ports),
+            limits or Limits(),
         )
         self.acquisition = service.Acquisition(place, stores, die=self.deaths.append)
 
     def __enter__(self) -> "Slot":
         self.acquisition.start()
-        until(lambda: self.crew is not None and self.crew.session.is_connected)
+        until(lambda: self.crew is not None and all(s.is_connected for s in self.crew.sessions))
         return self
 
     def __exit__(self, *_: object) -> None:

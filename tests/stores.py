@@ -68,7 +68,13 @@ def delete_indices(*, templates: bool) -> None:
 
 
 def _register(slug: str, name: str) -> Tenant:
-    return register_tenant(slug=slug, name=name, now=datetime(2026, 1, 1, tzinfo=UTC))
+    return register_tenant(
+        slug=slug,
+        name=name,
+        now=datetime(2026, 1, 1, tzinfo=UTC),
+        country="CN",
+        sms_countries=["CN", "DE"],
+    )
 
 
 def _fill() -> None:

@@ -7,6 +7,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from apps.accounts import second_factor
 from apps.accounts.models import Organisation, OrganisationKind, User
 from apps.accounts.permissions import ORGANISATION_ROLES, Permission, Role
 from apps.tenants.schema import in_public
@@ -99,6 +100,14 @@ def enable_user(*, by: User, user: User) -> User:
     user.is_active = True
     user.save(update_fields=["is_active"])
     return user
+
+
+def forget_second_factor(*, by: User, user: User) -> None:
+    """For a lost phone: the person signs in by password alone, and sets a new one up where they
+    must have one. Raises PermissionDenied.
+    """
+    _check_manager(by)
+    second_factor.forget(user)
 
 
 def set_password(*, user: User, password: str) -> None:

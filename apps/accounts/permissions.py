@@ -33,6 +33,7 @@ class Permission(StrEnum):
     REPLAY_QUARANTINE = "replay_quarantine"
     MANAGE_USERS = "manage_users"
     EDIT_RULES = "edit_rules"
+    INSPECT = "inspect"
 
 
 _P = Permission
@@ -40,9 +41,11 @@ PERMISSIONS: dict[str, frozenset[Permission]] = {
     Role.OPERATOR: frozenset(),
     Role.ADMINISTRATOR: frozenset(Permission),
     Role.ENGINEER: frozenset(Permission) - {_P.MANAGE_USERS},
-    Role.SUPPORT: frozenset({_P.VIEW_FLEET, _P.EDIT_FLEET, _P.ACKNOWLEDGE, _P.SEE_QUARANTINE}),
+    Role.SUPPORT: frozenset(
+        {_P.VIEW_FLEET, _P.EDIT_FLEET, _P.ACKNOWLEDGE, _P.INSPECT, _P.SEE_QUARANTINE}
+    ),
     Role.READONLY: frozenset({_P.VIEW_FLEET, _P.SEE_QUARANTINE}),
-    Role.OWNER: frozenset({_P.VIEW_FLEET, _P.ACKNOWLEDGE}),
+    Role.OWNER: frozenset({_P.VIEW_FLEET, _P.ACKNOWLEDGE, _P.INSPECT}),
     Role.DRIVER: frozenset({_P.VIEW_FLEET, _P.ACKNOWLEDGE}),
 }
 """An operator holds none: the platform's people work in the public schema, not in a tenant."""

@@ -50,6 +50,7 @@ class Kind(models.TextChoices):
     EVIDENCE = "evidence", _("New evidence")
     ACKNOWLEDGED = "acknowledged", _("Acknowledged")
     NOTED = "noted", _("Note")
+    INSPECTED = "inspected", _("Inspected")
     CLEARED = "cleared", _("Cleared")
 
 
@@ -67,7 +68,33 @@ class OutboxState(models.TextChoices):
     DONE = "done", "done"
 
 
-class Alarm(models.Model):
+class Judged(models.Model):
+    """Who judged: the detector with its version, the rule with its version.
+
+    Without a rule the detector's defaults judged; without a detector it is not known, or a person
+    did it. Rules are never deleted, and a finding of one that were gone must not stop the others:
+    so no constraint holds the key.
+    """
+
+    detector = models.CharField(_("detector"), max_length=80, blank=True, default="", db_default="")
+    detector_version = models.CharField(max_length=40, blank=True, default="", db_default="")
+    rule = models.ForeignKey(
+        "warning.Rule",
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("rule"),
+    )
+    rule_version = models.PositiveIntegerField(_("version of the rule"), null=True, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class Alarm(Judged):
     """One condition of one connector, from its first finding until it is over."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -153,7 +180,7 @@ class EventCounter(models.Model):
         ]
 
 
-class AlarmEvent(models.Model):
+class AlarmEvent(Judged):
     """One step of an alarm's story, for a named reason; never changed once written."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -223,3 +250,89 @@ class Outbox(models.Model):
 
     def __str__(self) -> str:
         return f"{self.consumer} {self.state}"
+
+
+class Outcome(models.TextChoices):
+    """What was found by who looked."""
+
+    FAULT = "fault", _("A fault was found")
+    NOTHING = "nothing", _("Nothing was found")
+    UNCLEAR = "unclear", _("It could not be told")
+
+
+class Cause(models.TextChoices):
+    """What kind of fault it was."""
+
+    TERMINAL_LOOSE = "terminal_loose", _("Terminal loose")
+    CONTACT_WORN = "contact_worn", _("Contact worn or without tension")
+    CONTACT_CORRODED = "contact_corroded", _("Contact corroded or burnt")
+    COOLING = "cooling", _("Cooling failed")
+    INSULATION = "insulation", _("Insulation damaged or wet")
+    INTERLOCK = "interlock", _("Interlock faulty")
+    SENSOR = "sensor", _("Sensor or its wiring faulty")
+    OTHER = "other", _("Something else")
+
+
+class Inspection(models.Model):
+    """Ground truth: what a person found at a connector, about an alarm or without one.
+
+    Never changed once written. Of several about one alarm the newest counts.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    connector = models.ForeignKey(
+        "fleet.Connector",
+        on_delete=models.PROTECT,
+        related_name="inspections",
+        verbose_name=_("connector"),
+    )
+    alarm = models.ForeignKey(
+        Alarm,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="inspections",
+        verbose_name=_("alarm"),
+        help_text=_("Empty: a fault of which nobody was warned."),
+    )
+    outcome = models.CharField(_("what was found"), max_length=8, choices=Outcome)
+    cause = models.CharField(_("cause"), max_length=16, choices=Cause, blank=True, default="")
+    pole = models.CharField(_("pole"), max_length=4, choices=Pole, blank=True, default="")
+    resistance_uohm = models.FloatField(_("resistance measured, µΩ"), null=True, blank=True)
+    text = models.TextField(_("in words"), blank=True, default="", max_length=2000)
+    found_at = models.DateTimeField(_("found"))
+    entered_at = models.DateTimeField(_("entered"))
+    entered_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("by"),
+    )
+
+    class Meta:
+        verbose_name = _("inspection")
+        verbose_name_plural = _("inspections")
+        ordering = ["-entered_at", "-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(outcome__in=["fault", "nothing", "unclear"]),
+                name="inspection_outcome_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(outcome="fault") | Q(cause=""), name="inspection_cause_of_a_fault"
+            ),
+            models.CheckConstraint(
+                condition=Q(outcome="fault") | Q(alarm__isnull=False),
+                name="inspection_without_alarm_is_a_fault",
+            ),
+            models.CheckConstraint(
+                condition=Q(resistance_uohm__isnull=True) | Q(resistance_uohm__gt=0),
+                name="inspection_resistance_positive",
+            ),
+        ]
+        indexes = [models.Index(fields=["connector", "-found_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} {self.cause}".rstrip()

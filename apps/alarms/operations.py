@@ -5,14 +5,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import structlog
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from apps.accounts.models import User
 from apps.accounts.permissions import Permission
@@ -23,7 +25,20 @@ from apps.fleet.models import Connector
 from apps.tenants.schema import current_schema
 from ohmwatch import findings as core
 from ohmwatch.findings import Finding
-from ohmwatch.lifecycle import Action, ClearedAlarm, Decision, OpenAlarm, decide, is_fresh
+from ohmwatch.lifecycle import (
+    FLAP_WINDOW_S,
+    FLAPS,
+    Action,
+    ClearedAlarm,
+    Companion,
+    Decision,
+    OpenAlarm,
+    Reason,
+    decide,
+    ends_story,
+    is_calm,
+    is_fresh,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -37,8 +52,12 @@ KINDS = {
     Action.EASE: Kind.EASED,
     Action.CLEAR: Kind.CLEARED,
     Action.EVIDENCE: Kind.EVIDENCE,
+    Action.FLAP: Kind.EVIDENCE,
 }
-WITHOUT_EVENT = frozenset({Action.NOTHING, Action.REFRESH})
+WITHOUT_EVENT = frozenset({Action.NOTHING, Action.REFRESH, Action.HOLD})
+HELD_OPEN_SINCE = "held_open_since"
+"""In an alarm's evidence: its condition ended then, but it flaps. The next finding drops it."""
+
 TOLD = frozenset({Kind.OPENED, Kind.REOPENED, Kind.WORSENED, Kind.EVIDENCE, Kind.CLEARED})
 """Kinds that people are told of; the others are for those who look."""
 
@@ -63,7 +82,7 @@ def apply_findings(findings: Sequence[Finding], *, judged_at: datetime) -> list[
         stories = _Stories.load(known)
         if all(stories.decide(each, now=judged_at).action in WITHOUT_EVENT for each in known):
             for finding in known:
-                stories.refresh(finding)
+                stories.refresh(finding, now=judged_at)
             return []
         numbers = Numbers()
         stories = _Stories.load(known)  # again: until here somebody else may have written
@@ -122,6 +141,30 @@ def clear(*, user: User, alarm: Alarm, now: datetime) -> AlarmEvent | None:
         return journal.close()[0]
 
 
+def settle_held(*, now: datetime) -> list[AlarmEvent]:
+    """Clears the current tenant's alarms that flapped, and have stayed quiet for long enough."""
+    if not any(_is_quiet(alarm, now) for alarm in _held_alarms()):
+        return []
+    with transaction.atomic():
+        journal = Journal(now, Numbers())
+        for alarm in filter(lambda held: _is_quiet(held, now), _held_alarms()):
+            others = Alarm.objects.filter(connector=alarm.connector_id, state=State.OPEN)
+            companions = [_as_companion(each) for each in others.exclude(pk=alarm.pk)]
+            alarm.state, alarm.cleared_at = State.CLEARED, now
+            alarm.save(update_fields=["state", "cleared_at"])
+            tell = bool(alarm.told_severity) and ends_story(alarm.condition, companions)
+            journal.write(alarm, Kind.CLEARED, reason=str(Reason.STAYED_QUIET), tell=tell)
+        return journal.close()
+
+
+def _held_alarms() -> QuerySet[Alarm]:
+    return Alarm.objects.filter(state=State.OPEN, evidence__has_key=HELD_OPEN_SINCE).order_by("pk")
+
+
+def _is_quiet(alarm: Alarm, now: datetime) -> bool:
+    return is_calm(datetime.fromisoformat(alarm.evidence[HELD_OPEN_SINCE]), now=now)
+
+
 @dataclass
 class Journal:
     """Collects the events of one transaction; `close` writes them with all that must be told."""
@@ -141,7 +184,9 @@ class Journal:
         tell: bool = False,
         actor: User | None = None,
         text: str = "",
+        evidence: Mapping[str, float | str] | None = None,
     ) -> None:
+        shown = finding.evidence if finding else evidence or {}
         event = AlarmEvent(
             number=self.numbers.next(),
             alarm=alarm,
@@ -151,9 +196,10 @@ class Journal:
             measured_at=_instant(finding.measured_ms) if finding else None,
             arrived_at=_instant(finding.arrived_ms) if finding else None,
             judged_at=self.judged_at,
-            evidence=evidence_of(finding.evidence) if finding else {},
+            evidence=evidence_of(shown),
             actor=actor,
             note=text,
+            **(_judged_by(finding) if finding else {}),
             old_news=finding is not None and not is_fresh(finding, now=self.judged_at),
         )
         consumers = [Consumer.LIVE, Consumer.INDEX]
@@ -176,58 +222,72 @@ class Journal:
 
 @dataclass
 class _Stories:
-    """The open and the newest cleared alarm of each connector and condition at hand."""
+    """The connectors' open alarms, and the newest cleared one of each condition at hand.
+
+    `courses`: of those that findings say have ended, what tells whether they flap.
+    """
 
     open: dict[Key, Alarm]
     cleared: dict[Key, Alarm]
+    courses: "dict[Key, _Course]"
 
     @classmethod
     def load(cls, findings: Sequence[Finding]) -> "_Stories":
         keys = {_key(finding) for finding in findings}
-        rows = Alarm.objects.filter(
-            connector__in={connector for connector, _ in keys},
-            condition__in={condition for _, condition in keys},
-        )
-        cleared = rows.filter(state=State.CLEARED).order_by(
-            "connector_id", "condition", "-last_measured_at"
-        )
-        return cls(
-            open={_key_of(alarm): alarm for alarm in rows.filter(state=State.OPEN)},
-            cleared={
-                _key_of(alarm): alarm for alarm in cleared.distinct("connector_id", "condition")
-            },
-        )
+        rows = Alarm.objects.filter(connector__in={connector for connector, _ in keys})
+        cleared = rows.filter(
+            state=State.CLEARED, condition__in={condition for _, condition in keys}
+        ).order_by("connector_id", "condition", "-last_measured_at")
+        open_now = {_key_of(alarm): alarm for alarm in rows.filter(state=State.OPEN)}
+        past = {_key_of(alarm): alarm for alarm in cleared.distinct("connector_id", "condition")}
+        return cls(open=open_now, cleared=past, courses=_courses(findings, {**past, **open_now}))
 
     def decide(self, finding: Finding, *, now: datetime) -> Decision:
-        alarm, past = self.open.get(_key(finding)), self.cleared.get(_key(finding))
+        key = _key(finding)
+        alarm, past = self.open.get(key), self.cleared.get(key)
+        course = self.courses.get(key, _NO_COURSE)
         return decide(
-            _as_open(alarm) if alarm else None,
+            _as_open(alarm, course) if alarm else None,
             finding,
             now=now,
             cleared=ClearedAlarm(_milliseconds(past.last_measured_at)) if past else None,
+            companions=self._companions(key),
         )
 
-    def refresh(self, finding: Finding) -> None:
-        """Takes the newest evidence into the open alarm, unless it has newer."""
+    def _companions(self, key: Key) -> list[Companion]:
+        return [
+            _as_companion(alarm)
+            for other, alarm in self.open.items()
+            if other[0] == key[0] and other != key
+        ]
+
+    def refresh(self, finding: Finding, *, now: datetime) -> None:
+        """Takes the newest evidence into the open alarm, unless it has newer.
+
+        An end that changes nothing, because the alarm flaps, is noted since when it holds.
+        """
         measured_at = _instant(finding.measured_ms)
         alarm = self.open.get(_key(finding))
-        if alarm is None or finding.severity is None:
+        if alarm is None:
             return
+        taken: dict[str, Any] = {
+            "last_measured_at": measured_at,
+            "evidence": _evidence(finding, now),
+            "time_left_s": _finite(finding.time_left_s),
+            **_judged_by(finding),
+        }
+        if finding.severity is not None:
+            taken["pole"] = str(finding.pole)
         Alarm.objects.filter(
             pk=alarm.pk, state=State.OPEN, last_measured_at__lt=measured_at
-        ).update(
-            last_measured_at=measured_at,
-            evidence=evidence_of(finding.evidence),
-            time_left_s=_finite(finding.time_left_s),
-            pole=str(finding.pole),
-        )
+        ).update(**taken)
 
     def apply(self, finding: Finding, journal: Journal) -> None:
         decision = self.decide(finding, now=journal.judged_at)
         if decision.action is Action.NOTHING:
             return
-        if decision.action is Action.REFRESH:
-            self.refresh(finding)
+        if decision.action in (Action.REFRESH, Action.HOLD):
+            self.refresh(finding, now=journal.judged_at)
             return
         tell = decision.tell
         if decision.action in (Action.OPEN, Action.REOPEN):
@@ -235,11 +295,15 @@ class _Stories:
         else:
             alarm = self.open[_key(finding)]
         if decision.action is Action.CLEAR:
-            # Who heard of it at any severity hears of its end, unless that is old news.
+            # Who heard of it at any severity hears of its end, unless that is old news, or
+            # something else of the same story stays open.
             tell = bool(alarm.told_severity) and is_fresh(finding, now=journal.judged_at)
+            tell = tell and ends_story(alarm.condition, self._companions(_key(finding)))
             self._end(alarm, journal.judged_at)
-        _take_in(finding, alarm, worse=decision.action is Action.WORSEN)
-        if tell and decision.action not in (Action.CLEAR, Action.EASE):
+        _take_in(finding, alarm, journal.judged_at, worse=decision.action is Action.WORSEN)
+        if decision.action is Action.FLAP:
+            self.courses[_key(finding)] = replace(self.courses[_key(finding)], flaps=True)
+        elif tell and decision.action not in (Action.CLEAR, Action.EASE):
             alarm.told_severity = alarm.severity
         alarm.save()
         journal.write(
@@ -261,6 +325,8 @@ class _Stories:
         alarm.opened_at, alarm.since = now, _instant(min(finding.since_ms, finding.measured_ms))
         alarm.acknowledged_at, alarm.acknowledged_by, alarm.told_severity = None, None, ""
         self.open[key] = alarm
+        opened_ms = (*self.courses.get(key, _NO_COURSE).opened_ms, finding.measured_ms)
+        self.courses[key] = _Course(opened_ms[-FLAPS:])
         return alarm
 
     def _end(self, alarm: Alarm, now: datetime) -> None:
@@ -268,14 +334,70 @@ class _Stories:
         self.cleared[_key_of(alarm)] = self.open.pop(_key_of(alarm))
 
 
-def _take_in(finding: Finding, alarm: Alarm, *, worse: bool) -> None:
+@dataclass(frozen=True)
+class _Course:
+    """When an alarm opened of late (device time, ms), and whether it was said that it flaps."""
+
+    opened_ms: tuple[int, ...] = ()
+    flaps: bool = False
+
+
+_NO_COURSE = _Course()
+
+
+def _courses(findings: Sequence[Finding], alarms: Mapping[Key, Alarm]) -> dict[Key, _Course]:
+    """Of the alarms that some finding says have ended."""
+    ended = {_key(each): each for each in findings if each.ended}
+    known = {alarms[key].pk: key for key in ended if key in alarms}
+    if not known:
+        return {}
+    since_ms = min(each.measured_ms for each in ended.values()) - int(FLAP_WINDOW_S * 1000)
+    opened = Q(kind__in=(Kind.OPENED, Kind.REOPENED), measured_at__gte=_instant(since_ms))
+    flapped = Q(reason=str(Reason.COMES_AND_GOES))
+    events = AlarmEvent.objects.filter(opened | flapped, alarm__in=known).order_by("number")
+    found: dict[Key, _Course] = {}
+    for event in events:
+        key = known[event.alarm_id]
+        found[key] = _with_step(found.get(key, _NO_COURSE), event, alarms[key])
+    return found
+
+
+def _with_step(course: _Course, event: AlarmEvent, alarm: Alarm) -> _Course:
+    if event.reason == Reason.COMES_AND_GOES:
+        return replace(course, flaps=event.judged_at >= alarm.opened_at)
+    assert event.measured_at is not None
+    opened_ms = (*course.opened_ms, _milliseconds(event.measured_at))
+    return _Course(opened_ms[-FLAPS:])
+
+
+def _evidence(finding: Finding, now: datetime) -> dict[str, float | str | None]:
+    """The finding's evidence, for an open alarm; of an end, with since when it is held open."""
+    evidence = evidence_of(finding.evidence)
+    return {**evidence, HELD_OPEN_SINCE: now.isoformat()} if finding.ended else evidence
+
+
+def _take_in(finding: Finding, alarm: Alarm, now: datetime, *, worse: bool) -> None:
     alarm.last_measured_at = max(_instant(finding.measured_ms), alarm.since)
-    alarm.evidence = evidence_of(finding.evidence)
+    is_open = alarm.state == State.OPEN
+    alarm.evidence = _evidence(finding, now) if is_open else evidence_of(finding.evidence)
     alarm.time_left_s = _finite(finding.time_left_s)
+    for name, value in _judged_by(finding).items():
+        setattr(alarm, name, value)
     if finding.severity is not None:
         alarm.severity, alarm.pole = Severity[finding.severity.name], str(finding.pole)
     if worse:  # who acknowledged the lesser one has not seen this
         alarm.acknowledged_at, alarm.acknowledged_by = None, None
+
+
+def _judged_by(finding: Finding) -> dict[str, Any]:
+    """The fields of `Judged`; a rule that is no key is none."""
+    by_rule = bool(finding.rule) and _is_uuid(finding.rule)
+    return {
+        "detector": finding.detector[:80],
+        "detector_version": finding.detector_version[:40],
+        "rule_id": UUID(finding.rule) if by_rule else None,
+        "rule_version": finding.rule_version if by_rule else None,
+    }
 
 
 def evidence_of(evidence: Mapping[str, float | str]) -> dict[str, float | str | None]:
@@ -309,7 +431,12 @@ def _announce(schema: str, numbers: list[int], *, notify: bool) -> None:
             log.warning("announcement_failed", receiver=name, error=repr(outcome))
 
 
-def _as_open(alarm: Alarm) -> OpenAlarm:
+def _as_companion(alarm: Alarm) -> Companion:
+    told = core.Severity[Severity(alarm.told_severity).name] if alarm.told_severity else None
+    return Companion(alarm.condition, told)
+
+
+def _as_open(alarm: Alarm, course: _Course) -> OpenAlarm:
     severity = Severity(alarm.severity)
     told = bool(alarm.told_severity) and Severity(alarm.told_severity).rank >= severity.rank
     return OpenAlarm(
@@ -317,6 +444,8 @@ def _as_open(alarm: Alarm) -> OpenAlarm:
         since_ms=_milliseconds(alarm.since),
         last_measured_ms=_milliseconds(alarm.last_measured_at),
         told=told,
+        opened_ms=course.opened_ms,
+        flaps=course.flaps,
     )
 
 

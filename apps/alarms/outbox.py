@@ -53,6 +53,12 @@ def settle(entries: Sequence[Outbox]) -> int:
     )
 
 
+def drop(*, consumer: Consumer) -> int:
+    """Ends all that a consumer has not told yet, whoever holds it; returns how many those were."""
+    untold = Outbox.objects.filter(consumer=consumer).exclude(state=OutboxState.DONE)
+    return untold.update(state=OutboxState.DONE, attempt=F("attempt") + 1, leased_until=None)
+
+
 def schemas_with_work(
     consumers: Iterable[Consumer], *, schemas: Sequence[str], now: datetime
 ) -> list[str]:

@@ -76,7 +76,7 @@ def _worse(known: Health, severity: str, condition: str) -> Health:
 
 def _events(user: User) -> QuerySet[AlarmEvent]:
     found = AlarmEvent.objects.select_related(
-        "alarm__connector__model", "alarm__connector__vehicle__organisation", "actor"
+        "alarm__connector__model", "alarm__connector__vehicle__organisation", "actor", "rule"
     ).order_by("number")
     if not user.can(Permission.VIEW_FLEET):
         return found.none()

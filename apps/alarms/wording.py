@@ -41,7 +41,6 @@ HEAT = frozenset(
         Condition.CONTACT_LOOSE,
         Condition.POLE_IMBALANCE,
         Condition.COOLING_REDUCED,
-        Condition.OVERCURRENT,
         Condition.AGEING_OUTLIER,
     }
 )
@@ -51,7 +50,6 @@ ELECTRIC_SHOCK = frozenset(
         Condition.INSULATION_FALLING,
         Condition.INTERLOCK_OPEN,
         Condition.INTERLOCK_INTERMITTENT,
-        Condition.OVERVOLTAGE,
     }
 )
 
@@ -75,6 +73,28 @@ SHOCK_ADVICE: dict[str, Text] = {
     ),
     Severity.NOTICE: _("Have the insulation and the interlock checked at the next service."),
 }
+USE_ADVICE: dict[str, Text] = {
+    Severity.CRITICAL: _(
+        "Reduce the load at once, and have vehicle and charger checked before they are used "
+        "together again."
+    ),
+    Severity.WARNING: _(
+        "Use less power for now, and have the limits of vehicle and charger checked within days."
+    ),
+    Severity.NOTICE: _("Have the limits of vehicle and charger checked at the next service."),
+}
+WEAR_ADVICE: dict[str, Text] = {
+    Severity.CRITICAL: _("Have the connector replaced before it is used again."),
+    Severity.WARNING: _("Its rated life is used up: have the connector replaced within days."),
+    Severity.NOTICE: _("Its rated life is nearly used up: plan its replacement for the service."),
+}
+SILENCE_ADVICE: dict[str, Text] = {
+    Severity.CRITICAL: _(
+        "Nobody watches the connector: have the device checked before the vehicle is used again."
+    ),
+    Severity.WARNING: _("Nobody watches the connector: have the device checked within days."),
+    Severity.NOTICE: _("Have the device and its reception checked at the next service."),
+}
 MEASURING_ADVICE: dict[str, Text] = {
     Severity.CRITICAL: _(
         "The measurement can't be trusted, so the connector is not watched: have it inspected "
@@ -85,6 +105,20 @@ MEASURING_ADVICE: dict[str, Text] = {
 }
 
 
+ADVICE: dict[str, dict[str, Text]] = {
+    **dict.fromkeys(HEAT, HEAT_ADVICE),
+    **dict.fromkeys(ELECTRIC_SHOCK, SHOCK_ADVICE),
+    Condition.OVERCURRENT: USE_ADVICE,
+    Condition.OVERVOLTAGE: USE_ADVICE,
+    Condition.MATING_CYCLES_EXCEEDED: WEAR_ADVICE,
+    Condition.DEVICE_SILENT: SILENCE_ADVICE,
+    Condition.SENSOR_STUCK: MEASURING_ADVICE,
+    Condition.SENSOR_DRIFTING: MEASURING_ADVICE,
+    Condition.SENSOR_IMPLAUSIBLE: MEASURING_ADVICE,
+}
+"""Every condition of ours; what a plug-in states is taken for a fault of the contact."""
+
+
 def condition_name(condition: str) -> str:
     """What the condition is called in the active language; a plug-in's own keeps its name."""
     return str(NAMES.get(condition, condition.replace("_", " ")))
@@ -92,11 +126,7 @@ def condition_name(condition: str) -> str:
 
 def advice(condition: str, severity: str) -> str:
     """What the person should do, in the active language."""
-    if condition in HEAT:
-        return str(HEAT_ADVICE[severity])
-    if condition in ELECTRIC_SHOCK:
-        return str(SHOCK_ADVICE[severity])
-    return str(MEASURING_ADVICE[severity])
+    return str(ADVICE.get(condition, HEAT_ADVICE)[severity])
 
 
 UNITS = {
@@ -125,6 +155,8 @@ LABELS: dict[str, Text] = {
     "insulation": _("Insulation resistance"),
     "held": _("Held for"),
     "margin": _("Margin to the limit"),
+    "time_left_from": _("Time left, at least"),
+    "time_left_to": _("Time left, at most"),
 }
 
 
@@ -135,9 +167,19 @@ def evidence_rows(evidence: Mapping[str, float | str | None]) -> list[tuple[str,
         stem, _underscore, ending = name.rpartition("_")
         unit = UNITS.get(ending, "") if stem else ""
         label = str(LABELS.get(stem if unit else name, _spoken(stem if unit else name)))
+        if unit == "s" and isinstance(value, float | int):
+            value, unit = _in_long_units(value)
         shown = "—" if value is None else value if isinstance(value, str) else f"{value:.4g}"
         rows.append((label, f"{shown} {unit}".rstrip()))
     return rows
+
+
+def _in_long_units(seconds: float) -> tuple[float, str]:
+    """Seconds, from two hours on in hours, from two days on in days."""
+    for unit, length_s in (("d", 86_400.0), ("h", 3_600.0)):
+        if abs(seconds) >= 2 * length_s:
+            return seconds / length_s, unit
+    return seconds, "s"
 
 
 def _spoken(name: str) -> str:

@@ -15,6 +15,13 @@ class Scope(models.TextChoices):
     FLEET = "read:fleet", _("Vehicles, connectors and models")
     READINGS = "read:readings", _("Readings and states")
     ALARMS = "read:alarms", _("Alarms and their events")
+    RULES = "read:rules", _("Rules")
+    INSPECTIONS = "write:inspections", _("Enter what workshops find")
+
+    @classmethod
+    def reading(cls) -> list[str]:
+        """Those that change nothing."""
+        return [each for each in cls.values if each.startswith("read:")]
 
 
 class ApiKey(models.Model):
@@ -69,3 +76,9 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def scope_words(self) -> str:
+        """What the key is for, in people's words."""
+        words = dict(Scope.choices)
+        return "; ".join(str(words.get(scope, scope)) for scope in self.scopes)

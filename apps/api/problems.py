@@ -8,7 +8,7 @@
 | 401 | `not_authenticated`, `authentication_failed` | neither session nor key; a key not good |
 | 403 | `scope_missing`, `permission_denied` | the key lacks the scope |
 | 404 | `not_found` | not there, or not yours |
-| 405 | `method_not_allowed` | the API only reads |
+| 405 | `method_not_allowed` | there is nothing to change at this address |
 | 406 | `not_acceptable` | it speaks JSON |
 | 429 | `throttled` | too many requests; Retry-After says how long to wait |
 | 500 | `internal` | our fault; the request id finds it in the log |

@@ -6,7 +6,7 @@ from django.db.models import Q, QuerySet
 
 from apps.accounts.models import User
 from apps.accounts.permissions import Permission, Role
-from apps.api.models import ApiKey
+from apps.api.models import ApiKey, Scope
 from apps.api.operations import MARK, hash_of
 from apps.tenants.lookups import find_or_404
 
@@ -34,11 +34,13 @@ def key_of_token(token: str, *, now: datetime) -> ApiKey | None:
 
 
 def person_of(key: ApiKey) -> User:
-    """The person that a key stands for in questions: never saved, and may only read.
+    """The person that a key stands for: never saved, and may only read what its scopes allow.
 
-    It has the key's id, so that a log line of a request leads to the key.
+    A key of the staff's that may enter what workshops find stands for one of the support. It
+    has the key's id, so that a log line of a request leads to the key.
     """
-    role = Role.READONLY if key.organisation_id is None else Role.OWNER
+    staff = Role.SUPPORT if Scope.INSPECTIONS in key.scopes else Role.READONLY
+    role = staff if key.organisation_id is None else Role.OWNER
     return User(
         id=key.pk,
         username=f"key:{key.prefix}",

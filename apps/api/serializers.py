@@ -8,10 +8,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.accounts.models import Organisation
-from apps.alarms.models import Alarm, AlarmEvent
+from apps.alarms.models import Alarm, AlarmEvent, Cause, Inspection, Outcome, Pole
 from apps.api.models import Scope
 from apps.catalog.models import ConnectorModel
 from apps.fleet.models import Connector, Vehicle
+from apps.warning.models import Rule
 from ohmwatch.readings import QUANTITIES
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -97,6 +98,7 @@ class AlarmSerializer(serializers.ModelSerializer[Alarm]):
     connector = serializers.UUIDField(source="connector_id")
     vehicle = serializers.UUIDField(source="connector.vehicle_id", allow_null=True)
     evidence = EvidenceField()
+    rule = serializers.UUIDField(source="rule_id", allow_null=True)
 
     class Meta:
         model = Alarm
@@ -116,6 +118,10 @@ class AlarmSerializer(serializers.ModelSerializer[Alarm]):
             "time_left_s",
             "occurrences",
             "evidence",
+            "detector",
+            "detector_version",
+            "rule",
+            "rule_version",
         ]
 
 
@@ -124,6 +130,7 @@ class AlarmEventSerializer(serializers.ModelSerializer[AlarmEvent]):
     connector = serializers.UUIDField(source="alarm.connector_id")
     condition = serializers.CharField(source="alarm.condition")
     evidence = EvidenceField()
+    rule = serializers.UUIDField(source="rule_id", allow_null=True)
 
     class Meta:
         model = AlarmEvent
@@ -141,6 +148,10 @@ class AlarmEventSerializer(serializers.ModelSerializer[AlarmEvent]):
             "judged_at",
             "old_news",
             "evidence",
+            "detector",
+            "detector_version",
+            "rule",
+            "rule_version",
         ]
 
 
@@ -150,6 +161,84 @@ class EventPageSerializer(serializers.Serializer[dict[str, Any]]):
     results = AlarmEventSerializer(many=True)
     after = serializers.IntegerField(help_text="The number to ask after next time.")
     more = serializers.BooleanField(help_text="Whether there is more right now.")
+
+
+class InspectionSerializer(serializers.ModelSerializer[Inspection]):
+    """What was found about an alarm; of several the newest counts."""
+
+    alarm = serializers.UUIDField(source="alarm_id")
+    connector = serializers.UUIDField(source="connector_id")
+
+    class Meta:
+        model = Inspection
+        fields = [
+            "id",
+            "alarm",
+            "connector",
+            "outcome",
+            "cause",
+            "pole",
+            "resistance_uohm",
+            "text",
+            "found_at",
+            "entered_at",
+        ]
+
+
+class InspectionListSerializer(serializers.Serializer[Any]):
+    results = InspectionSerializer(many=True)
+
+
+class InspectionEntry(serializers.Serializer[Any]):
+    """What a workshop found."""
+
+    outcome = serializers.ChoiceField(choices=Outcome.choices)
+    cause = serializers.ChoiceField(choices=Cause.choices, required=False, default="")
+    pole = serializers.ChoiceField(choices=Pole.choices, required=False, default="")
+    resistance_uohm = serializers.FloatField(required=False, allow_null=True, default=None)
+    text = serializers.CharField(required=False, default="", max_length=2000, allow_blank=True)
+    found_at = serializers.DateTimeField(
+        required=False, default_timezone=UTC, help_text="Now, where it is left out."
+    )
+
+
+@extend_schema_field(
+    {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
+)
+class SelectionField(serializers.DictField):
+    """Dimension → values."""
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {"type": ["number", "boolean"]}})
+class ParametersField(serializers.DictField):
+    """Parameter → number; what is left out has the detector's default."""
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
+class SeveritiesField(serializers.DictField):
+    """Severity that the detector states → the one that is meant, or `none`."""
+
+
+class RuleSerializer(serializers.ModelSerializer[Rule]):
+    """A rule as it stands; `mode` says whether it is in force."""
+
+    selection = SelectionField()
+    parameters = ParametersField()
+    severities = SeveritiesField()
+
+    class Meta:
+        model = Rule
+        fields = [
+            "id",
+            "name",
+            "detector",
+            "mode",
+            "share_pct",
+            "selection",
+            "parameters",
+            "severities",
+            "version",
+        ]
 
 
 class StateSerializer(serializers.Serializer[Any]):

@@ -3,10 +3,13 @@
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django.core.exceptions import ValidationError as Refused
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ValidationError
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -17,6 +20,7 @@ from rest_framework.views import APIView
 
 from apps.accounts.models import User
 from apps.alarms import queries as alarms
+from apps.alarms import truth
 from apps.alarms.models import Alarm
 from apps.api import filters, serializers
 from apps.api.models import ApiKey, Scope
@@ -28,6 +32,8 @@ from apps.telemetry.answers import State
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import TenantTelemetry
 from apps.tenants.queries import current_tenant
+from apps.warning import queries as warning
+from apps.warning.models import Rule
 
 Row = TypeVar("Row", bound=Model)
 
@@ -262,6 +268,37 @@ class AlarmEventList(APIView):
         return Response(_event_page(events.filter(alarm=alarm), question))
 
 
+class InspectionList(APIView):
+    """What was found about an alarm, newest first; POST adds to it, and to the alarm's story."""
+
+    @property
+    def scope(self) -> str:
+        """Reading goes with alarms; entering needs a scope of its own."""
+        is_entry = self.request is not None and self.request.method == "POST"
+        return Scope.INSPECTIONS if is_entry else Scope.ALARMS
+
+    @extend_schema(responses=serializers.InspectionListSerializer)
+    def get(self, request: Request, id: UUID) -> Response:
+        alarm = alarms.alarm_for(user=asker(request), pk=id)
+        found = {"results": truth.inspections_of(for_user=asker(request), alarm=alarm)}
+        return Response(serializers.InspectionListSerializer(found).data)
+
+    @extend_schema(
+        request=serializers.InspectionEntry, responses={201: serializers.InspectionSerializer}
+    )
+    def post(self, request: Request, id: UUID) -> Response:
+        alarm = alarms.alarm_for(user=asker(request), pk=id)
+        entry = serializers.InspectionEntry(data=request.data)
+        entry.is_valid(raise_exception=True)
+        now = timezone.now()
+        found = truth.Found(**{"found_at": now, **entry.validated_data})
+        try:
+            row = truth.record(user=asker(request), alarm=alarm, found=found, now=now)
+        except Refused as refusal:
+            raise ValidationError(refusal.message_dict) from refusal
+        return Response(serializers.InspectionSerializer(row).data, status=201)
+
+
 class EventList(APIView):
     """All alarm events after a number, in order: what a system polls to miss nothing."""
 
@@ -285,6 +322,17 @@ def _event_page(events: QuerySet[Any], question: dict[str, Any]) -> dict[str, An
         "more": len(found) > size,
     }
     return dict(serializers.EventPageSerializer(page).data)
+
+
+class RuleList(Listing[Rule]):
+    """The rules that are not removed, for the tenant's staff; a customer has none."""
+
+    scope = Scope.RULES
+    serializer_class = serializers.RuleSerializer
+    queryset = Rule.objects.none()
+
+    def rows(self, user: User) -> QuerySet[Rule]:
+        return warning.rules(for_user=user)
 
 
 # --- the caller, the documents, and what is not there ---------------------------------------------

@@ -1,10 +1,12 @@
 """Alarms: what is open, the story of one, and what a person can do about it."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -12,13 +14,16 @@ from django.utils import timezone
 from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
+from apps.accounts.access import check
 from apps.accounts.permissions import Permission
-from apps.alarms import operations, queries
-from apps.alarms.models import Alarm, Severity, State
+from apps.alarms import operations, queries, truth
+from apps.alarms.models import Alarm, Cause, Outcome, Pole, Severity, State
+from apps.alarms.truth import Found
 from apps.console.evidence import in_order
 from apps.console.people import PersonRequest, for_people
 from apps.console.urgency import worst_first
 from apps.notifications.queries import deliveries_of
+from apps.warning.queries import version_named
 
 PAGE = 50
 TABS = {"open": gettext_lazy("Open"), "cleared": gettext_lazy("Cleared"), "": gettext_lazy("All")}
@@ -31,6 +36,53 @@ class NoteForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3}),
         error_messages={"required": gettext_lazy("Write what was found or done, then save.")},
     )
+
+
+class InspectionForm(forms.Form):
+    """What a person found who looked at the connector."""
+
+    outcome = forms.ChoiceField(label=gettext_lazy("What was found"), choices=Outcome.choices)
+    cause = forms.ChoiceField(
+        label=gettext_lazy("Cause"),
+        required=False,
+        choices=[("", gettext_lazy("not known")), *Cause.choices],
+    )
+    pole = forms.ChoiceField(label=gettext_lazy("Pole"), choices=Pole.choices, required=False)
+    resistance_mohm = forms.FloatField(
+        label=gettext_lazy("Contact resistance measured"),
+        required=False,
+        help_text=gettext_lazy("In milliohm, as 2.1"),
+    )
+    found_on = forms.DateField(
+        label=gettext_lazy("Found on"), widget=forms.DateInput(attrs={"type": "date"})
+    )
+    text = forms.CharField(
+        label=gettext_lazy("In words"),
+        max_length=2000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.fields["resistance_mohm"].unit = "mΩ"  # type: ignore[attr-defined]
+        self.fields["resistance_mohm"].widget.attrs["step"] = "any"
+
+    def found(self, now: datetime) -> Found:
+        """The day that was chosen: today is now."""
+        said = self.cleaned_data
+        day = said["found_on"]
+        at = datetime.combine(day, datetime.min.time(), tzinfo=UTC)
+        measured = said["resistance_mohm"]
+        is_fault = said["outcome"] == Outcome.FAULT
+        return Found(
+            outcome=said["outcome"],
+            found_at=now if day >= now.date() and day <= (now + timedelta(days=1)).date() else at,
+            cause=said["cause"] if is_fault else "",
+            pole=said["pole"] if is_fault else "",
+            resistance_uohm=None if measured is None else measured * 1000,
+            text=said["text"],
+        )
 
 
 @for_people
@@ -66,7 +118,9 @@ def _evidence_range(alarm: Alarm) -> str:
     return f"start={int(start.timestamp() * 1000)}&end={int(end.timestamp() * 1000)}"
 
 
-def _alarm_page(request: PersonRequest, pk: UUID, form: NoteForm) -> HttpResponse:
+def _alarm_page(
+    request: PersonRequest, pk: UUID, form: NoteForm, inspecting: InspectionForm | None = None
+) -> HttpResponse:
     alarm = queries.alarm_for(user=request.user, pk=pk)
     context = {
         "alarm": alarm,
@@ -74,6 +128,10 @@ def _alarm_page(request: PersonRequest, pk: UUID, form: NoteForm) -> HttpRespons
         "deliveries": deliveries_of(for_user=request.user, alarm=alarm),
         "may_act": request.user.can(Permission.ACKNOWLEDGE),
         "form": form,
+        "may_inspect": request.user.can(Permission.INSPECT),
+        "inspecting": inspecting or InspectionForm(initial={"found_on": timezone.now().date()}),
+        "inspections": truth.inspections_of(for_user=request.user, alarm=alarm),
+        "judged_by": version_named(alarm.rule_id, alarm.rule_version),
         "evidence": in_order(alarm.evidence),
         "evidence_range": _evidence_range(alarm),
     }
@@ -105,3 +163,24 @@ def note(request: PersonRequest, pk: UUID) -> HttpResponse:
     operations.note(user=request.user, alarm=alarm, text=text, now=timezone.now())
     messages.success(request, gettext("The note is part of the alarm's story now."))
     return redirect("console:alarm", pk=pk)
+
+
+@for_people
+@require_POST
+def inspection(request: PersonRequest, pk: UUID) -> HttpResponse:
+    """Ties what the workshop found to the alarm."""
+    alarm = queries.alarm_for(user=request.user, pk=pk)
+    check(request.user, Permission.INSPECT)
+    form = InspectionForm(request.POST)
+    now = timezone.now()
+    if form.is_valid():
+        try:
+            truth.record(user=request.user, alarm=alarm, found=form.found(now), now=now)
+        except ValidationError as refusal:
+            for name, said in refusal.message_dict.items():
+                known = {"found_at": "found_on", "resistance_uohm": "resistance_mohm"}
+                form.add_error(known.get(name, name), said)
+        else:
+            messages.success(request, gettext("Noted. Detectors and rules are measured by it."))
+            return redirect("console:alarm", pk=pk)
+    return _alarm_page(request, pk, NoteForm(), form)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.console import alarms, connectors, vehicles
+from apps.console import alarms, connectors, contacts, vehicles
 
 app_name = "console"
 urlpatterns = [
@@ -16,4 +16,12 @@ urlpatterns = [
     path("alarms/<uuid:pk>/", alarms.alarm_page, name="alarm"),
     path("alarms/<uuid:pk>/acknowledge", alarms.acknowledge, name="acknowledge"),
     path("alarms/<uuid:pk>/note", alarms.note, name="note"),
+    path("alarms/<uuid:pk>/inspection", alarms.inspection, name="inspection"),
+    path("contacts/", contacts.contact_list, name="contacts"),
+    path("contacts/add/", contacts.contact_add, name="contact-add"),
+    path("contacts/<uuid:pk>/", contacts.contact_page, name="contact"),
+    path("contacts/<uuid:pk>/code", contacts.contact_code, name="contact-code"),
+    path("contacts/<uuid:pk>/verify", contacts.contact_verify, name="contact-verify"),
+    path("contacts/<uuid:pk>/test", contacts.contact_test, name="contact-test"),
+    path("contacts/<uuid:pk>/remove", contacts.contact_remove, name="contact-remove"),
 ]

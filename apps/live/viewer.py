@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.auth import get_user
 from django.http import HttpRequest
 
+from apps.accounts import second_factor
 from apps.accounts.models import User
 from apps.accounts.permissions import Permission
 from apps.alarms import queries
@@ -70,7 +71,9 @@ def _user(session_key: str) -> User | None:
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
     user = get_user(request)
-    return user if isinstance(user, User) and user.is_active else None
+    if not isinstance(user, User) or not user.is_active:
+        return None
+    return None if second_factor.is_missing(user, request.session) else user
 
 
 def _again(viewer: Viewer) -> User:

@@ -7,10 +7,13 @@ The family of errors:
       permanent=False   it may work later: the sweep tries again
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from apps.notifications.allowance import Counter
+from apps.tenants.models import Tenant
 
 
 class TransportError(Exception):
@@ -42,6 +45,7 @@ class Recipient:
     address: str
     language: str
     timezone: str
+    organisation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,35 @@ class Message:
         return self.total - len(self.items)
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A few words that a person asked for now: the code that proves an address, or a test.
+
+    `text` is in the recipient's language already, in lines. It is said once and never repeated.
+    """
+
+    key: str
+    tenant: str
+    recipient: Recipient
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the mail server or gateway answered a note, in its own words, on one line."""
+
+    accepted: bool
+    words: str
+
+    @classmethod
+    def of(cls, words: str, *, accepted: bool, secret: str = "") -> "Answer":
+        """Without control signs, at most 300 long, and without what must not be shown."""
+        said = words.replace(secret, "***") if secret else words
+        plain = "".join(sign if sign.isprintable() else " " for sign in said)
+        return cls(accepted, " ".join(plain.split())[:300])
+
+
 class Channel(Protocol):
     """A way to reach people. One folder each under `channels/`, or a plug-in's entry point."""
 
@@ -116,8 +149,20 @@ class Channel(Protocol):
     def normalise(self, address: str) -> str:
         """The address in its one written form. Raises ValidationError with a text for people."""
 
-    def wait_s(self, message: Message, *, tenant: str, now: datetime) -> float:
-        """Takes one message from the address's allowance: 0, or seconds until there is one."""
+    def admits(self, address: str, *, tenant: Tenant) -> bool:
+        """Whether messages of this manufacturer may go to the address at all."""
+
+    def wait_s(self, message: Message, *, tenant: Tenant, now: datetime) -> float:
+        """Takes one message from the address's allowance: 0, or seconds until there is one.
+
+        Raises TransportError where an urgent message can't wait that long: another way is taken.
+        """
+
+    def counters_of_note(self, address: str, *, tenant: Tenant) -> Sequence[Counter]:
+        """What a code or test takes from, besides the allowance of every channel."""
 
     def send(self, message: Message) -> str:
         """Says it, and returns the other side's receipt. Raises TransportError."""
+
+    def tell(self, note: Note) -> Answer:
+        """Says a note at once. Raises nothing: that nobody answered is an answer as well."""

@@ -18,7 +18,10 @@ def validate_timezone(name: str) -> None:
 
 
 class Contact(models.Model):
-    """An address of somebody who can act. Without an organisation: the manufacturer's own staff."""
+    """An address of somebody who can act. Without an organisation: the manufacturer's own staff.
+
+    One that was removed keeps its row, for the alarms' stories say who was told; its address goes.
+    """
 
     class MinimumSeverity(models.TextChoices):
         NOTICE = "notice", _("Everything")
@@ -64,6 +67,7 @@ class Contact(models.Model):
     failures = models.PositiveSmallIntegerField(default=0, editable=False)
     disabled_at = models.DateTimeField(_("switched off"), null=True, blank=True)
     disabled_reason = models.CharField(max_length=200, blank=True, default="")
+    removed_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("contact")
@@ -73,7 +77,13 @@ class Contact(models.Model):
             models.UniqueConstraint(
                 fields=["kind", "address", "organisation"],
                 nulls_distinct=False,
+                condition=Q(removed_at__isnull=True),
                 name="one_contact_per_address",
+                violation_error_message=_("This address is among the contacts already."),
+            ),
+            models.CheckConstraint(
+                condition=Q(removed_at__isnull=True) | Q(address="", disabled_at__isnull=False),
+                name="contact_removed_has_no_address",
             ),
             models.CheckConstraint(
                 condition=Q(minimum_severity__in=["notice", "warning", "critical"]),
@@ -83,6 +93,24 @@ class Contact(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.kind})"
+
+
+class ContactCode(models.Model):
+    """The code that was last sent to prove a contact's address; gone once it was used.
+
+    Eight digits can be guessed from any hash of them alone, so the hash is keyed.
+    """
+
+    contact = models.OneToOneField(
+        Contact, on_delete=models.CASCADE, primary_key=True, related_name="code"
+    )
+    code_hash = models.CharField(max_length=64, editable=False)
+    sent_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    tries = models.PositiveSmallIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"code of {self.contact_id}"
 
 
 class Delivery(models.Model):

@@ -11,17 +11,14 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
-from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
-from django.db.models import F
-from django.utils.translation import gettext as _
+from django.db.models import F, Q
 
-from apps.accounts.models import Organisation, User
-from apps.accounts.permissions import Permission, Role
 from apps.alarms import outbox
 from apps.alarms.models import Consumer, Outbox, OutboxState, Severity
 from apps.notifications import links, policy, queries
-from apps.notifications.channel import Item, Message, Recipient, TransportError
+from apps.notifications.addressbook import give_up, recipient_of
+from apps.notifications.channel import Item, Message, TransportError
 from apps.notifications.models import Contact, Delivery
 from apps.notifications.registry import channels
 from apps.tenants.models import Tenant
@@ -119,7 +116,10 @@ def claim(*, contact_id: UUID, now: datetime) -> Claimed | None:
         if contact is None:
             return None
         if contact.disabled_at or (contact.user and not contact.user.is_active):
-            _give_up(contact)
+            give_up(contact)
+            return None
+        if not channels()[contact.kind].admits(contact.address, tenant=current_tenant()):
+            give_up(contact, error="country_not_allowed")
             return None
         lead = _lapsed_lead(contact, now) or _new_lead(contact, now)
         if lead is None:
@@ -150,12 +150,36 @@ def _new_lead(contact: Contact, now: datetime) -> Delivery | None:
     waiting.sort(key=_gravity)
     lead = waiting[0]
     keys = [delivery.pk for delivery in waiting]
-    free_at = _free_at(contact, lead, keys, now)
+    try:
+        free_at = _free_at(contact, lead, keys, now)
+    except TransportError as refusal:
+        _say_otherwise(contact, waiting, refusal, now=now)
+        return None
     if free_at > now:
         Delivery.objects.filter(pk__in=keys).update(due_at=free_at)
         return None
     Delivery.objects.filter(pk__in=keys).update(lead=lead)
     return lead
+
+
+def _say_otherwise(
+    contact: Contact, waiting: Sequence[Delivery], refusal: TransportError, *, now: datetime
+) -> None:
+    """What is urgent goes by email instead, to people around the contact; the rest waits on."""
+    urgent = [delivery for delivery in waiting if _urgent(delivery)]
+    Delivery.objects.filter(pk__in=[delivery.pk for delivery in urgent]).update(
+        state=Delivery.State.ABANDONED, error=refusal.code
+    )
+    stand_ins = policy.stand_ins(contact)
+    log.warning("said_otherwise", contact=str(contact.pk), error=refusal.code, to=len(stand_ins))
+    Delivery.objects.bulk_create(
+        [
+            Delivery(contact=other, event=delivery.event, channel=other.kind, due_at=now)
+            for delivery in urgent
+            for other in stand_ins
+        ],
+        ignore_conflicts=True,  # who was told of it already is not told twice
+    )
 
 
 def _gravity(delivery: Delivery) -> tuple[bool, int, int]:
@@ -172,7 +196,7 @@ def _free_at(contact: Contact, lead: Delivery, keys: Sequence[UUID], now: dateti
         return max((each.sent_at or now) for each in recent) + WINDOW
     tenant = current_tenant()
     message = _message_of(lead, [lead], total=len(keys), tenant=tenant)
-    wait_s = channels()[contact.kind].wait_s(message, tenant=tenant.slug, now=now)
+    wait_s = channels()[contact.kind].wait_s(message, tenant=tenant, now=now)
     return now + timedelta(seconds=wait_s)
 
 
@@ -243,10 +267,18 @@ def _count_failure(contact_id: UUID, error: TransportError, *, now: datetime) ->
     ).update(disabled_at=now, disabled_reason=error.code[:200])
 
 
-def _give_up(contact: Contact) -> None:
-    Delivery.objects.filter(
-        contact=contact, state__in=[Delivery.State.DUE, Delivery.State.SENDING]
-    ).update(state=Delivery.State.ABANDONED, error="contact_switched_off", leased_until=None)
+def give_up_undone() -> int:
+    """Ends all that waits to be said in the current tenant; returns how many messages that were.
+
+    For who comes out of a backup: what waited when it was made was said soon after, and is old
+    news now. An alarm that still holds is told by the next finding.
+    """
+    undone = Q(state=Delivery.State.DUE) | Q(state=Delivery.State.SENDING)
+    with transaction.atomic():
+        outbox.drop(consumer=Consumer.NOTIFY)
+        return Delivery.objects.filter(undone).update(
+            state=Delivery.State.ABANDONED, error="restored_from_backup", leased_until=None
+        )
 
 
 def _message(lead: Delivery) -> Message:
@@ -262,7 +294,7 @@ def _message_of(
     return Message(
         key=str(lead.pk),
         tenant=tenant.name,
-        recipient=Recipient(contact.name, contact.address, contact.language, contact.timezone),
+        recipient=recipient_of(contact),
         items=tuple(_item(each, tenant) for each in members[:LISTED]),
         total=total,
         url=links.of_tenant(tenant, "/alarms/"),
@@ -291,40 +323,3 @@ def _item(delivery: Delivery, tenant: Tenant) -> Item:
         time_left_s=alarm.time_left_s if event.kind != "cleared" else None,
         url=links.of_alarm(tenant, alarm.pk),
     )
-
-
-def add_contact(
-    *,
-    user: User,
-    kind: str,
-    address: str,
-    name: str,
-    language: str,
-    timezone: str,
-    minimum_severity: str,
-    organisation: Organisation | None,
-    now: datetime,
-) -> Contact:
-    """Adds a contact that is told from now on. `organisation` None: the manufacturer's staff.
-
-    Staff who manage users may add any; an owner only their own organisation's. Raises
-    PermissionDenied, and ValidationError for an address or zone that can't be.
-    """
-    own = organisation is not None and user.organisation_id == organisation.pk
-    if not (user.can(Permission.MANAGE_USERS) or (own and user.role == Role.OWNER)):
-        raise PermissionDenied
-    if kind not in channels():
-        raise ValidationError(_("There is no such channel."))
-    contact = Contact(
-        kind=kind,
-        address=channels()[kind].normalise(address),
-        name=" ".join(name.split()),
-        language=language,
-        timezone=timezone,
-        minimum_severity=minimum_severity,
-        organisation=organisation,
-        verified_at=now,
-    )
-    contact.full_clean()
-    contact.save()
-    return contact

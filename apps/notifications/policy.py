@@ -7,6 +7,9 @@ from apps.notifications.channel import Channel
 from apps.notifications.models import Contact
 from apps.notifications.registry import channels
 
+STAND_IN = "email"
+"""The channel that costs nothing, for what can't go out by another."""
+
 
 def usable_contacts() -> list[Contact]:
     """The contacts that can be told at all: verified, not switched off, on a working channel."""
@@ -16,6 +19,16 @@ def usable_contacts() -> list[Contact]:
             kind__in=ready, verified_at__isnull=False, disabled_at__isnull=True
         ).select_related("user")
     )
+
+
+def stand_ins(contact: Contact) -> list[Contact]:
+    """The email contacts that hear what is urgent where `contact` can't be told it.
+
+    Those of the same organisation, else the manufacturer's staff; whatever severity they chose.
+    """
+    mails = [other for other in usable_contacts() if other.kind == STAND_IN and _has_access(other)]
+    near = [other for other in mails if other.organisation_id == contact.organisation_id]
+    return near or [other for other in mails if other.organisation_id is None]
 
 
 def recipients(event: AlarmEvent, contacts: Sequence[Contact]) -> list[Contact]:
@@ -33,9 +46,17 @@ def _concerns(contact: Contact, event: AlarmEvent) -> bool:
 
 
 def _sees(contact: Contact, event: AlarmEvent) -> bool:
-    if contact.user is not None and not contact.user.is_active:
+    if not _has_access(contact):
         return False
     if contact.organisation_id is None:
-        return contact.user is None or contact.user.is_staff_of_tenant
+        return True
     vehicle = event.alarm.connector.vehicle
     return vehicle is not None and vehicle.organisation_id == contact.organisation_id
+
+
+def _has_access(contact: Contact) -> bool:
+    """Whether the contact's person, if it has one, may still know what it is told."""
+    person = contact.user
+    if person is None:
+        return True
+    return person.is_active and (contact.organisation_id is not None or person.is_staff_of_tenant)

@@ -1,6 +1,6 @@
 """Questions about contacts and deliveries."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -9,20 +9,21 @@ from django.db.models import F, Q, QuerySet
 from psycopg import sql
 
 from apps.accounts.models import User
-from apps.accounts.permissions import Permission
+from apps.accounts.permissions import Permission, Role
 from apps.alarms.models import Alarm
+from apps.alarms.queries import alarms
 from apps.notifications.models import Contact, Delivery
 from apps.tenants.lookups import find_or_404
 
 
 def contacts(*, for_user: User) -> QuerySet[Contact]:
-    """The contacts this person may see: staff all, others their organisation's."""
-    found = Contact.objects.select_related("organisation", "user")
-    if not for_user.can(Permission.VIEW_FLEET):
-        return found.none()
-    if for_user.is_staff_of_tenant:
-        return found
-    return found.filter(organisation=for_user.organisation_id)
+    """The contacts this person may see: staff all, owners their organisation's, drivers their own.
+
+    Those that were removed are not among them.
+    """
+    found = _reachable(for_user).filter(removed_at__isnull=True)
+    found = found.select_related("organisation", "user", "code")
+    return found.filter(user=for_user) if for_user.role == Role.DRIVER else found
 
 
 def contact_for(*, user: User, pk: object) -> Contact:
@@ -30,10 +31,33 @@ def contact_for(*, user: User, pk: object) -> Contact:
     return find_or_404(contacts(for_user=user), pk)
 
 
-def deliveries_of(*, for_user: User, alarm: Alarm) -> QuerySet[Delivery]:
-    """What was sent about an alarm to the contacts this person may see, newest first."""
+def _reachable(user: User) -> QuerySet[Contact]:
+    """All whom messages about what this person sees go to, those who were removed since as well."""
+    if not user.can(Permission.VIEW_FLEET):
+        return Contact.objects.none()
+    if user.is_staff_of_tenant:
+        return Contact.objects.all()
+    return Contact.objects.filter(organisation=user.organisation_id)
+
+
+def last_deliveries(contacts: Iterable[Contact]) -> dict[UUID, Delivery]:
+    """The newest delivery of each contact that was ever told something; one statement."""
+    newest = Delivery.objects.filter(contact__in=[contact.pk for contact in contacts])
+    rows = newest.order_by("contact_id", "-due_at", "-id").distinct("contact_id")
+    return {delivery.contact_id: delivery for delivery in rows.select_related("event__alarm")}
+
+
+def deliveries_to(*, for_user: User, contact: Contact) -> QuerySet[Delivery]:
+    """What was sent to a contact about alarms this person may see, newest first."""
     return Delivery.objects.filter(
-        event__alarm=alarm, contact__in=contacts(for_user=for_user)
+        contact=contact, event__alarm__in=alarms(for_user=for_user)
+    ).select_related("event__alarm__connector")
+
+
+def deliveries_of(*, for_user: User, alarm: Alarm) -> QuerySet[Delivery]:
+    """What was sent about an alarm to whom this person knows, newest first."""
+    return Delivery.objects.filter(
+        event__alarm=alarm, contact__in=_reachable(for_user)
     ).select_related("contact", "event")
 
 

@@ -9,8 +9,10 @@ again from Elasticsearch.
 import secrets
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Any, Self
 
 import msgspec
@@ -20,11 +22,13 @@ from django.conf import settings
 from numpy.typing import NDArray
 
 from apps.partitions.wakeups import WAKE_EVERY_MS, send_wakeups, wake_key
+from ohmwatch.readings import Sheet
 
 GENERATION_KEY = "ow:log:generation"
 START = "0-0"
 
 
+@lru_cache(maxsize=65_536)
 def partition_of(tenant: str, connector: str, partitions: int) -> int:
     """The partition of a connector, 0 … partitions − 1: the same in every process, for ever.
 
@@ -50,7 +54,7 @@ class Chunk:
     connector: str
     arrived_ms: int
     time_ms: NDArray[np.int64]
-    values: dict[str, NDArray[np.float64]]
+    values: Mapping[str, NDArray[np.float64]]
     dimensions: dict[str, str] = field(default_factory=dict)
 
 
@@ -84,15 +88,22 @@ class Position:
 
 
 class _Packed(msgspec.Struct, array_like=True):
-    tenant: str
-    connector: str
-    arrived_ms: int
+    """Chunks of the same quantities side by side. `ends[i]` is where the i-th chunk's readings end;
+    `time_ms` is int64[n], `values` float64[names, n], both little-endian."""
+
+    names: tuple[str, ...]
+    tenants: list[str]
+    connectors: list[str]
+    arrived_ms: list[int]
+    ends: list[int]
     time_ms: bytes
-    values: dict[str, bytes]
+    values: bytes
 
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[_Packed]).decode
+_FIELD = b"s"
+"""Names the form of an entry's bytes: another form gets another name."""
 
 
 class PartitionLog:
@@ -116,19 +127,19 @@ class PartitionLog:
         is harmless, detection's clock drops repeats. A wake-up that can't be sent raises nothing:
         the sweep finds what lies unread.
         """
-        packed: defaultdict[int, list[_Packed]] = defaultdict(list)
+        homes: defaultdict[int, list[Chunk]] = defaultdict(list)
         for chunk in chunks:
             if len(chunk.time_ms):
                 home = partition_of(chunk.tenant, chunk.connector, self.partitions)
-                packed[home].append(_packed(chunk))
-        if not packed:
+                homes[home].append(chunk)
+        if not homes:
             return
         with self._redis.pipeline(transaction=False) as pipeline:
-            for partition, its_chunks in packed.items():
-                pipeline.xadd(log_key(partition), {b"c": _pack(its_chunks)})
+            for partition, its_chunks in homes.items():
+                pipeline.xadd(log_key(partition), {_FIELD: _pack(_packed(its_chunks))})
                 pipeline.set(wake_key(partition), b"1", nx=True, px=WAKE_EVERY_MS)
             answers = pipeline.execute()
-        self._wake([each for each, first in zip(packed, answers[1::2], strict=True) if first])
+        self._wake([each for each, first in zip(homes, answers[1::2], strict=True) if first])
 
     def wake(self, partition: int) -> None:
         """Asks for a pass, unless somebody did a moment ago, which then is still to come."""
@@ -189,30 +200,47 @@ def _order(entry: str) -> tuple[int, int]:
     return int(milliseconds), int(number or 0)
 
 
-def _packed(chunk: Chunk) -> _Packed:
+def _packed(chunks: Sequence[Chunk]) -> list[_Packed]:
+    """In the chunks' order, but for those of other quantities, which stand together."""
+    sheets: defaultdict[tuple[str, ...], list[Chunk]] = defaultdict(list)
+    for chunk in chunks:
+        sheets[tuple(chunk.values)].append(chunk)
+    return [_packed_sheet(names, same) for names, same in sheets.items()]
+
+
+def _packed_sheet(names: tuple[str, ...], chunks: Sequence[Chunk]) -> _Packed:
+    times = np.concatenate([chunk.time_ms for chunk in chunks]).astype("<i8", copy=False)
+    matrix = np.concatenate([Sheet.of(chunk.values).matrix for chunk in chunks], axis=1)
+    said = ~np.isnan(matrix).all(axis=1)
     return _Packed(
-        tenant=chunk.tenant,
-        connector=chunk.connector,
-        arrived_ms=chunk.arrived_ms,
-        time_ms=np.ascontiguousarray(chunk.time_ms, dtype="<i8").tobytes(),
-        values={
-            name: np.ascontiguousarray(column, dtype="<f8").tobytes()
-            for name, column in chunk.values.items()
-            if not np.isnan(column).all()
-        },
+        names=tuple(name for name, is_said in zip(names, said, strict=True) if is_said),
+        tenants=[chunk.tenant for chunk in chunks],
+        connectors=[chunk.connector for chunk in chunks],
+        arrived_ms=[chunk.arrived_ms for chunk in chunks],
+        ends=list(accumulate(len(chunk.time_ms) for chunk in chunks)),
+        time_ms=times.tobytes(),
+        values=matrix[said].astype("<f8", copy=False).tobytes(),
     )
 
 
 def _chunks(fields: dict[bytes, bytes]) -> list[Chunk] | None:
     try:
-        return [_unpacked(each) for each in _unpack(fields[b"c"])]
+        return [chunk for each in _unpack(fields[_FIELD]) for chunk in _unpacked(each)]
     except (msgspec.MsgspecError, KeyError, ValueError):
         return None
 
 
-def _unpacked(packed: _Packed) -> Chunk:
-    time_ms = np.frombuffer(packed.time_ms, dtype="<i8")
-    values = {name: np.frombuffer(column, dtype="<f8") for name, column in packed.values.items()}
-    if any(len(column) != len(time_ms) for column in values.values()):
-        raise ValueError("columns of unequal length")
-    return Chunk(packed.tenant, packed.connector, packed.arrived_ms, time_ms, values)
+def _unpacked(packed: _Packed) -> Iterator[Chunk]:
+    times = np.frombuffer(packed.time_ms, dtype="<i8")
+    values = np.frombuffer(packed.values, dtype="<f8").reshape(len(packed.names), len(times))
+    has_gaps = bool(np.isnan(values).any())
+    parts = zip(packed.tenants, packed.connectors, packed.arrived_ms, strict=True)
+    stretches = pairwise((0, *packed.ends))
+    if packed.ends[-1:] != [len(times)]:
+        raise ValueError("readings beyond the last chunk, or missing")
+    for (tenant, connector, arrived_ms), (a, b) in zip(parts, stretches, strict=True):
+        part = values[:, a:b]
+        columns = dict(zip(packed.names, part, strict=True))
+        if has_gaps:
+            columns = {name: one for name, one in columns.items() if not np.isnan(one).all()}
+        yield Chunk(tenant, connector, arrived_ms, times[a:b], columns)

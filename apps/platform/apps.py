@@ -7,8 +7,3 @@ from django.utils.translation import gettext_lazy as _
 class PlatformConfig(AppConfig):
     name = "apps.platform"
     verbose_name = _("Platform")
-
-    def ready(self) -> None:
-        from apps.platform import counts
-
-        counts.register()

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import connection
 
 from apps.tenants.queries import missing_tables
+from apps.warning.plugins import Report, reports
 
 _PATIENCE_S = 2.0
 
@@ -32,6 +33,17 @@ def check_dependencies() -> list[Check]:
         _check("elasticsearch", _ask_elasticsearch),
         _check("tenants", _look_at_tenants),
     ]
+
+
+def plugins() -> list[Report]:
+    """How the plug-ins are, as detection workers said last; none where Redis is away."""
+    try:
+        with redis.Redis.from_url(
+            settings.REDIS_LOG_URL, socket_timeout=_PATIENCE_S, socket_connect_timeout=_PATIENCE_S
+        ) as client:
+            return reports(client)
+    except redis.RedisError:
+        return []
 
 
 def _check(name: str, ask: Callable[[], str]) -> Check:

@@ -7,6 +7,7 @@ import prometheus_client
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, JsonResponse
 
+from apps.platform.acquisition import AcquisitionCollector
 from apps.platform.health import Check, check_dependencies
 
 
@@ -28,9 +29,10 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus's text format, for this machine or with the metrics token; else 404."""
     if not _is_trusted(request):
         return HttpResponseNotFound("Nothing here.\n", content_type="text/plain")
-    return HttpResponse(
-        prometheus_client.generate_latest(), content_type=prometheus_client.CONTENT_TYPE_LATEST
-    )
+    board = prometheus_client.CollectorRegistry(auto_describe=False)
+    board.register(AcquisitionCollector())
+    said = prometheus_client.generate_latest() + prometheus_client.generate_latest(board)
+    return HttpResponse(said, content_type=prometheus_client.CONTENT_TYPE_LATEST)
 
 
 def _told(check: Check, trusted: bool) -> dict[str, object]:

@@ -7,6 +7,7 @@ from apps.platform import views
 urlpatterns = [
     path("", views.tenant_list, name="tenant-list"),
     path("tenants/new/", views.tenant_create, name="tenant-create"),
+    path("tenants/<uuid:pk>/sms/", views.tenant_countries, name="tenant-countries"),
     path("tenants/<uuid:pk>/retry", views.tenant_retry, name="tenant-retry"),
     path("readiness/", views.readiness, name="readiness"),
 ]

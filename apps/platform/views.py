@@ -10,14 +10,16 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from apps.notifications.budget import sms_of_the_day
+from apps.platform.acquisition import board
 from apps.platform.doors import for_operators
-from apps.platform.forms import TenantForm
-from apps.platform.health import check_dependencies
+from apps.platform.forms import CountriesForm, TenantForm
+from apps.platform.health import check_dependencies, plugins
 from apps.platform.overview import tenant_rows
 from apps.telemetry.board import last_account
 from apps.tenants.lookups import find_or_404
 from apps.tenants.models import Tenant
-from apps.tenants.operations import register_tenant
+from apps.tenants.operations import change_countries, register_tenant
 from apps.tenants.queries import tenants
 from apps.tenants.tasks import build
 
@@ -43,6 +45,21 @@ def tenant_create(request: HttpRequest) -> HttpResponse:
     return render(request, "platform/tenant_create.html", {"form": form})
 
 
+@require_http_methods(["GET", "POST"])
+@for_operators
+def tenant_countries(request: HttpRequest, pk: str) -> HttpResponse:
+    """Where a manufacturer's SMS may go, and how many went out today."""
+    tenant = find_or_404(tenants(), pk)
+    initial = {"country": tenant.country, "sms_countries": " ".join(tenant.sms_countries)}
+    form = CountriesForm(request.POST or None, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        change_countries(tenant=tenant, **form.cleaned_data)
+        messages.success(request, _("Saved. It holds from the next message on."))
+        return redirect("tenant-list")
+    context = {"form": form, "of": tenant, "sms": sms_of_the_day(tenant, now=timezone.now())}
+    return render(request, "platform/tenant_countries.html", context)
+
+
 @require_POST
 @for_operators
 def tenant_retry(request: HttpRequest, pk: str) -> HttpResponse:
@@ -55,7 +72,14 @@ def tenant_retry(request: HttpRequest, pk: str) -> HttpResponse:
 @require_GET
 @for_operators
 def readiness(request: HttpRequest) -> HttpResponse:
-    context = {"checks": check_dependencies(), "account": last_account()}
+    found = board(now=timezone.now())
+    context = {
+        "checks": check_dependencies(),
+        "plugins": plugins(),
+        "account": last_account(),
+        "slots": found.slots,
+        "counts": found.counts,
+    }
     return render(request, "platform/readiness.html", context)
 
 
@@ -64,7 +88,12 @@ def _register(form: TenantForm) -> Tenant | None:
     try:
         with transaction.atomic():
             tenant = register_tenant(
-                slug=said["slug"], name=said["name"], plan=said["plan"], now=timezone.now()
+                slug=said["slug"],
+                name=said["name"],
+                plan=said["plan"],
+                country=said["country"],
+                sms_countries=said["sms_countries"],
+                now=timezone.now(),
             )
             _build_later(tenant)
     except ValidationError as error:

@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from apps.portal import base, catalogue, device_pages, fleets, intake, overview, quarantine, users
+from apps.portal import (
+    api_keys,
+    back_tests,
+    base,
+    catalogue,
+    device_pages,
+    fleets,
+    ground_truth,
+    intake,
+    overview,
+    quarantine,
+    rule_files,
+    rules,
+    users,
+)
 
 app_name = "portal"
 urlpatterns = [
@@ -34,11 +48,31 @@ urlpatterns = [
         device_pages.channel_unmap,
         name="channel-unmap",
     ),
+    path("rules/", rules.rule_list, name="rules"),
+    path("rules/add/", rules.rule_add, name="rule-add"),
+    path("rules/export/", rule_files.rule_export, name="rule-export"),
+    path("rules/import/", rule_files.rule_import, name="rule-import"),
+    path("rules/<uuid:pk>/", rules.rule_page, name="rule"),
+    path("rules/<uuid:pk>/edit/", rules.rule_edit, name="rule-edit"),
+    path("rules/<uuid:pk>/versions/<int:number>/", rules.rule_version, name="rule-version"),
+    path("rules/<uuid:pk>/mode", rules.rule_mode, name="rule-mode"),
+    path("rules/<uuid:pk>/take-back", rules.rule_take_back, name="rule-take-back"),
+    path("rules/<uuid:pk>/remove", rules.rule_remove, name="rule-remove"),
+    path("backtests/", back_tests.back_test_list, name="backtests"),
+    path("backtests/add/", back_tests.back_test_add, name="backtest-add"),
+    path("backtests/<uuid:pk>/", back_tests.back_test_page, name="backtest"),
+    path("backtests/<uuid:pk>/cancel", back_tests.back_test_cancel, name="backtest-cancel"),
+    path("truth/", ground_truth.truth_page, name="truth"),
+    path("truth/add/", ground_truth.failure_add, name="failure-add"),
     path("users/", users.user_list, name="users"),
     path("users/add/", users.user_add, name="user-add"),
     path("users/<uuid:pk>/", users.user_edit, name="user-edit"),
     path("users/<uuid:pk>/state", users.user_state, name="user-state"),
+    path("users/<uuid:pk>/second-factor", users.user_second_factor, name="user-second-factor"),
     path("users/<uuid:pk>/password", users.user_password, name="user-password"),
+    path("keys/", api_keys.key_list, name="keys"),
+    path("keys/add/", api_keys.key_add, name="key-add"),
+    path("keys/<uuid:pk>/revoke", api_keys.key_revoke, name="key-revoke"),
     path("quarantine/", quarantine.message_list, name="quarantine"),
     path("quarantine/download", quarantine.download, name="quarantine-download"),
     path("quarantine/replay", quarantine.replay, name="quarantine-replay"),

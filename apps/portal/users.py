@@ -4,6 +4,7 @@ import secrets
 from typing import Any
 from uuid import UUID
 
+from allauth.mfa.utils import is_mfa_enabled
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -85,7 +86,8 @@ def user_edit(request: StaffRequest, pk: UUID) -> HttpResponse:
         if form.carry_out(change, by=request.user, user=person, **form.cleaned_data):
             messages.success(request, gettext("Saved. The role holds from the next click on."))
             return redirect("portal:users")
-    return render(request, "portal/user_edit.html", {"form": form, "person": person})
+    context = {"form": form, "person": person, "has_factor": is_mfa_enabled(person)}
+    return render(request, "portal/user_edit.html", context)
 
 
 @for_staff(Permission.MANAGE_USERS)
@@ -114,6 +116,16 @@ def user_password(request: StaffRequest, pk: UUID) -> HttpResponse:
     password = _first_password()
     operations.set_password(user=person, password=password)
     return _show_password(request, person, password)
+
+
+@for_staff(Permission.MANAGE_USERS)
+@require_POST
+def user_second_factor(request: StaffRequest, pk: UUID) -> HttpResponse:
+    """Takes it away: the phone is lost."""
+    person = queries.user_for(user=request.user, pk=pk)
+    operations.forget_second_factor(by=request.user, user=person)
+    messages.success(request, gettext("Taken away: the password alone lets them in."))
+    return redirect("portal:user-edit", pk=pk)
 
 
 def _show_password(request: StaffRequest, person: User, password: str) -> HttpResponse:

@@ -1,7 +1,7 @@
 """What the store answers with: plain values in the units of READINGS, ms since 1970 UTC."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -29,6 +29,10 @@ class ItemResult(NamedTuple):
         return self.status in (429, 502, 503, 504) or (
             self.status == 404 and self.error_type == "index_not_found_exception"
         )
+
+
+STORED = ItemResult(201)
+"""The usual answer: one object, so that a whole request's are compared at once."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,22 @@ class Envelope:
     last: float | None
     count: int
 
+    def with_last(self, last: float) -> "Envelope":
+        return replace(self, last=last)
+
 
 @dataclass(frozen=True)
 class Bucket:
-    """From `start_ms` for one interval; quantities without a value in it are left out."""
+    """From `start_ms` for one interval; quantities without a value in it are left out.
+
+    `newest_ms` is the instant of its newest reading, and `level` what that was read from.
+    """
 
     start_ms: int
     count: int
     values: dict[str, Envelope]
+    newest_ms: int = -1
+    level: str = "raw"
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,64 @@ class Series:
                 yield None
             yield bucket
             before = bucket
+
+
+class Group(NamedTuple):
+    """A part of a fleet: its value of each dimension asked for, and a stretch's beginning."""
+
+    values: tuple[str, ...]
+    start_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """What a group's readings come to; `percentiles` by per cent, where they were asked for."""
+
+    group: Group
+    count: int
+    minimum: float
+    maximum: float
+    mean: float
+    percentiles: dict[float, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GroupPage:
+    """One page of groups, and how many there are in all."""
+
+    rows: list[GroupRow]
+    total: int
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How often a quantity lay in which bin, for each stretch of time.
+
+    `edges` has one more than each row's counts; what lies beyond is in the outermost bins.
+    """
+
+    quantity: str
+    edges: list[float]
+    rows: list[tuple[int, list[int]]]
+
+
+@dataclass(frozen=True)
+class Alike:
+    """A connector that lives like another: `apart` is 0 for the same duty, 1 a deviation away."""
+
+    connector: str
+    apart: float
+    duty: dict[str, float]
+
+
+@dataclass(frozen=True)
+class AlarmCount:
+    """Alarms of a group's connectors within a month that begins at `month_ms`, UTC."""
+
+    value: str
+    month_ms: int
+    alarms: int
+    connectors: int
 
 
 HEALTH_RANKS = {"ok": 0, "notice": 1, "warning": 2, "critical": 3}

@@ -1,4 +1,4 @@
-"""The notice board in Redis, as those read it who show it: counts, the last account, the slots.
+"""The notice board in Redis, as those read it who show it: counts and the last account.
 
 Acquisition and upkeep write it. All of it are copies: the truth is in Elasticsearch, and an empty
 board says nothing about it.
@@ -79,21 +79,6 @@ def counts(tenant: str) -> dict[str, int]:
     quarantined:<reason>, released:<reason>, … Raises redis.RedisError."""
     with client() as board:
         return _numbers(board.hgetall(f"ow:counts:{tenant}"))
-
-
-def slots() -> dict[int, dict[str, Any]]:
-    """How each acquisition worker says it is, by its slot; silent ones are not there.
-
-    Raises redis.RedisError.
-    """
-    with client() as board:
-        keys = sorted(board.scan_iter("ow:acquisition:*", count=1000))
-        found: Any = board.mget(keys) if keys else []
-    return {
-        int(key.rpartition(b":")[2]): json.loads(state)
-        for key, state in zip(keys, found, strict=True)
-        if state
-    }
 
 
 def _numbers(found: Any) -> dict[str, int]:

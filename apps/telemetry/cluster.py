@@ -8,7 +8,7 @@ from typing import Any
 from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch, TransportError
 from elasticsearch.serializer import OrjsonSerializer
 
-from apps.telemetry.answers import ItemResult
+from apps.telemetry.answers import STORED, ItemResult
 from apps.telemetry.errors import StoreRefused, StoreSlow, StoreUnavailable
 
 CONNECTIONS = 16
@@ -19,6 +19,18 @@ _NDJSON = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
 _JSON = "application/vnd.elasticsearch+json; compatible-with=8"
 _BULK_PATH = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
 _BUSY = (429, 502, 503, 504)
+_ALL_WELL, _STATUS, _STATUS_STORED = b'{"errors":false,"items":[', b'"status":', b'"status":201'
+
+
+class Answers(OrjsonSerializer):
+    """JSON, but a bulk request's answer that only says "stored" is counted and not taken apart."""
+
+    def json_loads(self, data: bytes) -> Any:
+        if data.startswith(_ALL_WELL):
+            items = data.count(_STATUS)
+            if items == data.count(_STATUS_STORED):
+                return {"stored": items}
+        return super().json_loads(data)
 
 
 @lru_cache(maxsize=4)
@@ -32,7 +44,7 @@ def client_of(url: str) -> Elasticsearch:
         # "duplicate" for what its first sending stored.
         max_retries=0,
         retry_on_timeout=False,
-        serializers={"application/json": OrjsonSerializer()},
+        serializers={"application/json": Answers()},
     )
 
 
@@ -58,21 +70,66 @@ def _reason(error: ApiError) -> str:
     return str(error)[:500]
 
 
-def search(client: Elasticsearch, index: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """One search. Raises StoreSlow rather than returning a part of the answer."""
+def search(
+    client: Elasticsearch,
+    index: str,
+    body: Mapping[str, Any],
+    *,
+    limit_s: float = ANSWER_LIMIT_S,
+    shard: int | None = None,
+) -> dict[str, Any]:
+    """One search, of one shard where told so.
+
+    Raises StoreSlow rather than returning a part of the answer.
+    """
+    with our_errors(limit_s):
+        answer = (
+            client.options(request_timeout=limit_s * 2)
+            .search(
+                index=index,
+                body={**body, "timeout": f"{int(limit_s * 1000)}ms"},
+                allow_partial_search_results=False,
+                ignore_unavailable=True,
+                preference=None if shard is None else f"_shards:{shard}",
+            )
+            .body
+        )
+    return _whole(answer, limit_s)
+
+
+def searches(
+    client: Elasticsearch, asked: Sequence[tuple[str, Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Several searches (index, body) in one request; raises if any of them fails."""
+    if not asked:
+        return []
+    lines: list[Mapping[str, Any]] = []
+    for index, body in asked:
+        head = {"index": index, "ignore_unavailable": True, "allow_partial_search_results": False}
+        lines += [head, {**body, "timeout": f"{int(ANSWER_LIMIT_S * 1000)}ms"}]
     with our_errors():
-        answer = client.search(
-            index=index,
-            body={**body, "timeout": f"{int(ANSWER_LIMIT_S * 1000)}ms"},
-            allow_partial_search_results=False,
-            ignore_unavailable=True,
-        ).body
+        answers = client.msearch(searches=lines).body["responses"]
+    for answer in answers:
+        if "error" in answer:
+            raise _refusal(answer)
+    return [_whole(answer, ANSWER_LIMIT_S) for answer in answers]
+
+
+def _whole(answer: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
     if answer.get("timed_out"):
-        raise StoreSlow(limit_s=ANSWER_LIMIT_S)
+        raise StoreSlow(limit_s=limit_s)
     return dict(answer)
 
 
-_KNOWN = {status: ItemResult(status) for status in (200, 201)}
+def _refusal(answer: Mapping[str, Any]) -> StoreUnavailable | StoreRefused:
+    status: int = answer["status"]
+    if status in _BUSY:
+        return StoreUnavailable(status=status)
+    error = answer["error"]
+    return StoreRefused(status=status, reason=f"{error.get('type')}: {error.get('reason')}"[:500])
+
+
+_KNOWN = {200: ItemResult(200), 201: STORED}
 _DUPLICATE = ItemResult(409, "version_conflict_engine_exception", "")
 
 
@@ -89,6 +146,9 @@ def bulk(client: Elasticsearch, lines: bytes, limit_s: float) -> list[ItemResult
             headers={"content-type": _NDJSON, "accept": _JSON},
             body=lines,
         )
+    stored = answer.body.get("stored")
+    if stored is not None:
+        return [STORED] * stored
     return [_result(item) for item in answer.body.get("items", ())]
 
 

@@ -10,9 +10,10 @@ import orjson
 
 from apps.telemetry.answers import (
     HEALTH_RANKS,
-    Bucket,
-    Envelope,
+    AlarmCount,
     Event,
+    Group,
+    GroupRow,
     LedgerEntry,
     QuarantinedMessage,
     QuarantinePage,
@@ -59,41 +60,6 @@ def reading(hit: Source) -> Reading:
     )
 
 
-def buckets(
-    answer: Source, quantities: Sequence[str], lasts: Mapping[int, Mapping[str, float]]
-) -> list[Bucket]:
-    """The buckets of a series, in order of time; `lasts` are values by the instant they are of."""
-    return [_bucket(each, quantities, lasts) for each in _time_buckets(answer)]
-
-
-def newest_times(answer: Source) -> list[int]:
-    """The instant of each bucket's newest reading."""
-    return [int(each["newest"]["value"]) for each in _time_buckets(answer)]
-
-
-def _time_buckets(answer: Source) -> Sequence[Source]:
-    found: Sequence[Source] = answer.get("aggregations", {}).get("time", {}).get("buckets", ())
-    return found
-
-
-def _bucket(
-    found: Source, quantities: Sequence[str], lasts: Mapping[int, Mapping[str, float]]
-) -> Bucket:
-    last = lasts.get(int(found["newest"]["value"]), {})
-    values = {
-        name: Envelope(
-            minimum=stats["min"],
-            maximum=stats["max"],
-            mean=stats["avg"],
-            last=last.get(name),
-            count=stats["count"],
-        )
-        for name in quantities
-        if (stats := found[f"q:{name}"])["count"]
-    }
-    return Bucket(start_ms=int(found["key"]), count=found["doc_count"], values=values)
-
-
 # --- state and events -------------------------------------------------------------------------
 
 
@@ -134,6 +100,38 @@ def event(source: Source) -> Event:
         names=_texts(source, NAMES),
         evidence=source.get("evidence") or {},
     )
+
+
+def alarm_counts(answer: Source) -> list[AlarmCount]:
+    """Alarms by value and month, in that order."""
+    return [
+        AlarmCount(
+            value=str(each["key"]),
+            month_ms=int(month["key"]),
+            alarms=month["alarms"]["value"],
+            connectors=month["connectors"]["value"],
+        )
+        for each in answer.get("aggregations", {}).get("by", {}).get("buckets", ())
+        for month in each["month"]["buckets"]
+    ]
+
+
+def groups_now(answer: Source, percents: Sequence[float]) -> list[GroupRow]:
+    """Groups of connectors that have the quantity, in the answer's order."""
+    found = answer["aggregations"]["by"]["buckets"]
+    named = found.items() if isinstance(found, Mapping) else ((each["key"], each) for each in found)
+    return [
+        GroupRow(
+            group=Group((str(name),)),
+            count=each["stats"]["count"],
+            minimum=each["stats"]["min"],
+            maximum=each["stats"]["max"],
+            mean=each["stats"]["avg"],
+            percentiles={one: each["percentiles"]["values"][str(float(one))] for one in percents},
+        )
+        for name, each in named
+        if each["stats"]["count"]
+    ]
 
 
 def facets(answer: Source) -> dict[str, dict[str, int]]:

@@ -6,6 +6,7 @@ caller types becomes an index name, an aggregation or a field: those are chosen 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from typing import Any
 
 from apps.telemetry.documents import DIMENSIONS, SEARCH_FIELDS
@@ -22,6 +23,11 @@ READINGS_PAGE_LIMIT = 10_000
 DEPTH_LIMIT = 10_000  # how deep a numbered page may lie; narrower filters beyond
 CONNECTORS_LIMIT = 10_000
 FACET_SIZE = 200
+MARKS_LIMIT = 10_000
+AXIS_LIMIT = 20  # connectors on one axis
+VALUES_LIMIT = 200_000  # points × quantities × connectors of one answer
+GROUPS_LIMIT = 1_000
+ALIKE_LIMIT = 1_000  # connectors that are compared with one
 
 STATE_ORDERS: dict[str, list[Body]] = {
     "worst": [
@@ -74,6 +80,23 @@ class StateFilter:
         if self.margin_below_k is not None:
             chosen.append({"range": {"margin_k": {"lt": self.margin_below_k}}})
         chosen.append(text_clause(self.search))
+        return [clause for clause in chosen if clause]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetFilter:
+    """Whose readings, by what they were when it was measured. Empty: all of them."""
+
+    connector: Choice = None
+    model: Choice = None
+    batch: Choice = None
+    organisation: Choice = None
+    vehicle: Choice = None
+    position: Choice = None
+
+    def clauses(self) -> list[Clause]:
+        """As filters."""
+        chosen = [any_of(each.name, getattr(self, each.name)) for each in fields(self)]
         return [clause for clause in chosen if clause]
 
 
@@ -156,6 +179,61 @@ def within(field: str, start_ms: int | None, end_ms: int | None) -> Clause:
     return {"range": {field: bounds}} if bounds else {}
 
 
+def any_span(spans: Sequence[tuple[int, int]]) -> Clause:
+    """Measured within one of these, start_ms ≤ t < end_ms."""
+    ways = [within("@timestamp", start_ms, end_ms) for start_ms, end_ms in spans]
+    return ways[0] if len(ways) == 1 else {"bool": {"should": ways, "minimum_should_match": 1}}
+
+
+def several(connectors: Sequence[str], quantities: Sequence[str], points: int) -> None:
+    """Raises AskedTooMuch where one answer would hold too many connectors or values."""
+    if not 1 <= len(connectors) <= AXIS_LIMIT:
+        raise AskedTooMuch(what="connectors", asked=len(connectors), limit=AXIS_LIMIT)
+    asked = len(connectors) * len(quantities) * points
+    if asked > VALUES_LIMIT:
+        raise AskedTooMuch(what="values", asked=asked, limit=VALUES_LIMIT)
+
+
+def stretch_ms(every: timedelta | None, start_ms: int, end_ms: int) -> int | None:
+    """The stretch in ms: whole hours, at most POINTS_LIMIT of them in the range."""
+    if end_ms <= start_ms:
+        raise WrongQuestion(field="end", value=end_ms)
+    if every is None:
+        return None
+    width_ms = int(every.total_seconds() * 1000)
+    if width_ms <= 0 or width_ms % 3_600_000:
+        raise WrongQuestion(field="every", value=str(every))
+    if (asked := (end_ms - start_ms) // width_ms) > POINTS_LIMIT:
+        raise AskedTooMuch(what="stretches", asked=asked, limit=POINTS_LIMIT)
+    return width_ms
+
+
+def alarms_by_month(dimension: str) -> Body:
+    """Opened alarms by a dimension and calendar month, UTC."""
+    if dimension not in EVENT_FACETS:
+        raise WrongQuestion(field="by", value=dimension[:64])
+    counts: Body = {
+        "alarms": {"cardinality": {"field": "alarm"}},
+        "connectors": {"cardinality": {"field": "connector"}},
+    }
+    month = {"field": "judged_at", "calendar_interval": "month", "min_doc_count": 1}
+    months = {"month": {"date_histogram": month, "aggs": counts}}
+    terms = {"field": dimension, "size": GROUPS_LIMIT}
+    return {
+        "size": 0,
+        "track_total_hits": False,
+        "aggs": {"by": {"terms": terms, "aggs": months}},
+    }
+
+
+def ages(bounds_ms: Sequence[tuple[str, int | None, int | None]], inner: Body) -> Body:
+    """Connectors by when they were installed: a bucket for each (label, from, to)."""
+    filters = {
+        label: within("installed_at", start_ms, end_ms) for label, start_ms, end_ms in bounds_ms
+    }
+    return {"filters": {"filters": filters}, "aggs": inner}
+
+
 def _health_clause(choice: Choice) -> Clause:
     if not choice:
         return {}
@@ -220,36 +298,6 @@ def interval_ms(start_ms: int, end_ms: int, points: int) -> int:
     if end_ms <= start_ms:
         raise WrongQuestion(field="end", value=end_ms)
     return -(-(end_ms - start_ms) // points)
-
-
-def series(quantities: Sequence[str], start_ms: int, width_ms: int) -> Body:
-    """Buckets of width_ms from start_ms on; empty ones are not answered."""
-    stats = {f"q:{name}": {"stats": {"field": name}} for name in quantities}
-    return {
-        "size": 0,
-        "track_total_hits": False,
-        "aggs": {
-            "time": {
-                "date_histogram": {
-                    "field": "@timestamp",
-                    "fixed_interval": f"{width_ms}ms",
-                    "offset": f"{start_ms % width_ms}ms",
-                    "min_doc_count": 1,
-                },
-                "aggs": {**stats, "newest": {"max": {"field": "@timestamp"}}},
-            }
-        },
-    }
-
-
-def at(times_ms: Sequence[int], quantities: Sequence[str]) -> tuple[Clause, Body]:
-    """The readings measured at exactly these instants: a filter, and a body for their values."""
-    body: Body = {
-        "size": len(times_ms),
-        "track_total_hits": False,
-        "_source": ["connector", "tenant", "@timestamp", *quantities],
-    }
-    return {"terms": {"@timestamp": list(times_ms)}}, body
 
 
 def readings(size: int, after: Sequence[int | str] | None, sort: list[Body]) -> Body:

@@ -5,10 +5,11 @@ A slice is an index for a range of time and a retention class, named after the d
 in UTC, so every process finds the same name without asking.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from types import MappingProxyType
 
 DAY_MS = 86_400_000
 AHEAD = timedelta(minutes=5)  # READINGS.md: how far a device's clock may be ahead
@@ -17,23 +18,29 @@ FIRST_MONDAY_MS = 4 * DAY_MS  # 1970-01-05: widths of 7 days count from here
 
 @dataclass(frozen=True)
 class RetentionClass:
-    """How long readings stay.
+    """How long readings stay, and what was made of them.
 
     `keep_days` counts from arrival: a slice goes when it ended keep_days + open_days ago, because
-    its last reading may have come open_days after it was measured.
+    its last reading may have come open_days after it was measured. `rollup_days`: the same for
+    each level of rollups, by its name.
     """
 
     name: str
     keep_days: int
+    rollup_days: Mapping[str, int]
     slice_days: int = 7
+
+
+def _rollups(minutes: int, hours: int, days: int) -> Mapping[str, int]:
+    return MappingProxyType({"1m": minutes, "1h": hours, "1d": days})
 
 
 CLASSES = {
     known.name: known
     for known in (
-        RetentionClass("30d", keep_days=30),
-        RetentionClass("90d", keep_days=90),
-        RetentionClass("1y", keep_days=366, slice_days=28),
+        RetentionClass("30d", 30, _rollups(90, 400, 1830)),
+        RetentionClass("90d", 90, _rollups(180, 800, 1830)),
+        RetentionClass("1y", 366, _rollups(366, 1830, 3660), slice_days=28),
     )
 }
 DEFAULT_CLASS = "30d"

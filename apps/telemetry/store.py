@@ -7,7 +7,8 @@ searches only, not for get, update or delete by id), so this class is the wall.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -36,18 +37,26 @@ from apps.telemetry.documents import (
     EVENTS,
     EVENTS_INDEX,
     KINDS,
+    MARKS,
+    MARKS_INDEX,
     PLATFORM,
     QUARANTINE,
     READINGS,
+    ROLLUP,
     STATE,
     STATE_INDEX,
     Kind,
 )
 from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
+from apps.telemetry.fleet_questions import FleetQuestions
+from apps.telemetry.history import Asked, History
+from apps.telemetry.levels import RAW, ROLLUPS, Level
+from apps.telemetry.marks import Mark
 from apps.telemetry.questions import (
     Choice,
     Clause,
     EventFilter,
+    FleetFilter,
     RefusedFilter,
     StateFilter,
 )
@@ -58,6 +67,7 @@ KEY = re.compile(r"[0-9A-Za-z-]{1,64}")
 KEEP_REFUSED_DAYS = 37
 """How long quarantine and account stay: the shortest class's readings, and a week of late ones."""
 SLICE_DAYS = 7
+REACH_S = 30.0
 
 Id = str | UUID
 
@@ -76,6 +86,7 @@ class TelemetryStore:
         self.client = client or cluster.client_of(url)
         self.prefix = settings.ELASTICSEARCH_PREFIX if prefix is None else prefix
         self.open_days = settings.TELEMETRY_OPEN_DAYS if open_days is None else open_days
+        self._reach: tuple[float, Mapping[str, int]] = (-REACH_S, {})
 
     # --- where a document belongs -----------------------------------------------------------
 
@@ -88,6 +99,11 @@ class TelemetryStore:
         kept = CLASSES.get(tenant_class) or CLASSES[DEFAULT_CLASS]
         family = f"{READINGS.name}-{kept.name}"
         return self.prefix + slices.slice_of(family, kept.slice_days, time_ms).name
+
+    def rollup_index(self, level: Level, tenant_class: str, time_ms: int) -> str:
+        """The index for a rollup of that level and class whose bucket begins at time_ms."""
+        family = f"{ROLLUP[level.name].name}-{tenant_class}"
+        return self.prefix + slices.slice_of(family, level.slice_days, time_ms).name
 
     def quarantine_index(self, arrived_ms: int) -> str:
         """The index for what was refused at arrived_ms."""
@@ -159,7 +175,7 @@ class TelemetryStore:
                 self.client.indices.put_index_template(
                     name=f"{self.prefix}{kind.name}", body=template
                 )
-        fixed = [(STATE, STATE_INDEX), (EVENTS, EVENTS_INDEX)]
+        fixed = [(STATE, STATE_INDEX), (EVENTS, EVENTS_INDEX), (MARKS, MARKS_INDEX)]
         made = [name for kind, name in fixed if self._create(kind, name, {})]
         made += self.ensure_slices(now)
         self._teach_quarantine()
@@ -178,10 +194,15 @@ class TelemetryStore:
             if self.prefix + each.name not in there and self._create_slice(kind, each)
         ]
 
+    def ensure_rollup_index(self, level: Level, index: str) -> None:
+        """Make an index that `rollup_index` named, if it is not there yet."""
+        self._create(ROLLUP[level.name], index.removeprefix(self.prefix), {})
+
     def drop_expired(self, now: datetime) -> list[str]:
         """Drop whole slices that are past their class's time; returns their names."""
         expired = [index for index in self.indices() if self._is_expired(index, now)]
         cluster.delete(self.client, expired)
+        self.forget_marks([mark for mark in self.marks() if mark.source in set(expired)])
         return expired
 
     def indices(self) -> list[str]:
@@ -190,6 +211,14 @@ class TelemetryStore:
         with cluster.our_errors():
             found = self.client.indices.get(index=patterns, features="aliases")
         return sorted(found.body)
+
+    def own_fields(self) -> list[str]:
+        """The names of all tenants' own quantities; which are whose is not known here."""
+        with cluster.our_errors():
+            found = self.client.indices.get_field_mapping(
+                index=self._pattern(READINGS), fields="x_*", ignore_unavailable=True
+            ).body
+        return sorted({name for index in found.values() for name in index["mappings"]})
 
     def refresh(self, *kinds: Kind) -> None:
         """Make all that was written visible to searches."""
@@ -252,19 +281,46 @@ class TelemetryStore:
             return slices.is_expired(
                 name, slice_days=SLICE_DAYS, keep_days=KEEP_REFUSED_DAYS, open_days=0, now=now
             )
-        kept = CLASSES.get(family.removeprefix(f"{READINGS.name}-"))
-        if kept is None or not family.startswith(f"{READINGS.name}-"):
+        kept = _kept_days(family)
+        if kept is None:
             return False
+        slice_days, keep_days = kept
         return slices.is_expired(
-            name,
-            slice_days=kept.slice_days,
-            keep_days=kept.keep_days,
-            open_days=self.open_days,
-            now=now,
+            name, slice_days=slice_days, keep_days=keep_days, open_days=self.open_days, now=now
         )
 
     def _pattern(self, kind: Kind) -> str:
         return f"{self.prefix}{kind.name}-*"
+
+    # --- how far the rollups are ------------------------------------------------------------
+
+    def marks(self) -> list[Mark]:
+        """Each level's mark in each index of its source."""
+        body = {"size": questions.MARKS_LIMIT, "sort": ["source"], "track_total_hits": False}
+        answer = cluster.search(self.client, self._pattern(MARKS), body)
+        return [Mark.from_source(hit["_source"]) for hit in answer["hits"]["hits"]]
+
+    def oldest_ms(self) -> Mapping[str, int]:
+        """How far each level's indices go back, by its name; known anew every REACH_S seconds."""
+        asked_at, known = self._reach
+        if time.monotonic() - asked_at > REACH_S:
+            known = _reach_of(index.removeprefix(self.prefix) for index in self.indices())
+            self._reach = time.monotonic(), known
+        return known
+
+    def set_mark(self, mark: Mark) -> None:
+        """Note that all up to the mark is in its level, and can be searched there."""
+        action = _action("index", self.prefix + MARKS_INDEX, f"{mark.level}:{mark.source}")
+        self._write([action + orjson.dumps(mark.to_source()) + b"\n"])
+        self.refresh(MARKS)
+
+    def forget_marks(self, marks: Sequence[Mark]) -> None:
+        """Have what these marks were of built anew, or leave no trace of what is gone."""
+        index = self.prefix + MARKS_INDEX
+        lines = [orjson.dumps({"delete": {"_index": index, "_id": f"{each.level}:{each.source}"}})
+                 for each in marks]  # fmt: skip
+        self._tried([line + b"\n" for line in lines])
+        self.refresh(MARKS)
 
     # --- the account ------------------------------------------------------------------------
 
@@ -324,11 +380,18 @@ class TelemetryStore:
     def _search(
         self, kind: Kind, clauses: Sequence[Clause], body: Mapping[str, Any]
     ) -> dict[str, Any]:
-        query = {"bool": {"filter": [clause for clause in clauses if clause]}}
-        return cluster.search(self.client, self._pattern(kind), {**body, "query": query})
+        return cluster.search(self.client, self._pattern(kind), _filtered(clauses, body))
+
+    def _searches(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+        if len(asked) == 1:
+            return [self._search(*asked[0])]
+        return cluster.searches(
+            self.client,
+            [(self._pattern(kind), _filtered(clauses, body)) for kind, clauses, body in asked],
+        )
 
 
-class TenantTelemetry:
+class TenantTelemetry(FleetQuestions):
     """One tenant's telemetry: everything that pages, APIs and detection ask goes through here.
 
     Each search carries the tenant's filter, each id the tenant's prefix, and each document that
@@ -354,22 +417,30 @@ class TenantTelemetry:
         """Quantities of a connector over start ≤ measured < end in at most `points` buckets.
 
         Each bucket has minimum, maximum, mean and count, so a spike stays visible; a bucket
-        without readings is left out. `with_last` adds the values of each bucket's newest reading,
-        which takes several times as long. Raises AskedTooMuch, WrongQuestion, StoreSlow.
+        without readings is left out. Whether readings, minutes, hours or days answer is decided by
+        range and points. `with_last` adds the values of each bucket's newest reading, by another
+        search. Raises AskedTooMuch, WrongQuestion, StoreSlow.
         """
-        start_ms, end_ms = slices.to_ms(start), slices.to_ms(end)
+        (found,) = self.series_of([connector], quantities, start=start, end=end, points=points)
+        if with_last:
+            self._history().add_lasts(found, questions.known_quantities(quantities))
+        return found
+
+    def series_of(
+        self,
+        connectors: Sequence[Id],
+        quantities: Sequence[str],
+        *,
+        start: datetime,
+        end: datetime,
+        points: int = 500,
+    ) -> list[Series]:
+        """The series of several connectors, at most 20, with buckets of the same beginnings."""
+        keys = [checked_key(connector) for connector in connectors]
         names = questions.known_quantities(quantities)
-        width_ms = questions.interval_ms(start_ms, end_ms, points)
-        body = questions.series(names, start_ms, width_ms)
-        answer = self._search(READINGS, self._measured([connector], start_ms, end_ms), body)
-        lasts = self._values_at(connector, parsing.newest_times(answer), names) if with_last else {}
-        return Series(
-            connector=checked_key(connector),
-            start_ms=start_ms,
-            end_ms=end_ms,
-            interval_ms=width_ms,
-            buckets=parsing.buckets(answer, names, lasts),
-        )
+        questions.several(keys, names, points)
+        start_ms, end_ms = slices.to_ms(start), slices.to_ms(end)
+        return self._history().series(keys, names, start_ms, end_ms, points)
 
     def readings(
         self,
@@ -388,6 +459,62 @@ class TenantTelemetry:
         clauses = self._measured([connector], slices.to_ms(start), slices.to_ms(end))
         found = [parsing.reading(hit) for hit in self._hits(READINGS, clauses, body)]
         return ReadingPage(found, found[-1].measured_ms if len(found) == size else None)
+
+    def arrivals(
+        self,
+        *,
+        arrived_from_ms: int,
+        arrived_before_ms: int,
+        start: datetime,
+        end: datetime,
+        connectors: Sequence[Id] | None = None,
+        size: int = 5_000,
+    ) -> Iterator[list[Reading]]:
+        """Readings measured in start ≤ t < end, in the order in which they came, page by page.
+
+        `connectors` None is all of this tenant's.
+        """
+        clauses = [
+            *self._measured_by(connectors, start, end),
+            questions.within("arrived_at", arrived_from_ms, arrived_before_ms),
+        ]
+        order: list[dict[str, Any]] = [
+            {name: "asc"} for name in ("arrived_at", "@timestamp", "connector")
+        ]
+        after: list[int | str] | None = None
+        while True:
+            body = questions.readings(size, after, order)
+            page = [parsing.reading(hit) for hit in self._hits(READINGS, clauses, body)]
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            after = [page[-1].arrived_ms, page[-1].measured_ms, page[-1].connector]
+
+    def days_of_arrival(
+        self, *, start: datetime, end: datetime, connectors: Sequence[Id] | None = None
+    ) -> list[int]:
+        """The UTC days, by their beginning in ms, on which readings of start ≤ t < end came."""
+        days = {"field": "arrived_at", "fixed_interval": "1d", "min_doc_count": 1}
+        body = {
+            "size": 0,
+            "track_total_hits": False,
+            "aggs": {"days": {"date_histogram": days}},
+        }
+        answer = self._search(READINGS, self._measured_by(connectors, start, end), body)
+        buckets = answer.get("aggregations", {}).get("days", {}).get("buckets", ())
+        return [int(bucket["key"]) for bucket in buckets]
+
+    def own_quantities(self, *, start: datetime, end: datetime) -> list[str]:
+        """The quantities of this tenant's own (`x_…`) in readings of start ≤ t < end."""
+        known = self._store.own_fields()
+        if not known:
+            return []
+        has = {name: {"filter": {"exists": {"field": name}}} for name in known}
+        body = {"size": 0, "track_total_hits": False, "aggs": has}
+        answer = self._search(READINGS, self._measured_by(None, start, end), body)
+        found = answer.get("aggregations", {})
+        return [name for name in known if found.get(name, {}).get("doc_count")]
 
     def replay(
         self,
@@ -536,23 +663,26 @@ class TenantTelemetry:
         lines = self._store.account(slices.to_ms(start), slices.to_ms(end), tenant=self.tenant)
         return lines[0] if lines else AccountLine(self.tenant)
 
-    def _values_at(
-        self, connector: Id, times_ms: Sequence[int], quantities: Sequence[str]
-    ) -> dict[int, dict[str, float]]:
-        # One search for all buckets: the newest hit inside each bucket takes twice as long.
-        if not times_ms:
-            return {}
-        clause, body = questions.at(times_ms, quantities)
-        hits = self._hits(READINGS, [*self._measured([connector], None, None), clause], body)
-        return {found.measured_ms: found.values for found in map(parsing.reading, hits)}
-
     # --- the wall ---------------------------------------------------------------------------
 
     def _search(
         self, kind: Kind, clauses: Sequence[Clause], body: Mapping[str, Any]
     ) -> dict[str, Any]:
-        ours: list[Clause] = [{"term": {"tenant": self.tenant}}]
-        return self._store._search(kind, [*ours, *clauses], body)
+        (answer,) = self._ask([(kind, clauses, body)])
+        return answer
+
+    def _ask(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+        """Several questions in one request; what comes back is ours alone."""
+        ours: Clause = {"term": {"tenant": self.tenant}}
+        found = self._store._searches(
+            [(kind, [ours, *clauses], body) for kind, clauses, body in asked]
+        )
+        for answer in found:
+            answer["hits"] = {**answer["hits"], "hits": self._ours(answer)}
+        return found
+
+    def _history(self) -> History:
+        return History(self._ask, self._store)
 
     def _hits(
         self, kind: Kind, clauses: Sequence[Clause], body: Mapping[str, Any]
@@ -570,6 +700,15 @@ class TenantTelemetry:
             raise WrongQuestion(field="tenant", value="another tenant's")
         return {**row, "tenant": self.tenant}
 
+    def _measured_by(
+        self, connectors: Sequence[Id] | None, start: datetime, end: datetime
+    ) -> list[Clause]:
+        span = questions.within("@timestamp", slices.to_ms(start), slices.to_ms(end))
+        if connectors is None:
+            return [span]
+        keys = [checked_key(connector) for connector in connectors]
+        return [questions.any_of("connector", keys) or {"match_none": {}}, span]
+
     def _measured(
         self, connectors: Sequence[Id], start_ms: int | None, end_ms: int | None
     ) -> list[Clause]:
@@ -578,6 +717,33 @@ class TenantTelemetry:
             questions.any_of("connector", keys) or {"match_none": {}},
             questions.within("@timestamp", start_ms, end_ms),
         ]
+
+
+def _kept_days(family: str) -> tuple[int, int] | None:
+    """Slice width and days of a family of readings or rollups; None where it is neither."""
+    for kept in CLASSES.values():
+        if family == f"{READINGS.name}-{kept.name}":
+            return kept.slice_days, kept.keep_days
+        for level in ROLLUPS:
+            if family == f"{ROLLUP[level.name].name}-{kept.name}":
+                return level.slice_days, kept.rollup_days[level.name]
+    return None
+
+
+def _reach_of(indices: Iterable[str]) -> dict[str, int]:
+    kinds = {READINGS.name: RAW.name, **{ROLLUP[each.name].name: each.name for each in ROLLUPS}}
+    reach: dict[str, int] = {}
+    for name in indices:
+        begin = slices.begin_of(name)
+        for kind, level in kinds.items():
+            if begin is not None and name.startswith(f"{kind}-"):
+                reach[level] = min(reach.get(level, slices.to_ms(begin)), slices.to_ms(begin))
+    return reach
+
+
+def _filtered(clauses: Sequence[Clause], body: Mapping[str, Any]) -> dict[str, Any]:
+    query = {"bool": {"filter": [clause for clause in clauses if clause]}}
+    return {**body, "query": query}
 
 
 @lru_cache(maxsize=1)
@@ -623,4 +789,11 @@ def _event_lines(index: str, row: Mapping[str, Any]) -> bytes:
     return _action("index", index, key) + orjson.dumps(source, default=str) + b"\n"
 
 
-__all__ = ["EventFilter", "StateFilter", "TelemetryStore", "TenantTelemetry", "the_store"]
+__all__ = [
+    "EventFilter",
+    "FleetFilter",
+    "StateFilter",
+    "TelemetryStore",
+    "TenantTelemetry",
+    "the_store",
+]

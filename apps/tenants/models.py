@@ -46,6 +46,12 @@ class Tenant(TenantMixin):
     )
     failure = models.TextField(blank=True, default="")
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="tenants")
+    country = models.CharField(
+        max_length=2, blank=True, default="", help_text=_("ISO 3166 code: DE, CN.")
+    )
+    sms_countries = models.JSONField(
+        default=list, blank=True, help_text=_("Codes SMS may go to; empty: the own country.")
+    )
     retention_class = models.CharField(max_length=20, default="30d")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -71,6 +77,9 @@ class Tenant(TenantMixin):
                 name="tenant_retention_class_format",
                 condition=models.Q(retention_class__regex=r"^[a-z0-9]{1,20}$"),
             ),
+            models.CheckConstraint(
+                name="tenant_country_format", condition=models.Q(country__regex=r"^([A-Z]{2})?$")
+            ),
         ]
 
     def __str__(self) -> str:
@@ -79,6 +88,11 @@ class Tenant(TenantMixin):
     @property
     def is_ready(self) -> bool:
         return self.state == TenantState.READY
+
+    @property
+    def reachable_countries(self) -> frozenset[str]:
+        """Where its SMS may go, as ISO 3166 codes; none where no country was ever named."""
+        return frozenset(self.sms_countries or ([self.country] if self.country else ()))
 
     @property
     def topic_root(self) -> str:

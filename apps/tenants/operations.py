@@ -1,5 +1,7 @@
 """Changes of tenants: made, mended, renamed. Each can be repeated after a crash."""
 
+import re
+from collections.abc import Sequence
 from datetime import datetime
 
 import structlog
@@ -18,23 +20,37 @@ from apps.tenants.queries import expected_tables
 logger = structlog.get_logger(__name__)
 
 STANDARD_PLAN = "standard"
-STANDARD_LIMITS = {"devices": 10_000, "readings_per_s": 10_000}
+STANDARD_LIMITS = {"devices": 10_000, "readings_per_s": 10_000, "sms_per_day": 500}
 
 
 class TenantFailed(Exception):
     """A tenant's schema could not be made; the tenant is `failed` and can be retried."""
 
 
-def create_tenant(*, slug: str, name: str, now: datetime, plan: Plan | None = None) -> Tenant:
+def create_tenant(
+    *, slug: str, name: str, now: datetime, plan: Plan | None = None, country: str = ""
+) -> Tenant:
     """Register a tenant and build its schema; ready when this returns (about 1.5 s).
 
     Raises ValidationError for a slug that is malformed, reserved or taken, and TenantFailed.
     """
-    return build_tenant(tenant=register_tenant(slug=slug, name=name, now=now, plan=plan))
+    registered = register_tenant(slug=slug, name=name, now=now, plan=plan, country=country)
+    return build_tenant(tenant=registered)
 
 
-def register_tenant(*, slug: str, name: str, now: datetime, plan: Plan | None = None) -> Tenant:
-    """Reserve slug and host for a tenant in state `creating`; its host answers 503 until built."""
+def register_tenant(
+    *,
+    slug: str,
+    name: str,
+    now: datetime,
+    plan: Plan | None = None,
+    country: str = "",
+    sms_countries: Sequence[str] = (),
+) -> Tenant:
+    """Reserve slug and host for a tenant in state `creating`; its host answers 503 until built.
+
+    Without a country it sends no SMS until one is named (`change_countries`).
+    """
     _check_slug(slug)
     with schema_context(get_public_schema_name()), transaction.atomic():
         tenant = Tenant(
@@ -42,6 +58,8 @@ def register_tenant(*, slug: str, name: str, now: datetime, plan: Plan | None = 
             name=name,
             schema_name=schema_name_of(slug),
             plan=plan or standard_plan(),
+            country=country.upper(),
+            sms_countries=_codes(sms_countries),
             created_at=now,
         )
         tenant.full_clean()
@@ -68,6 +86,19 @@ def build_tenant(*, tenant: Tenant) -> Tenant:
     return tenant
 
 
+def change_countries(*, tenant: Tenant, country: str, sms_countries: Sequence[str]) -> Tenant:
+    """Where the tenant is at home and its SMS may go, from the next message on.
+
+    Raises ValidationError for what is no code of a country.
+    """
+    tenant.country, tenant.sms_countries = country.upper(), _codes(sms_countries)
+    with schema_context(get_public_schema_name()):
+        tenant.full_clean()
+        tenant.save(update_fields=["country", "sms_countries"])
+    logger.info("tenant_countries", tenant=tenant.slug, sms=sorted(tenant.reachable_countries))
+    return tenant
+
+
 def standard_plan() -> Plan:
     """The plan of tenants for whom none was chosen."""
     plan, _created = Plan.objects.get_or_create(
@@ -79,6 +110,16 @@ def standard_plan() -> Plan:
 def host_of(slug: str) -> str:
     """The host name of a tenant below the platform's own."""
     return f"{slug}.{settings.BASE_DOMAIN}"
+
+
+def _codes(countries: Sequence[str]) -> list[str]:
+    codes = sorted({code.upper() for code in countries})
+    wrong = [code for code in codes if not re.fullmatch("[A-Z]{2}", code)]
+    if wrong:
+        raise ValidationError(
+            {"sms_countries": _("Not a country's code: %(codes)s") % {"codes": " ".join(wrong)}}
+        )
+    return codes
 
 
 def _check_slug(slug: str) -> None:
@@ -112,3 +153,32 @@ def _build_schema(schema_name: str) -> None:
 def _settle(tenant: Tenant, state: TenantState, *, failure: str) -> None:
     tenant.state, tenant.failure = state, failure
     tenant.save(update_fields=["state", "failure"])
+
+
+def change_retention(*, tenant: Tenant, retention_class: str) -> None:
+    """How long what comes from now on is kept; workers know within 2 s. Raises ValidationError."""
+    with schema_context(get_public_schema_name()), transaction.atomic():
+        tenant.retention_class = retention_class
+        tenant.full_clean()
+        tenant.save(update_fields=["retention_class"])
+        transaction.on_commit(lambda: count(tenant.slug))
+
+
+def close_tenant(*, tenant: Tenant) -> None:
+    """Serve it no more: its host answers 503, its devices are unknown within 2 s."""
+    with schema_context(get_public_schema_name()), transaction.atomic():
+        _settle(tenant, TenantState.FAILED, failure="being erased")
+        transaction.on_commit(lambda: count(tenant.slug))
+
+
+def drop_tenant(*, tenant: Tenant) -> None:
+    """Drop the schema of a closed tenant with all that is in it, its hosts and its record."""
+    if tenant.is_ready:
+        raise ValueError(f"{tenant.slug} is being served: close it first")
+    with schema_context(get_public_schema_name()), transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(f'DROP SCHEMA IF EXISTS "{tenant.schema_name}" CASCADE')
+        Domain.objects.filter(tenant=tenant).delete()
+        Tenant.objects.filter(pk=tenant.pk).delete()
+        transaction.on_commit(lambda: count(tenant.slug))
+    logger.info("tenant_dropped", tenant=tenant.slug)

@@ -3,13 +3,15 @@
 import os
 import sys
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from deploy.stack import backup, benching, management, restoring, running, status, supervisor, up
 from deploy.stack import doctor as machine
 from deploy.stack import logs as log_files
-from deploy.stack import management, running, status, supervisor, up
 from deploy.stack.errors import StackError
 from deploy.stack.farewell import farewell
 from deploy.stack.layout import RUN
@@ -106,10 +108,62 @@ def run_account(context: typer.Context) -> None:
     raise typer.Exit(management.manage(_made(), "account", *context.args).returncode)
 
 
-@app.command("bench", context_settings=_PASS_ON)
-def run_bench(context: typer.Context) -> None:
-    """Measure this machine: readings a second that decoding and detectors can do."""
-    raise typer.Exit(management.run_module(_made(), "benchmarks", *context.args))
+@app.command("drain")
+def drain_slot(
+    slot: Annotated[int, typer.Argument(help="Its number; its worker must be stopped.")],
+) -> None:
+    """Give an acquisition slot up: take what waits for it, then end its session."""
+    raise typer.Exit(management.run_module(_made(), "workers.acquisition", "drain", str(slot)))
+
+
+@app.command("bench")
+def run_bench(
+    name: Annotated[str | None, typer.Argument(help="Which; without it, they are listed.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Rough, within a minute, on the stack that is up.")
+    ] = False,
+) -> None:
+    """Measure this machine. Without a name: what can be measured."""
+    if name is None:
+        for bench in benching.known():
+            say(f"{bench.name:12} {bench.about}")
+        return
+    raise typer.Exit(benching.run(name, quick=quick))
+
+
+@app.command("backup")
+def make_backup(
+    target: Annotated[Path, typer.Argument(help="A folder on another disk; one is made in it.")],
+) -> None:
+    """Back up Postgres, Elasticsearch and files, of one moment; workers rest meanwhile."""
+    stack = _made()
+    _must_run(stack)
+    made = backup.make(stack, target, now=datetime.now(UTC))
+    say(f"\nThe backup is {made}")
+    say("It holds the key that signs and seals: keep it as you would keep a password.")
+
+
+@app.command("verify")
+def verify_backup(folder: Annotated[Path, typer.Argument(help="What `backup` made.")]) -> None:
+    """Check that a backup is whole, without restoring it."""
+    with step("Checksums"):
+        manifest = backup.read(folder)
+    rows, documents = sum(manifest.rows.values()), sum(manifest.documents.values())
+    say(f"Made {manifest.made_at} by {manifest.version}: {rows:,} rows, {documents:,} documents.")
+
+
+@app.command("restore")
+def restore_backup(folder: Annotated[Path, typer.Argument(help="What `backup` made.")]) -> None:
+    """Fill a stack that has no data from a backup; then `up` starts it."""
+    restoring.restore(demo_stack(), folder)
+    say("\nThe stores are as they were. ./ohmwatch up starts the rest.")
+
+
+@app.command("backtest", context_settings=_PASS_ON_ALL)
+def run_backtest(context: typer.Context) -> None:
+    """Judge a recording without any server: alarms.csv and a report."""
+    arguments = [sys.executable, "-m", "ohmwatch", "backtest", *context.args]
+    os.execv(sys.executable, arguments)  # noqa: S606 - the core's own command line
 
 
 @app.command("reset")

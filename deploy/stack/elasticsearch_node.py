@@ -2,6 +2,8 @@
 
 import platform
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,6 +18,7 @@ cluster.name: ohmwatch
 node.name: ohmwatch
 path.data: {data}
 path.logs: {logs}
+path.repo: {snapshots}
 network.host: 127.0.0.1
 http.port: {http}
 transport.port: {transport}
@@ -58,13 +61,17 @@ def prepare(stack: Stack) -> None:
     """Configuration of this stack, and on the first start its one user (file realm)."""
     data = stack.home.data / "elasticsearch"
     logs = stack.home.logs / "elasticsearch"
-    stack.owner.make(data, logs, stack.home.data / "elasticsearch-tmp")
+    stack.owner.make(data, logs, snapshots(stack), stack.home.data / "elasticsearch-tmp")
     if not _folder(stack).exists():
         shutil.copytree(ELASTICSEARCH_HOME / "config", _folder(stack))
         stack.owner.owns(_folder(stack), *_folder(stack).rglob("*"))
     ports = stack.ports
     text = _CONF.format(
-        data=data, logs=logs, http=ports.elasticsearch, transport=ports.elasticsearch_transport
+        data=data,
+        logs=logs,
+        snapshots=snapshots(stack),
+        http=ports.elasticsearch,
+        transport=ports.elasticsearch_transport,
     )
     heap = f"-Xms{stack.shape.heap}\n-Xmx{stack.shape.heap}\n"
     for path, content in (("elasticsearch.yml", text), ("jvm.options.d/heap.options", heap)):
@@ -80,14 +87,42 @@ def command(stack: Stack) -> list[str]:
 
 def check(stack: Stack) -> None:
     """Raises until the node answers and can index."""
-    answer = httpx.get(
-        f"http://127.0.0.1:{stack.ports.elasticsearch}/_cluster/health",
-        params={"wait_for_status": "yellow", "timeout": "1s"},
+    with client(stack, timeout_s=5) as node:
+        question = {"wait_for_status": "yellow", "timeout": "1s"}
+        node.get("/_cluster/health", params=question).raise_for_status()
+
+
+def client(stack: Stack, *, timeout_s: float | None = None) -> httpx.Client:
+    """The node's REST interface; without a limit, because a snapshot takes as long as it takes."""
+    return httpx.Client(
+        base_url=f"http://127.0.0.1:{stack.ports.elasticsearch}",
         auth=("ohmwatch", stack.credentials["elasticsearch"]),
-        timeout=5,
+        timeout=timeout_s,
         trust_env=False,
     )
-    answer.raise_for_status()
+
+
+def snapshots(stack: Stack) -> Path:
+    """The only place where this node may write snapshots and read them."""
+    return stack.home.data / "snapshots"
+
+
+@contextmanager
+def repository(
+    stack: Stack, name: str, *, fill: Callable[[Path], None] = lambda place: None
+) -> Iterator[tuple[httpx.Client, Path]]:
+    """A snapshot repository in a folder of its own, gone afterwards; `fill` lays one into it."""
+    place = snapshots(stack) / name
+    stack.owner.make(place)
+    fill(place)
+    with client(stack) as node:
+        settings = {"type": "fs", "settings": {"location": str(place)}}
+        node.put(f"/_snapshot/{name}", json=settings).raise_for_status()
+        try:
+            yield node, place
+        finally:
+            node.delete(f"/_snapshot/{name}")
+            shutil.rmtree(place)
 
 
 def _add_user(stack: Stack) -> None:

@@ -1,7 +1,8 @@
 """The way from a bare Debian to the real command line. Standard library only.
 
-`up` and `test` first make sure of the packages, the Python environment and Elasticsearch; every
-command is then handed over to deploy/stack/cli.py inside that environment.
+`up`, `test`, `bench` and `restore` first make sure of packages, Python environment, Elasticsearch,
+`backtest` of the Python environment alone; every command is then handed over to
+deploy/stack/cli.py inside that environment.
 """
 
 import os
@@ -26,6 +27,7 @@ Ohmwatch warns before a high-voltage connector of an electric vehicle burns.
 
   ./ohmwatch up        installs what is missing, starts everything, says where to look
   ./ohmwatch test      installs what is missing, runs every check in stacks of its own
+  ./ohmwatch backtest  judges a recording; installs nothing but the Python environment
   ./ohmwatch doctor    checks this machine and says how to mend what it finds
 
 `./ohmwatch up` makes the environment that all other commands need; --help then lists them."""
@@ -36,8 +38,10 @@ def main(arguments: list[str]) -> int:
     asks_for_help = "--help" in arguments
     try:
         owner.refuse_foreign_run()
-        if command in ("up", "test") and not asks_for_help:
+        if command in ("up", "test", "bench", "restore") and not asks_for_help:
             make_ready(test=command == "test")
+        if command == "backtest" and not asks_for_help:
+            make_environment()
         if python_environment.is_made():
             hand_over(arguments)
         return without_environment(command, asks_for_help=asks_for_help)
@@ -70,6 +74,19 @@ def make_ready(*, test: bool) -> None:
     if not distribution.is_here():
         with step("Elasticsearch from Maven Central, checked against our checksum"):
             distribution.install()
+
+
+def make_environment() -> None:
+    """Only the Python environment, where it is missing or behind the lock: no server is needed."""
+    if python_environment.is_current(test=False):
+        return
+    name = "python3-venv"
+    absent = packages.missing({name: packages.FOR_UP[name]})
+    if absent:
+        packages.install(absent)
+    RUN.mkdir(mode=0o755, exist_ok=True)
+    with step("Python environment in .run/venv, from the lock file with hashes"):
+        python_environment.install(test=False)
 
 
 def hand_over(arguments: list[str]) -> None:

@@ -26,19 +26,26 @@ def manage(stack: Stack, *arguments: str, **options: Any) -> subprocess.Complete
     return stack.owner.run(command, env=environment, **options)
 
 
+def manage_as_caller(stack: Stack, *arguments: str) -> int:
+    """The same under the user and in the folder of who calls: what it writes is theirs."""
+    environment = process_environment(stack, _WITHOUT_POOL)
+    command = [str(PYTHON), str(CHECKOUT / "manage.py"), *arguments]
+    return subprocess.run(command, env=environment).returncode
+
+
 def prepare_product(stack: Stack) -> None:
     """Schemas, indices, translations, assets, the demo. Each is quick where nothing changed."""
     with step("Postgres: schemas and tables"):
-        _must(stack, "migrate_schemas", "--shared")
-        _must(stack, "migrate_schemas", "--tenant")
+        must(stack, "migrate_schemas", "--shared")
+        must(stack, "migrate_schemas", "--tenant")
     with step("Elasticsearch: templates and slices"):
-        _must(stack, "prepare_stores")
+        must(stack, "prepare_stores")
     with step("Translations and assets"):
         compile_translations(stack)
-        _must(stack, "collectstatic", "--no-input")
+        must(stack, "collectstatic", "--no-input")
     with step("Demo: two manufacturers, their people, vehicles and devices"):
-        _must(stack, "seed_demo")
-        _must(stack, "publish_credentials")
+        must(stack, "seed_demo")
+        must(stack, "publish_credentials")
     _stamp(stack).write_text(fingerprint())
 
 
@@ -78,7 +85,8 @@ def _files() -> Iterator[Path]:
                 yield path
 
 
-def _must(stack: Stack, *arguments: str) -> None:
+def must(stack: Stack, *arguments: str) -> None:
+    """A management command that says nothing. Raises StackError where it fails; see its log."""
     result = manage(stack, *arguments, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     log = stack.home.log_of("manage")
     with log.open("a") as file:

@@ -13,6 +13,10 @@ _STAMP = VENV / "ohmwatch-locks"
 _BASE_PYTHON = "/usr/bin/python3"
 
 
+BENCHMARKS = CHECKOUT / "requirements" / "benchmarks.txt"
+"""What some benches need on top, compiled against the product's lock; the test lock holds it."""
+
+
 def lock_of(*, test: bool) -> Path:
     """test.txt holds all of product.txt and what the tests need."""
     return CHECKOUT / "requirements" / ("test.txt" if test else "product.txt")
@@ -25,22 +29,39 @@ def is_current(*, test: bool) -> bool:
     return _digest(lock_of(test=test)) in _STAMP.read_text().split()
 
 
+def has_benchmarks() -> bool:
+    """True where the environment holds what the benches' lock says."""
+    return is_current(test=True) or _digest(BENCHMARKS) in _STAMP.read_text().split()
+
+
 def is_made() -> bool:
     """True where there is an environment, current or not."""
     return PYTHON.exists() and _STAMP.exists()
 
 
 def install(*, test: bool) -> None:
-    """Makes or mends the environment. Only wheels: nothing of a package runs while it installs."""
+    """Makes or mends the environment."""
     if not PYTHON.exists():
         _run([_BASE_PYTHON, "-m", "venv", str(VENV)])
-    command = [str(PYTHON), "-m", "pip", "install", "--require-hashes", "--only-binary", ":all:"]
-    command += ["--quiet", "--no-input", "--disable-pip-version-check", "--no-warn-script-location"]
     _STAMP.unlink(missing_ok=True)
-    _run([*command, "-r", str(lock_of(test=test))])
+    _install(lock_of(test=test))
     # The test lock is compiled against the product's, so it satisfies both.
     held = [lock_of(test=False), lock_of(test=True)] if test else [lock_of(test=False)]
     _STAMP.write_text("\n".join(_digest(lock) for lock in held))
+
+
+def install_benchmarks() -> None:
+    """Adds what the benches need to an environment that is there."""
+    _install(BENCHMARKS)
+    with _STAMP.open("a") as stamp:
+        stamp.write(f"\n{_digest(BENCHMARKS)}")
+
+
+def _install(lock: Path) -> None:
+    """Only wheels: nothing of a package runs while it installs."""
+    command = [str(PYTHON), "-m", "pip", "install", "--require-hashes", "--only-binary", ":all:"]
+    command += ["--quiet", "--no-input", "--disable-pip-version-check", "--no-warn-script-location"]
+    _run([*command, "-r", str(lock)])
 
 
 def _run(command: list[str]) -> None:

@@ -14,10 +14,12 @@ def product_environment(stack: Stack) -> dict[str, str]:
     inbox = f"http://127.0.0.1:{ports.inbox}"
     values = {
         "secret_key": secret["secret_key"],
+        "secret_key_fallbacks": "",
         "base_domain": "localhost",
         "public_url": f"http://localhost:{ports.web}",
         "https": "false",
         "demo": "true",
+        "require_mfa": "false",  # the demo's people have no phones
         "log_format": "console",
         "data_dir": str(files_folder(stack)),
         "static_dir": str(stack.home.static),
@@ -57,6 +59,7 @@ def process_environment(stack: Stack, extra: Mapping[str, str] | None = None) ->
         "PYTHONPATH": f"{CHECKOUT / 'src'}:{CHECKOUT}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
+        "NUMBA_CACHE_DIR": str(stack.home.data / "compiled"),
         "DJANGO_SETTINGS_MODULE": "config.settings",
         **product_environment(stack),
         **(extra or {}),

@@ -1,7 +1,9 @@
 """`status`: one line a service."""
 
 import json
+import time
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 from rich.console import Console
@@ -99,7 +101,7 @@ def _waiting(stack: Stack) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         with _client(stack, 0) as broker:
-            for queue in ("detection", "notification", "upkeep"):
+            for queue in ("detection", "notification", "upkeep", "backtest"):
                 found[queue] = f"{broker.llen(queue)} tasks"
         with _client(stack, 2) as logs:
             found["detection"] += f", {_detection_lag(logs)}"
@@ -121,7 +123,16 @@ def _slot_lag(logs: "redis.Redis", slot: int) -> str:
     said = logs.get(f"ow:acquisition:{slot}")
     if not isinstance(said, bytes):
         return "silent"
-    return f"{json.loads(said).get('waiting_messages', 0)} messages"
+    return slot_in_words(json.loads(said), now_ms=time.time() * 1000)
+
+
+def slot_in_words(said: dict[str, Any], *, now_ms: float) -> str:
+    """What waits, and what the worker waits for."""
+    words = [f"{said.get('waiting_messages', 0)} messages"]
+    words += [f"no connection to {address}" for address in said.get("away_brokers", ())]
+    for store, since_ms in sorted(said.get("holding", {}).items()):
+        words.append(f"holding for {duration(max(0, now_ms - since_ms) / 1000)}: {store}")
+    return ", ".join(words)
 
 
 def _client(stack: Stack, database: int) -> "redis.Redis":

@@ -84,6 +84,7 @@ def test_environment(stack: Stack) -> dict[str, str]:
         "MYPY_CACHE_DIR": str(cache / "mypy"),
         "RUFF_CACHE_DIR": str(cache / "ruff"),
         "HYPOTHESIS_STORAGE_DIRECTORY": str(cache / "hypothesis"),
+        "NUMBA_CACHE_DIR": str(cache / "compiled"),
     }
 
 

@@ -25,6 +25,7 @@ class Finding:
 
     `severity` None says that the condition has ended, after the detector's own hold time.
     The evidence holds numbers (the unit is in the key) and words, of one reading and its limits.
+    `rule` and `rule_version` name the rule that judged; empty and 0: the detector's defaults.
     """
 
     connector: str
@@ -38,6 +39,8 @@ class Finding:
     pole: Pole = Pole.NONE
     evidence: Mapping[str, float | str] = field(default_factory=dict)
     time_left_s: float | None = None
+    rule: str = ""
+    rule_version: int = 0
 
     @property
     def ended(self) -> bool:

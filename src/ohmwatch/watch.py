@@ -6,24 +6,48 @@ detector. `dump` and `load` carry all of it through a checkpoint: the same readi
 same findings, however they were cut into batches and whatever was restored in between.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from io import BytesIO
+from typing import TypeVar
 
 import numpy as np
 
-from ohmwatch.detector import Batch, Detector, Ratings, State, Times
+from ohmwatch.detector import Batch, Detector, Flags, Floats, Ratings, State, Times
 from ohmwatch.findings import Finding
+from ohmwatch.stage import Stage, stages_of
 
-Guard = Callable[[Detector], AbstractContextManager[None]]
-"""Put around each detector's turn; may end it with an exception (a time limit, say)."""
+Said = TypeVar("Said")
+
+Guard = Callable[[Detector | Stage], AbstractContextManager[None]]
+"""Put around each stage's and detector's turn; may end it with an exception (a time limit, say)."""
 
 
 @contextmanager
-def no_guard(detector: Detector) -> Iterator[None]:
-    """A detector's turn without a limit."""
+def no_guard(detector: Detector | Stage) -> Iterator[None]:
+    """A turn without a limit."""
     yield
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A detector at work on some connectors of a batch.
+
+    `watching` (bool[len(batch.connectors)]) are those that it judges; None is all of them. `key`
+    names the state it carries on. Under the detector's own name it is in force: several variants
+    of a detector may share that state, each for other connectors. Any other key begins, at its
+    first turn, with what the detector's own state is then; it reads `<name>@<anything>`.
+    """
+
+    key: str
+    detector: Detector
+    watching: Flags | None = None
+
+    @property
+    def in_force(self) -> bool:
+        return self.key == self.detector.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +55,34 @@ class Judgement:
     """What became of a batch: the findings in order of measurement, and what was left out.
 
     `judged` are the readings that the detectors saw, sorted by connector, then time; `late`
-    counts those that were not newer than their connector's clock.
+    counts those that were not newer than their connector's clock. `known` are the columns that
+    stages added for the readings judged. `beside` holds the findings of posts that are not in
+    force, by their key.
     """
 
     findings: list[Finding]
     judged: Batch
     late: int
     failed: dict[str, Exception] = field(default_factory=dict)
+    known: Mapping[str, Floats] = field(default_factory=dict)
+    beside: dict[str, list[Finding]] = field(default_factory=dict)
 
 
 class Watch:
     """The state of detection for a set of connectors that grows as they are met.
 
-    Not thread-safe. Memory: the sum of the detectors' records and 8 bytes a connector.
+    Not thread-safe. Memory: the sum of the stages' and detectors' records and 8 bytes a
+    connector. What detectors share is computed once, by their stages (`ohmwatch.stage`).
     """
 
     def __init__(self, detectors: Sequence[Detector]) -> None:
         self.detectors = tuple(detectors)
+        self.stages = stages_of(self.detectors)
         self.connectors: list[str] = []
         self._position: dict[str, int] = {}
         self._clock_ms: Times = np.zeros(0, dtype=np.int64)
         self._states: dict[str, State] = {
-            each.name: np.zeros(0, dtype=each.state_dtype) for each in self.detectors
+            each.name: np.zeros(0, dtype=each.state_dtype) for each in self._turns()
         }
 
     def clock_ms(self, connector: str) -> int:
@@ -65,31 +95,106 @@ class Watch:
         return int(self._clock_ms.max(initial=0))
 
     def observe(
-        self, batch: Batch, ratings: Sequence[Ratings], *, guard: Guard = no_guard
+        self,
+        batch: Batch,
+        ratings: Sequence[Ratings],
+        *,
+        guard: Guard = no_guard,
+        posts: Sequence[Post] | None = None,
     ) -> Judgement:
         """Shows the batch to every detector. `ratings[i]` belongs to `batch.connectors[i]`.
 
         The batch may hold late and repeated readings in any order. A detector that raises is
-        named in `failed` with its error, keeps the state it had, and stops nobody else.
+        named in `failed` with its error, keeps the state it had, and stops nobody else. `posts`
+        say who judges whom; without them every detector judges every connector.
         """
         own = self._positions(batch.connectors)
         fresh = self._newer(batch, own)
-        findings: list[Finding] = []
         failed: dict[str, Exception] = {}
-        for detector in self.detectors:
-            states = self._states[detector.name]
-            record = states[own]
-            try:
-                with guard(detector):
-                    findings += detector.observe(fresh, ratings, record)
-            except Exception as error:
-                failed[detector.name] = error
-            else:
-                states[own] = record
+        known: dict[str, Floats] = {}
+        for stage in self.stages:
+            work = partial(stage.columns, fresh, ratings)
+            known.update(self._turn(stage, stage.name, own, guard, failed, work) or {})
+        shown = replace(fresh, values={**fresh.values, **known}) if known else fresh
+        findings, beside = self._judge(shown, ratings, own, guard, failed, self._posts(posts))
         runs_end = np.flatnonzero(np.diff(fresh.connector, append=-1))
         self._clock_ms[own[fresh.connector[runs_end]]] = fresh.time_ms[runs_end]
-        findings.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
-        return Judgement(findings, fresh, len(batch) - len(fresh), failed)
+        for several in (findings, *beside.values()):
+            several.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
+        late = len(batch) - len(fresh)
+        return Judgement(findings, fresh, late, failed, known, beside)
+
+    def forget(self, is_gone: Callable[[str], bool]) -> None:
+        """Drops the state of those keys, other than the detectors' own, that are gone."""
+        own = {each.name for each in self._turns()}
+        self._states = {
+            key: state for key, state in self._states.items() if key in own or not is_gone(key)
+        }
+
+    def _judge(
+        self,
+        shown: Batch,
+        ratings: Sequence[Ratings],
+        own: np.ndarray,
+        guard: Guard,
+        failed: dict[str, Exception],
+        posts: Sequence[Post],
+    ) -> tuple[list[Finding], dict[str, list[Finding]]]:
+        findings: list[Finding] = []
+        beside: dict[str, list[Finding]] = {}
+        # First what is not in force: it begins with the state before this batch.
+        for post in sorted(posts, key=lambda each: each.in_force):
+            watching = post.watching
+            its = shown if watching is None else shown.rows(watching[shown.connector])
+            work = partial(post.detector.observe, its, ratings)
+            said = self._turn(post.detector, post.key, own, guard, failed, work, watching)
+            if post.in_force:
+                findings += said or []
+            else:
+                beside.setdefault(post.key, []).extend(said or [])
+        return findings, beside
+
+    def _posts(self, posts: Sequence[Post] | None) -> Sequence[Post]:
+        if posts is None:
+            return [Post(each.name, each) for each in self.detectors]
+        for post in posts:
+            if post.key not in self._states:
+                born = self._states.get(post.detector.name)
+                fits = born is not None and born.dtype == post.detector.state_dtype
+                size = len(self._clock_ms)
+                fresh = np.zeros(size, dtype=post.detector.state_dtype)
+                self._states[post.key] = born.copy() if born is not None and fits else fresh
+        return posts
+
+    def _turn(
+        self,
+        each: Detector | Stage,
+        key: str,
+        own: np.ndarray,
+        guard: Guard,
+        failed: dict[str, Exception],
+        work: Callable[[State], Said],
+        watching: Flags | None = None,
+    ) -> Said | None:
+        """Lets one work on a copy of its records; kept unless it raises, which is noted.
+
+        Of the records, only those of the connectors that it is `watching` move on.
+        """
+        record = self._states[key][own]
+        try:
+            with guard(each):
+                said = work(record)
+        except Exception as error:
+            failed[key] = error
+            return None
+        if watching is None:
+            self._states[key][own] = record
+        else:
+            self._states[key][own[watching]] = record[watching]
+        return said
+
+    def _turns(self) -> tuple[Detector | Stage, ...]:
+        return (*self.stages, *self.detectors)
 
     def dump(self) -> bytes:
         """Everything that `load` needs, as bytes."""
@@ -100,7 +205,7 @@ class Watch:
             allow_pickle=False,
             connectors=np.array(self.connectors, dtype=np.str_),
             clock_ms=self._clock_ms,
-            versions=np.array([f"{each.name} {each.version}" for each in self.detectors]),
+            versions=np.array([f"{each.name} {each.version}" for each in self._turns()]),
             **arrays,
         )
         return target.getvalue()
@@ -110,7 +215,7 @@ class Watch:
         """The watch that `dump` described; empty bytes are an empty watch.
 
         A detector that is new, or whose record has changed its shape, starts anew; the clock
-        and the others go on.
+        and the others go on, and so does what was not in force, of detectors that are here.
         """
         watch = cls(detectors)
         if not dumped:
@@ -119,11 +224,18 @@ class Watch:
             watch._positions([str(each) for each in stored["connectors"]])
             watch._clock_ms = stored["clock_ms"]
             versions = set(stored["versions"].tolist())
-            for each in watch.detectors:
-                state = stored.get(f"state.{each.name}")
-                known = state is not None and f"{each.name} {each.version}" in versions
-                if known and state.dtype == each.state_dtype:
-                    watch._states[each.name] = state
+            known = {
+                each.name: each
+                for each in watch._turns()
+                if f"{each.name} {each.version}" in versions
+            }
+            for entry in stored.files:
+                key = entry.removeprefix("state.")
+                keeper = known.get(key.partition("@")[0])
+                if key == entry or keeper is None:
+                    continue
+                if (state := stored[entry]).dtype == keeper.state_dtype:
+                    watch._states[key] = state
         return watch
 
     def _positions(self, connectors: Sequence[str]) -> np.ndarray:

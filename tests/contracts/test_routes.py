@@ -7,7 +7,9 @@ holds a session of another tenant: both must get what a missing thing gets.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import transaction
@@ -19,14 +21,20 @@ from django_tenants.utils import tenant_context
 from apps.accounts.models import User
 from apps.alarms.models import Alarm
 from apps.alarms.operations import apply_findings
+from apps.api.models import Scope
+from apps.api.operations import create_key
 from apps.quarantine.models import Replay
 from apps.quarantine.operations import request_replay
 from apps.telemetry.parsing import quarantine_lines
 from apps.telemetry.questions import RefusedFilter
 from apps.telemetry.store import the_store
 from apps.tenants.models import Tenant
+from apps.warning import backtests
+from apps.warning.models import BackTest, Rule
+from apps.warning.operations import Content, make_rule
 from tests import cast
 from tests.clock import Clock
+from tests.contacts import contact
 from tests.findings import CRITICAL, finding
 
 SERVED, SIGN_IN, REFUSED, NOTHING = "served", "sign in", "refused", "nothing"
@@ -55,10 +63,14 @@ EVERYBODY = Door(frozenset({*STAFF, *CUSTOMERS, *STRANGERS}))
 SIGNED_IN = Door(frozenset({*STAFF, *CUSTOMERS}))
 BENS = Door(frozenset({*STAFF, "ben", "dora"}))
 BENS_TO_ACKNOWLEDGE = Door(frozenset({"anna", "ada", "sam", "ben", "dora"}))
+BENS_TO_INSPECT = Door(frozenset({"anna", "ada", "sam", "ben"}))
+BENS_TO_TELL = Door(frozenset({"ada", "ben", "dora"}))
 ALL_STAFF = Door(frozenset(STAFF))
 FLEET_EDITORS = Door(frozenset({"anna", "ada", "sam"}))
 ENGINEERS = Door(frozenset({"anna", "ada"}))
 ADMINISTRATORS = Door(frozenset({"ada"}))
+WITH_A_OWN_ACCOUNT = Door(frozenset(), refused=NOTHING)
+"""Nobody of the cast has one, so there is nothing to take away or to show."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,8 @@ class Row:
 
 
 ALARM, MESSAGE, REPLAY = "the alarm", "the message", "the replay"
+RULE, TEST = "the rule", "the back-test"
+CONTACT, KEY = "the contact", "the key"
 VEHICLE, CONNECTOR, MODEL, DEVICE = (
     cast.BENS_VEHICLE,
     cast.BENS_CONNECTOR,
@@ -85,11 +99,23 @@ VEHICLE, CONNECTOR, MODEL, DEVICE = (
 )
 RANGE = {"quantities": "current_a", "quantity": "current_a"}
 
+OWN_ACCOUNT = {
+    "account/sessions/": SIGNED_IN,
+    "account/two-factor/": SIGNED_IN,
+    "account/two-factor/authenticate/": SIGNED_IN,
+    "account/two-factor/reauthenticate/": SIGNED_IN,
+    "account/two-factor/totp/activate/": SIGNED_IN,
+    "account/two-factor/totp/deactivate/": WITH_A_OWN_ACCOUNT,
+    "account/two-factor/recovery-codes/": WITH_A_OWN_ACCOUNT,
+    "account/two-factor/recovery-codes/generate/": SIGNED_IN,
+    "account/two-factor/recovery-codes/download/": WITH_A_OWN_ACCOUNT,
+}
 TENANT_ROUTES = [
     Row("account/login/", EVERYBODY),
     Row("account/logout/", EVERYBODY),
     Row("account/password/", SIGNED_IN),
     Row("account/reauthenticate/", SIGNED_IN),
+    *[Row(route, door) for route, door in OWN_ACCOUNT.items()],
     Row("preferences/", EVERYBODY, method="POST"),
     Row("", SIGNED_IN),
     Row("vehicles/", SIGNED_IN),
@@ -101,6 +127,20 @@ TENANT_ROUTES = [
     Row("alarms/<uuid:pk>/", BENS, ALARM),
     Row("alarms/<uuid:pk>/acknowledge", BENS_TO_ACKNOWLEDGE, ALARM, "POST"),
     Row("alarms/<uuid:pk>/note", BENS_TO_ACKNOWLEDGE, ALARM, "POST", form="note=seen&text=seen"),
+    Row(
+        "alarms/<uuid:pk>/inspection",
+        BENS_TO_INSPECT,
+        ALARM,
+        "POST",
+        form="outcome=nothing&found_on=2026-11-23",
+    ),
+    Row("contacts/", SIGNED_IN),
+    Row("contacts/add/", SIGNED_IN),
+    Row("contacts/<uuid:pk>/", BENS, CONTACT),
+    Row("contacts/<uuid:pk>/code", BENS_TO_TELL, CONTACT, "POST"),
+    Row("contacts/<uuid:pk>/verify", BENS_TO_TELL, CONTACT, "POST", form="code=1"),
+    Row("contacts/<uuid:pk>/test", BENS_TO_TELL, CONTACT, "POST"),
+    Row("contacts/<uuid:pk>/remove", BENS_TO_TELL, CONTACT, "POST"),
     Row("live/events.json", SIGNED_IN, query={"after": "0"}),
     Row("portal/", ALL_STAFF),
     Row("portal/account/", ALL_STAFF),
@@ -126,11 +166,31 @@ TENANT_ROUTES = [
     Row("portal/devices/<uuid:pk>/state", ENGINEERS, DEVICE, "POST"),
     Row("portal/devices/<uuid:pk>/channels", ENGINEERS, DEVICE, "POST"),
     Row("portal/devices/<uuid:pk>/channels/<int:number>/unmap", ENGINEERS, DEVICE, "POST"),
+    Row("portal/rules/", ALL_STAFF),
+    Row("portal/rules/add/", ENGINEERS),
+    Row("portal/rules/export/", ALL_STAFF),
+    Row("portal/rules/import/", ENGINEERS),
+    Row("portal/rules/<uuid:pk>/", ALL_STAFF, RULE),
+    Row("portal/rules/<uuid:pk>/edit/", ENGINEERS, RULE),
+    Row("portal/rules/<uuid:pk>/versions/<int:number>/", ALL_STAFF, RULE),
+    Row("portal/rules/<uuid:pk>/mode", ENGINEERS, RULE, "POST"),
+    Row("portal/rules/<uuid:pk>/take-back", ENGINEERS, RULE, "POST"),
+    Row("portal/rules/<uuid:pk>/remove", ENGINEERS, RULE, "POST"),
+    Row("portal/backtests/", ALL_STAFF),
+    Row("portal/backtests/add/", ENGINEERS),
+    Row("portal/backtests/<uuid:pk>/", ALL_STAFF, TEST),
+    Row("portal/backtests/<uuid:pk>/cancel", ENGINEERS, TEST, "POST"),
+    Row("portal/truth/", ALL_STAFF),
+    Row("portal/truth/add/", FLEET_EDITORS),
     Row("portal/users/", ADMINISTRATORS),
     Row("portal/users/add/", ADMINISTRATORS),
     Row("portal/users/<uuid:pk>/", ADMINISTRATORS, cast.RITA),
     Row("portal/users/<uuid:pk>/state", ADMINISTRATORS, cast.RITA, "POST"),
+    Row("portal/users/<uuid:pk>/second-factor", ADMINISTRATORS, cast.RITA, "POST"),
     Row("portal/users/<uuid:pk>/password", ADMINISTRATORS, cast.RITA, "POST"),
+    Row("portal/keys/", ADMINISTRATORS),
+    Row("portal/keys/add/", ADMINISTRATORS),
+    Row("portal/keys/<uuid:pk>/revoke", ADMINISTRATORS, KEY, "POST"),
     Row("portal/quarantine/", ALL_STAFF),
     Row("portal/quarantine/download", ALL_STAFF),
     Row("portal/quarantine/replay", ENGINEERS, method="POST"),
@@ -151,6 +211,8 @@ TENANT_ROUTES = [
     Row("api/v1/alarms", SIGNED_IN),
     Row("api/v1/alarms/<uuid:id>", BENS, ALARM),
     Row("api/v1/alarms/<uuid:id>/events", BENS, ALARM),
+    Row("api/v1/alarms/<uuid:id>/inspections", BENS, ALARM),
+    Row("api/v1/rules", SIGNED_IN),
     Row("api/v1/events", SIGNED_IN),
     Row("api/v1/openapi.json", EVERYBODY),
     Row("api/v1/docs", EVERYBODY),
@@ -160,9 +222,11 @@ PLATFORM_ROUTES = {
     "account/logout/": EVERYBODY,
     "account/password/": SIGNED_IN,
     "account/reauthenticate/": SIGNED_IN,
+    **OWN_ACCOUNT,
     "preferences/": EVERYBODY,
     "": SIGNED_IN,
     "tenants/new/": SIGNED_IN,
+    "tenants/<uuid:pk>/sms/": SIGNED_IN,
     "tenants/<uuid:pk>/retry": SIGNED_IN,
     "readiness/": SIGNED_IN,
 }
@@ -206,12 +270,25 @@ class House:
     alarm: Alarm
     message: str
     replay: Replay
+    rule: Rule
+    test: BackTest
+    contact: UUID
+    key: UUID
 
     def address(self, row: Row, *, other: str = "") -> str:
-        ours = {ALARM: self.alarm.pk, MESSAGE: self.message, REPLAY: self.replay.pk}
-        pk = ours.get(row.pk, row.pk)
+        own = {
+            ALARM: self.alarm.pk,
+            MESSAGE: self.message,
+            REPLAY: self.replay.pk,
+            RULE: self.rule.pk,
+            TEST: self.test.pk,
+            CONTACT: self.contact,
+            KEY: self.key,
+        }
+        number = "1" if row.pk == RULE else "0"
+        pk = own.get(row.pk, row.pk)
         return "/" + re.sub(r"<(uuid|str):\w+>", other or str(pk), row.route).replace(
-            "<int:number>", "0"
+            "<int:number>", number
         )
 
     def ask(self, who: str, row: Row, *, other: str = "") -> HttpResponse:
@@ -238,13 +315,32 @@ def house(elasticsearch: str, kunlun: Tenant, aurora: Tenant, clock: Clock, otto
         replay = request_replay(
             by=User.objects.get(username="anna"), filters=RefusedFilter(), now=clock.now
         )
+        rule, test = _ruled(clock)
+        told = contact(user_id=cast.DORA).pk
+        key, _token = create_key(user=None, name="OEM", scopes=[Scope.FLEET], now=clock.now)
         clients = {who: Client(raise_request_exception=True) for who in (*STAFF, *CUSTOMERS)}
         for who, client in clients.items():
             client.force_login(User.objects.get(username=who))
     clients |= {who: Client() for who in STRANGERS}
     with tenant_context(aurora):
         clients["otto"].force_login(otto)
-    return House(kunlun, clients, alarm, _quarantined(), replay)
+    return House(kunlun, clients, alarm, _quarantined(), replay, rule, test, told, key.pk)
+
+
+def _ruled(clock: Clock) -> tuple[Rule, BackTest]:
+    """A rule of Anna's, and a back-test of it that waits."""
+    anna, content = User.objects.get(pk=cast.ANNA), Content(name="Earlier")
+    rule = make_rule(user=anna, detector="overtemperature", content=content, now=clock.now)
+    test = backtests.request(
+        user=anna,
+        detector="overtemperature",
+        content=content,
+        start=clock.now - timedelta(days=1),
+        end=clock.now,
+        now=clock.now,
+        rule=rule,
+    )
+    return rule, test
 
 
 def _quarantined() -> str:
@@ -329,5 +425,7 @@ def test_who_passes_on_the_platform(kunlun: Tenant, anna: User, operator: User, 
             transaction.set_rollback(True)
         return outcome(answer)
 
-    stranger = SERVED if PLATFORM_ROUTES[route] is EVERYBODY else SIGN_IN
-    assert [ask(nobody), ask(tenants_own), ask(operators_own)] == [stranger, stranger, SERVED]
+    door = PLATFORM_ROUTES[route]
+    stranger = SERVED if door is EVERYBODY else SIGN_IN
+    operators = SERVED if door.served else door.refused
+    assert [ask(nobody), ask(tenants_own), ask(operators_own)] == [stranger, stranger, operators]

@@ -10,10 +10,16 @@ from playwright.sync_api import Page
 from tests.journeys.conftest import SignIn
 from tests.journeys.product import Product, Unit
 
-OWNER = ["/vehicles/", "/vehicles/{vehicle}/", "/connectors/{connector}/", "/alarms/"]
+OWNER = [
+    "/vehicles/",
+    "/vehicles/{vehicle}/",
+    "/connectors/{connector}/",
+    "/alarms/",
+    "/contacts/",
+    "/contacts/add/",
+]
 STAFF = [
     "/portal/",
-    "/portal/account/",
     "/portal/alarms/",
     "/portal/base/",
     "/portal/models/",
@@ -23,7 +29,19 @@ STAFF = [
     "/portal/devices/add/",
     "/portal/users/",
     "/portal/users/add/",
+    "/portal/keys/",
+    "/portal/keys/add/",
     "/portal/quarantine/",
+    "/portal/rules/",
+    "/portal/rules/add/",
+    "/portal/rules/add/?detector=overtemperature",
+    "/portal/rules/import/",
+    "/portal/backtests/",
+    "/portal/backtests/add/?detector=overtemperature",
+    "/portal/truth/",
+    "/portal/truth/add/",
+    "/contacts/?of=",
+    "/contacts/add/",
 ]
 PLATFORM = ["/", "/readiness/"]
 VISITS = [("ben", "kunlun", OWNER), ("anna", "kunlun", STAFF), ("operator", "", PLATFORM)]

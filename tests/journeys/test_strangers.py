@@ -12,6 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from playwright.sync_api import Page
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin
 
 from tests.journeys.conftest import SignIn
 from tests.journeys.product import Product, Unit
@@ -64,11 +65,15 @@ def test_ottos_session_opens_no_socket_at_kunlun(product: Product, sign_in: Sign
     cookies = "; ".join(f"{each['name']}={each['value']}" for each in page.context.cookies())
 
     async def knock(host: str) -> str:
-        url = f"ws://127.0.0.1:{product.stack.ports.web}/ws/live/"
-        origin = f"http://{host}:{product.stack.ports.web}"
-        headers = {"Cookie": cookies, "Host": f"{host}:{product.stack.ports.web}"}
+        there = f"{host}:{product.stack.ports.web}"
+        knocking = connect(
+            f"ws://{there}/ws/live/",
+            origin=Origin(f"http://{there}"),
+            additional_headers={"Cookie": cookies},
+            host="127.0.0.1",
+        )
         try:
-            async with connect(url, origin=origin, additional_headers=headers) as socket:
+            async with knocking as socket:
                 return str(await asyncio.wait_for(socket.recv(), 10))
         except (InvalidStatus, ConnectionClosed):
             return "refused"

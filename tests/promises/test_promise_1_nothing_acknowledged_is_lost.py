@@ -109,8 +109,8 @@ def outage(broker: mqtt.Mosquitto, sender: Sender, *, messages: int) -> None:
 def test_the_connection_is_cut_again_and_again(broker: mqtt.Mosquitto, sender: Sender) -> None:
     with proxy.between(broker.worker_port) as way, Slot(way.port) as slot:
         for connections in (1, 2, 3):
-            until(lambda n=connections: slot.crew.session.connections == n)
-            until(lambda: slot.crew.session.is_connected)
+            until(lambda n=connections: slot.crew.sessions[0].connections == n)
+            until(lambda: slot.crew.sessions[0].is_connected)
             sender.send(300)
             way.cut_connections()
         until(sender.all_stored, what="all readings in the store")

@@ -20,14 +20,23 @@ from apps.telemetry import parsing
 from apps.telemetry.answers import LedgerEntry
 from apps.telemetry.documents import EVENTS_INDEX, STATE_INDEX
 from apps.telemetry.errors import TelemetryError, WrongQuestion
+from apps.telemetry.fleet import BY
 from apps.telemetry.quarantine import REPLAYED, Held, Settled, TenantQuarantine
 from apps.telemetry.questions import EVENT_FACETS, STATE_FACETS, RefusedFilter
-from apps.telemetry.store import EventFilter, StateFilter, TelemetryStore, TenantTelemetry
+from apps.telemetry.rollups import Builder, Pace
+from apps.telemetry.store import (
+    EventFilter,
+    FleetFilter,
+    StateFilter,
+    TelemetryStore,
+    TenantTelemetry,
+)
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 NOW_MS = int(NOW.timestamp() * 1000)
 DAY = timedelta(days=1)
 CANARY = "CANARY-B-"
+OWN_CANARY = "x_canary_b"  # a quantity that only they have
 CANARY_VALUE = 173.25  # a temperature that only theirs ever had
 SHARED = "01900000-0000-7000-8000-000000000028"  # both tenants have a connector of this id
 ONLY_THEIRS = "01900000-0000-7000-8000-0000000000ff"
@@ -43,6 +52,7 @@ def pair(elasticsearch: str) -> tuple[str, str]:
     fill(store, theirs, CANARY, CANARY_VALUE, [SHARED, ONLY_THEIRS])
     store.refresh()
     OURS.add(f"{ours}:")
+    Builder(store, pace=Pace(share=1.0)).advance(NOW + 3 * DAY)
     return ours, theirs
 
 
@@ -58,6 +68,7 @@ def fill(
             "tenant": tenant,
             "connector": connector,
             "temperature_pos_c": value,
+            f"x_{mark.strip('-').lower().replace('-', '_')}": 1.0,
             "batch": f"{mark}batch",
             "arrived_at": NOW_MS,
             "batch_id": 11,
@@ -77,10 +88,20 @@ def fill(
         assert all(result.is_stored for result in store.bulk(lines))
         common = {"tenant": tenant, "connector": connector, "batch": f"{mark}batch"}
         store.update_states(
-            [{**common, "serial": f"{mark}SN-1", "last": {"temperature_pos_c": value}}]
+            [
+                {
+                    **common,
+                    "serial": f"{mark}SN-1",
+                    "model": f"{mark}M",
+                    "installed_at": NOW,
+                    "last": {"temperature_pos_c": value},
+                }
+            ]
         )
         event = {**common, "event": f"e-{number}", "number": number, "judged_at": NOW_MS}
-        store.index_events([{**event, "kind": "opened", "reason": f"{mark}reason"}])
+        store.index_events(
+            [{**event, "kind": "opened", "alarm": f"a-{number}", "reason": f"{mark}reason"}]
+        )
     store.write_ledger([LedgerEntry(tenant, 11, NOW_MS, len(connectors), 0, {})])
 
 
@@ -101,6 +122,7 @@ def theirs_everywhere(theirs: str) -> list[str]:
 
 Ask = Callable[[TenantQuarantine, str], Any]
 START, END = NOW - DAY, NOW + timedelta(minutes=1)
+LONG_AGO = NOW - 60 * DAY
 TEMPERATURE = ["temperature_pos_c"]
 
 
@@ -126,6 +148,52 @@ OURS: set[str] = set()
 """How ids of our own begin; filled by the fixture."""
 ROWS: dict[str, Ask] = {
     "series": lambda t, i: t.series(i, TEMPERATURE, start=START, end=END, points=10),
+    "series_of": lambda t, i: (
+        t.series_of([SHARED, i], TEMPERATURE, start=LONG_AGO, end=END, points=40),
+        t.series(i, TEMPERATURE, start=LONG_AGO, end=END, points=700, with_last=True),
+    ),
+    "percentiles": lambda t, i: (
+        t.percentiles("temperature_pos_c", start=LONG_AGO, end=END, by=["batch"], every=DAY),
+        t.percentiles("temperature_pos_c", start=START, end=END, by=["connector", "age"]),
+        t.percentiles(
+            "temperature_pos_c", start=START, end=END, filters=FleetFilter(connector=[SHARED, i])
+        ),
+    ),
+    "top": lambda t, i: (
+        t.top("temperature_pos_c", by="batch", statistic="maximum", start=LONG_AGO, end=END),
+        t.top(
+            "temperature_pos_c",
+            by="connector",
+            statistic="mean",
+            start=START,
+            end=END,
+            filters=FleetFilter(connector=i),
+        ),
+    ),
+    "distribution": lambda t, i: t.distribution(
+        "temperature_pos_c", start=LONG_AGO, end=END, filters=FleetFilter(batch=i or CANARY)
+    ),
+    "similar": lambda t, i: t.similar(i, now=NOW),
+    "percentiles_now": lambda t, i: (
+        t.percentiles_now("temperature_pos_c", now=NOW, by="batch"),
+        t.percentiles_now("temperature_pos_c", now=NOW, by="age"),
+        t.percentiles_now("temperature_pos_c", now=NOW, filters=StateFilter(connector=i)),
+    ),
+    "alarm_counts": lambda t, i: t.alarm_counts(filters=EventFilter(connector=i)),
+    "arrivals": lambda t, i: (
+        list(t.arrivals(arrived_from_ms=0, arrived_before_ms=NOW_MS + 1, start=LONG_AGO, end=END)),
+        list(
+            t.arrivals(
+                arrived_from_ms=0,
+                arrived_before_ms=NOW_MS + 1,
+                start=LONG_AGO,
+                end=END,
+                connectors=[SHARED, i],
+            )
+        ),
+    ),
+    "days_of_arrival": lambda t, i: t.days_of_arrival(start=LONG_AGO, end=END, connectors=[i]),
+    "own_quantities": lambda t, i: t.own_quantities(start=LONG_AGO, end=END),
     "readings": lambda t, i: t.readings(i, start=START, end=END),
     "replay": lambda t, i: list(t.replay([SHARED, i], since_ms=0)),
     "latest": lambda t, i: t.latest([SHARED, i]),
@@ -181,7 +249,8 @@ def test_no_answer_holds_a_canary_and_nothing_of_theirs_changes(
     store = TelemetryStore()
     telemetry = TenantQuarantine(ours, store=store)
     before = theirs_unchanged(store, theirs)
-    assert len(before) == 9  # 2 readings, states, events and refused each, 1 ledger
+    # 2 readings, states, events and refused each, 1 ledger; 2 minutes, hours and days
+    assert len(before) == 15
 
     for named in theirs_everywhere(theirs):
         try:
@@ -189,6 +258,7 @@ def test_no_answer_holds_a_canary_and_nothing_of_theirs_changes(
         except TelemetryError:
             continue
         assert CANARY not in answer, named
+        assert OWN_CANARY not in answer, named
         assert str(CANARY_VALUE) not in answer, named
         assert theirs not in answer, named
 
@@ -200,9 +270,20 @@ def test_the_canaries_are_there_for_those_whose_they_are(pair: tuple[str, str]) 
     _ours, theirs = pair
     telemetry = TenantQuarantine(theirs)
 
-    for method in ("series", "readings", "replay", "latest", "states", "events", "quarantine"):
+    told = (
+        "series",
+        "series_of",
+        "arrivals",
+        "own_quantities",
+        "percentiles",
+        "top",
+        "percentiles_now",
+        "alarm_counts",
+    )
+    for method in (*told, "readings", "replay", "latest", "states", "events", "quarantine"):
         answer = repr(ROWS[method](telemetry, ONLY_THEIRS))
-        assert CANARY in answer or str(CANARY_VALUE) in answer, method
+        canaries = (CANARY, str(CANARY_VALUE), OWN_CANARY)
+        assert any(canary in answer for canary in canaries), method
 
 
 def test_equal_ids_are_two_documents(pair: tuple[str, str]) -> None:
@@ -286,7 +367,7 @@ def test_every_method_has_its_row() -> None:
 
 
 def test_no_filter_can_name_the_tenant() -> None:
-    for filters in (StateFilter, EventFilter, RefusedFilter):
+    for filters in (StateFilter, EventFilter, RefusedFilter, FleetFilter):
         assert "tenant" not in {each.name for each in dataclasses.fields(filters)}
-    assert "tenant" not in {*STATE_FACETS, *EVENT_FACETS}
+    assert "tenant" not in {*STATE_FACETS, *EVENT_FACETS, *BY}
     assert EVENTS_INDEX != STATE_INDEX

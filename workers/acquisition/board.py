@@ -73,6 +73,11 @@ class Board:
         """How this worker is. Raises redis.RedisError."""
         self._redis.set(f"ow:acquisition:{slot}", _json.encode(state), ex=_REPORT_S)
 
+    def reported(self, slot: int) -> dict[str, Any]:
+        """What the slot's worker said last; empty where it is silent. Raises redis.RedisError."""
+        said: Any = self._redis.get(f"ow:acquisition:{slot}")
+        return dict(msgspec.json.decode(said)) if said else {}
+
     def _put_clocks(self, pipe: Any, batch: Batch, work: Sorted) -> None:
         for (tenant, device), sample_ms in self._clocks.due(
             work.newest, arrived_ms=batch.arrived_ms

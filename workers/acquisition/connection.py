@@ -1,4 +1,7 @@
-"""One MQTT connection of a slot, from CONNECT to its end. paho parses; the session drives.
+"""One MQTT connection of a slot, from CONNECT to its end. paho leads it; the session drives.
+
+Messages and their acknowledgements don't go through paho but through wire.py: many of them to a
+system call. paho gets every other packet as if it had read it itself.
 
 paho's own loop is not used: an exception in a callback would end its thread unseen, and it reads
 as fast as the broker sends. Its `ack` knows nothing of connections either: an acknowledgement meant
@@ -6,19 +9,30 @@ for the last connection would confirm another message of this one, which nobody 
 message holds the connection that it came over, and only a living one acknowledges.
 """
 
+import select
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from workers.acquisition.batches import Message
+from workers.acquisition.wire import (
+    PUBACK_BYTES,
+    READ_BYTES,
+    Malformed,
+    Packet,
+    Stream,
+    puback,
+    read_publish,
+)
 
 SESSION_EXPIRY_S = 24 * 3600
 """How long the broker keeps what waits for a slot that is away."""
@@ -46,6 +60,11 @@ class Broker:
     password: str
     tls: bool = False
 
+    @property
+    def address(self) -> str:
+        """For people: host and port."""
+        return f"{self.host}:{self.port}"
+
 
 class ConnectionEnded(Exception):
     """The connection is over; a new one may be made."""
@@ -55,17 +74,48 @@ class TakenOver(Exception):
     """Another process uses this slot's client id. Two would push each other out for ever."""
 
 
+class _Client(Client):
+    """paho, fed with the packets that are its own. Nothing else of it is changed."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, **options)
+        self._food = b""
+
+    def feed(self, packet: bytes) -> MQTTErrorCode:
+        """Let it read one packet."""
+        self._food += packet
+        return self.loop_read()
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if not self._food:
+            raise BlockingIOError
+        given, self._food = self._food[:bufsize], self._food[bufsize:]
+        return given
+
+
 class Connection:
     """A connection and what came over it. One thread uses it, the session's."""
 
-    def __init__(self, broker: Broker, client_id: str, take: Callable[[Message], None]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        take: Callable[[Message], None],
+        *,
+        retiring: bool = False,
+    ) -> None:
+        """`retiring`: what waits for the slot still comes, but nothing new."""
         self._take = take
+        self._retiring = retiring
         self._fault: BaseException | None = None
         self.received = 0
         self.is_ready = False
         """Whether the broker has accepted us and our subscriptions."""
         self._client = self._client_of(broker, client_id)
         self._broker = broker
+        self._stream = Stream()
+        self._acks = bytearray()
+        self._acks_sent = 0
 
     def open(self) -> None:
         """Connect and send CONNECT. Raises OSError where the broker can't be reached."""
@@ -88,17 +138,36 @@ class Connection:
             raise ConnectionEnded("no socket")
         return found  # type: ignore[return-value]
 
+    def has_more(self) -> bool:
+        """Whether there is something to read that the socket's readiness doesn't show."""
+        sock = self.socket
+        return self._stream.has_packet() or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)
+
     def wants_write(self) -> bool:
-        return self._client.want_write()
+        return bool(self._acks) or self._client.want_write()
 
     def read(self) -> bool:
-        """Read one packet's worth; whether a message came of it."""
-        before = self.received
-        self._must(self._client.loop_read())
-        return self.received > before
+        """Take one packet; False when none is there yet. Raises ConnectionEnded."""
+        try:
+            packet = self._stream.take() or self._fetch()
+            if packet is None:
+                return False
+            if packet.is_message:
+                self._take_message(packet)
+            else:
+                self._must(self._client.feed(packet.whole))
+        except Malformed as error:
+            raise ConnectionEnded(f"the broker sent {error}") from error
+        return True
 
     def write(self) -> None:
-        self._must(self._client.loop_write())
+        """Send what waits: acknowledgements and paho's packets, none in the middle of another."""
+        if self._acks_sent % PUBACK_BYTES == 0:
+            self._must(self._client.loop_write())
+            if self._client.want_write():
+                return
+        if self._acks:
+            self._send_acks()
 
     def keep_alive(self) -> None:
         """What has to happen each second or so."""
@@ -107,19 +176,53 @@ class Connection:
     def acknowledge(self, packet_id: int) -> None:
         """PUBACK, if this connection still is; else the broker will send the message again."""
         if self._client.socket() is not None:
-            self._client.ack(packet_id, 1)
+            self._acks += puback(packet_id)
 
-    def close(self) -> None:
-        """Leave in peace; the broker keeps the session."""
-        self._client.disconnect()
-        while self._client.socket() is not None and self._client.want_write():
+    def _send_acks(self) -> None:
+        try:
+            sent = self.socket.send(self._acks)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        del self._acks[:sent]
+        self._acks_sent += sent
+
+    def _fetch(self) -> Packet | None:
+        """Read what the socket has; the first packet of it, if that is whole."""
+        try:
+            chunk = self.socket.recv(READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        if not chunk:
+            raise ConnectionEnded("closed by the broker")
+        self._stream.put(chunk)
+        return self._stream.take()
+
+    def _take_message(self, packet: Packet) -> None:
+        said = read_publish(packet)
+        self.received += 1
+        self._take(Message(said.topic, said.payload, said.packet_id, self, said.content_type))
+
+    def close(self, *, end_session: bool = False) -> None:
+        """Leave in peace; the broker keeps the session unless it is to end."""
+        while self._acks:
+            self._wait_writable()
             self.write()
+        properties = Properties(PacketTypes.DISCONNECT)
+        if end_session:
+            properties.SessionExpiryInterval = 0
+        self._client.disconnect(properties=properties)
+        while self._client.socket() is not None and self._client.want_write():
+            self._wait_writable()
+            self.write()
+
+    def _wait_writable(self) -> None:
+        if not select.select([], [self.socket], [], CONNECT_LIMIT_S)[1]:
+            raise ConnectionEnded("the broker doesn't read")
 
     # --- paho's side --------------------------------------------------------------------------
 
-    def _client_of(self, broker: Broker, client_id: str) -> Client:
-        client = Client(
-            CallbackAPIVersion.VERSION2,
+    def _client_of(self, broker: Broker, client_id: str) -> _Client:
+        client = _Client(
             client_id=client_id,
             protocol=MQTTProtocolVersion.MQTTv5,
             reconnect_on_failure=False,
@@ -131,7 +234,7 @@ class Connection:
             client.tls_set()
         client.on_connect = self._guarded(self._on_connect)
         client.on_subscribe = self._guarded(self._on_subscribe)
-        client.on_message = self._guarded(self._on_message)
+        client.on_unsubscribe = self._guarded(self._on_unsubscribe)
         client.on_disconnect = self._guarded(self._on_disconnect)
         # With a writer registered, paho only queues: the session's loop writes.
         client.on_socket_register_write = lambda *_: None
@@ -158,31 +261,23 @@ class Connection:
         if reason.is_failure:
             raise ConnectionEnded(f"refused: {reason}")
         log.info("mqtt_connected", session_present=flags.session_present)
-        client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in TOPICS])
+        if self._retiring:
+            client.unsubscribe(list(TOPICS))
+        else:
+            client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in TOPICS])
+
+    def _on_unsubscribe(self, _: Client, __: Any, ___: int, reasons: list[Any], ____: Any) -> None:
+        # "No subscription existed" (0x11) is as good: it is no failure, so it doesn't show here.
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            raise ConnectionEnded(f"not unsubscribed: {refused}")
+        self.is_ready = True
 
     def _on_subscribe(self, _: Client, __: Any, ___: int, reasons: list[Any], ____: Any) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
         if refused:
             raise ConnectionEnded(f"subscription refused: {refused}")
         self.is_ready = True
-
-    def _on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
-        self.received += 1
-        self._take(self._message_of(message))
-
-    def _message_of(self, message: MQTTMessage) -> Message:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = ""  # nobody's; its bytes are kept all the same
-        content_type = getattr(message.properties, "ContentType", "")
-        return Message(
-            topic=topic,
-            payload=bytes(message.payload),
-            packet_id=message.mid if message.qos else 0,
-            origin=self,
-            content_type=str(content_type)[:128],
-        )
 
     def _on_disconnect(self, _: Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
         if reason.value == _TAKEN_OVER:

@@ -1,11 +1,14 @@
 """Readings as lines of a `_bulk` request: text from columns, without an object for each reading.
 
 A connector's readings share everything but their time and values, so one line with placeholders
-is made for all of them, repeated, and filled by a single formatting call.
+is made for all of them; the lines of a whole batch are filled by a single formatting call.
 """
 
 import base64
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import accumulate, chain, groupby, pairwise
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -13,39 +16,117 @@ import orjson
 from numpy.typing import NDArray
 
 from apps.devices.directory import ConnectorEntry
-from ohmwatch.readings import Columns
+from ohmwatch.readings import Columns, Sheet
+from workers.acquisition.sorting import ConnectorReadings, chosen
 
 _json = msgspec.json.Encoder()
 
 
-def reading_lines(
+class Stretch(Protocol):
+    """Readings of one connector, as one device reported them."""
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def connector(self) -> ConnectorEntry: ...
+    @property
+    def columns(self) -> Columns: ...
+
+
+def batch_lines(
+    readings: Sequence[ConnectorReadings],
     *,
-    index: str,
-    tenant: str,
-    connector: ConnectorEntry,
-    device: str,
-    columns: Columns,
+    index_of: Callable[[str, int], str],
     arrived_ms: int,
     batch_number: int,
 ) -> str:
-    """Two lines a reading, action and document; NaN becomes null, which the store takes as none."""
-    constant = _text(
-        {
-            "tenant": tenant,
-            "connector": connector.id,
-            **connector.dimensions,
-            "device": device,
-            "arrived_at": arrived_ms,
-            "batch_id": batch_number,
-        }
-    )
-    names = [name for name, values in columns.values.items() if not np.isnan(values).all()]
-    pair = (
-        f"{_text({'create': {'_index': index}})}\n"
-        f'{constant[:-1]},"@timestamp":%s{"".join(f""","{name}":%s""" for name in names)}}}\n'
-    )
-    tokens = [_tokens(columns.time_ms), *(_tokens(columns.values[name]) for name in names)]
-    return pair * len(columns) % tuple(chain.from_iterable(zip(*tokens, strict=True)))
+    """Two lines for each of a batch's readings, in their order.
+
+    `index_of(retention class, ms)` is the index for what was measured then.
+    """
+    pieces = _pieces(readings, index_of)
+    groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    for place, (index, piece) in enumerate(pieces):
+        groups.setdefault((index, tuple(piece.columns.values)), []).append(place)
+    texts = [""] * len(pieces)
+    for (index, _names), places in groups.items():
+        text = reading_lines(
+            [pieces[place][1] for place in places],
+            index=index,
+            arrived_ms=arrived_ms,
+            batch_number=batch_number,
+        )
+        if len(groups) == 1:
+            return text
+        lines = text.splitlines(keepends=True)
+        ends = accumulate((2 * len(pieces[place][1].columns) for place in places), initial=0)
+        for place, (a, b) in zip(places, pairwise(ends), strict=True):
+            texts[place] = "".join(lines[a:b])
+    return "".join(texts)
+
+
+def _pieces(
+    readings: Sequence[ConnectorReadings], index_of: Callable[[str, int], str]
+) -> list[tuple[str, ConnectorReadings]]:
+    """Each connector's readings with their index; those of several indices are cut into runs."""
+    index = _only_index(readings, index_of)
+    if index is not None:
+        return [(index, one) for one in readings]
+    return [piece for one in readings for piece in _runs(one, index_of)]
+
+
+def _only_index(
+    readings: Sequence[ConnectorReadings], index_of: Callable[[str, int], str]
+) -> str | None:
+    """The one index that all belong to, as nearly always; None where they don't."""
+    times = np.concatenate([one.columns.time_ms for one in readings]) if readings else np.zeros(1)
+    first, last = int(times.min()), int(times.max())
+    classes = {one.parcel.retention_class for one in readings}
+    found = {index_of(kept_for, time) for kept_for in classes for time in (first, last)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _runs(
+    one: ConnectorReadings, index_of: Callable[[str, int], str]
+) -> Iterator[tuple[str, ConnectorReadings]]:
+    kept_for, times = one.parcel.retention_class, one.columns.time_ms.tolist()
+    indices = [index_of(kept_for, time) for time in times]
+    for index, run in groupby(range(len(indices)), key=indices.__getitem__):
+        rows = list(run)
+        cut = slice(rows[0], rows[-1] + 1)
+        yield index, replace(one, columns=chosen(one.columns, cut), rows=one.rows[cut])
+
+
+def reading_lines(
+    stretches: Sequence[Stretch], *, index: str, arrived_ms: int, batch_number: int
+) -> str:
+    """Two lines a reading, action and document; NaN becomes null, which the store takes as none.
+
+    All stretches have the same quantities, in the same order, as sheets.
+    """
+    names, matrix = _joined(stretches)
+    times = np.concatenate([one.columns.time_ms for one in stretches])
+    said = np.logical_not(np.isnan(matrix).all(axis=1)).tolist()
+    named = "".join(f',"{name}":%s' for name, is_said in zip(names, said, strict=True) if is_said)
+    action = f"{_text({'create': {'_index': index}})}\n"
+    end = f',"arrived_at":{arrived_ms},"batch_id":{batch_number},"@timestamp":%s{named}}}\n'
+    lines = [(action + _begin(one) + end) * len(one.columns) for one in stretches]
+    tokens = [_tokens(times), *(_tokens(column) for column in matrix[said])]
+    return "".join(lines) % tuple(chain.from_iterable(zip(*tokens, strict=True)))
+
+
+def _joined(stretches: Sequence[Stretch]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    sheets = [Sheet.of(one.columns.values) for one in stretches]
+    matrix = np.concatenate([sheet.matrix for sheet in sheets], axis=1)
+    return sheets[0].names, matrix
+
+
+def _begin(one: Stretch) -> str:
+    """The document up to what differs from reading to reading, without its closing brace."""
+    about = {"tenant": one.tenant, "connector": one.connector.id, **one.connector.dimensions}
+    return _text({**about, "device": one.device})[:-1]
 
 
 def _text(fields: dict[str, object]) -> str:

@@ -6,10 +6,8 @@ answers "duplicate" to documents of this very batch, and only a count of what th
 the batch's number tells what is what.
 """
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
@@ -17,15 +15,16 @@ import structlog
 from numpy.typing import NDArray
 
 from apps.partitions.log import Chunk
-from apps.telemetry.answers import ItemResult, LedgerEntry
+from apps.telemetry.answers import STORED, ItemResult, LedgerEntry
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import TelemetryStore
+from ohmwatch.readings import Columns
 from ohmwatch.refusals import Reason, RowRefusal
 from workers.acquisition import faults
 from workers.acquisition.batches import Batch, Tally
-from workers.acquisition.documents import quarantine_lines, reading_lines
-from workers.acquisition.patience import patiently, pauses
+from workers.acquisition.documents import batch_lines, quarantine_lines
+from workers.acquisition.patience import Patience, pauses
 from workers.acquisition.sampling import sampled
 from workers.acquisition.sorting import (
     ConnectorReadings,
@@ -35,7 +34,6 @@ from workers.acquisition.sorting import (
     grouped,
     one_each,
 )
-from workers.acquisition.turnstile import Stopping
 
 LATE_MS = 3600 * 1000
 """A reading that is older than this when it arrives counts as late."""
@@ -68,22 +66,23 @@ class Kept:
         ]
 
 
-def keep(
-    batch: Batch, work: Sorted, *, telemetry: TelemetryStore, stopping: threading.Event
-) -> Kept:
+def keep(batch: Batch, work: Sorted, *, telemetry: TelemetryStore, patience: Patience) -> Kept:
     """Store a batch's readings and refusals. Returns when all are safe, however long it takes."""
-    writer = _Writer(batch, telemetry, stopping)
+    writer = _Writer(batch, telemetry, patience)
     tallies: dict[str, Tally] = {}
     chunks: list[Chunk] = []
-    results = writer.send([writer.reading_text(one) for one in work.readings])
+    results = writer.send(writer.reading_text(work.readings))
     faults.point("after_bulk")
     refused = list(work.refused)
-    position = 0
+    position, late_ms = 0, batch.arrived_ms - LATE_MS
     for one in work.readings:
         mine = results[position : position + len(one.columns)]
         position += len(mine)
         tally = tallies.setdefault(one.tenant, Tally())
-        refused.extend(_take_answers(one, mine, tally, chunks, batch.arrived_ms))
+        good, bad = _take_answers(one, mine, tally, late_ms)
+        refused.extend(bad)
+        if len(good):
+            chunks.append(_chunk(one, good, batch.arrived_ms))
     refused = sampled(one_each(refused), at_ms=batch.arrived_ms)
     writer.quarantine(refused)
     for refusal in refused:
@@ -95,36 +94,42 @@ def keep(
 
 
 def _take_answers(
-    one: ConnectorReadings,
-    results: Sequence[ItemResult],
-    tally: Tally,
-    chunks: list[Chunk],
-    arrived_ms: int,
-) -> list[Refusal]:
-    """Count one connector's answers and hand on what was not refused, duplicates too: a crash
-    between store and log would else hide a reading from detection."""
+    one: ConnectorReadings, results: Sequence[ItemResult], tally: Tally, late_ms: int
+) -> tuple[Columns, list[Refusal]]:
+    """Count one connector's answers; what was not refused, duplicates too (a crash between store
+    and log would else hide a reading from detection), and what was. Late: measured before late_ms.
+    """
+    columns = one.columns
+    if results.count(STORED) == len(results):
+        tally.stored += len(results)
+        tally.late += _late(columns.time_ms, late_ms)
+        return columns, []
     statuses = np.fromiter((result.status for result in results), np.int64, len(results))
     stored, duplicate = statuses < 300, statuses == 409
     tally.stored += int(stored.sum())
     tally.duplicate += int(duplicate.sum())
-    tally.late += int((one.columns.time_ms[stored] < arrived_ms - LATE_MS).sum())
-    good, columns = stored | duplicate, one.columns
-    refusals: list[Refusal] = []
-    if not good.all():
-        columns = chosen(columns, good)
-        refusals = grouped(one.parcel, _row_refusals(one, results, ~good))
-    if len(columns):
-        chunks.append(
-            Chunk(
-                tenant=one.tenant,
-                connector=one.connector.id,
-                arrived_ms=arrived_ms,
-                time_ms=columns.time_ms,
-                values=columns.values,
-                dimensions=one.connector.dimensions,
-            )
-        )
-    return refusals
+    tally.late += _late(columns.time_ms[stored], late_ms)
+    good = stored | duplicate
+    if good.all():
+        return columns, []
+    return chosen(columns, good), grouped(one.parcel, _row_refusals(one, results, ~good))
+
+
+def _late(time_ms: NDArray[np.int64], late_ms: int) -> int:
+    if len(time_ms) == 1:
+        return int(time_ms[0] < late_ms)
+    return int((time_ms < late_ms).sum())
+
+
+def _chunk(one: ConnectorReadings, good: Columns, arrived_ms: int) -> Chunk:
+    return Chunk(
+        tenant=one.tenant,
+        connector=one.connector.id,
+        arrived_ms=arrived_ms,
+        time_ms=good.time_ms,
+        values=good.values,
+        dimensions=one.connector.dimensions,
+    )
 
 
 def _row_refusals(
@@ -150,49 +155,32 @@ def _settle_doubt(tallies: dict[str, Tally], held: dict[str, int]) -> None:
 class _Writer:
     """The bulk requests of one batch, repeated until each document has its final answer."""
 
-    def __init__(self, batch: Batch, telemetry: TelemetryStore, stopping: threading.Event) -> None:
+    def __init__(self, batch: Batch, telemetry: TelemetryStore, patience: Patience) -> None:
         self._batch = batch
         self._telemetry = telemetry
-        self._stopping = stopping
+        self._patience = patience
         self.in_doubt = False
         """Whether a failed request may have been carried out."""
 
-    def reading_text(self, one: ConnectorReadings) -> str:
-        """Action and document of each of a connector's readings, in their order."""
-        columns = one.columns
-        return "".join(
-            reading_lines(
-                index=index,
-                tenant=one.tenant,
-                connector=one.connector,
-                device=one.parcel.device.identifier,
-                columns=columns if stretch is None else chosen(columns, stretch),
-                arrived_ms=self._batch.arrived_ms,
-                batch_number=self._batch.number,
-            )
-            for index, stretch in self._stretches(one)
+    def reading_text(self, readings: Sequence[ConnectorReadings]) -> str:
+        """Action and document of each reading, in their order."""
+        if not readings:
+            return ""
+        return batch_lines(
+            readings,
+            index_of=self._telemetry.reading_index,
+            arrived_ms=self._batch.arrived_ms,
+            batch_number=self._batch.number,
         )
-
-    def _stretches(self, one: ConnectorReadings) -> Iterator[tuple[str, slice | None]]:
-        """Neighbouring readings of one index; None is all of them, as nearly always."""
-        kept_for, times = one.parcel.retention_class, one.columns.time_ms
-        first = self._telemetry.reading_index(kept_for, int(times.min()))
-        if first == self._telemetry.reading_index(kept_for, int(times.max())):
-            yield first, None
-            return
-        indices = [self._telemetry.reading_index(kept_for, time) for time in times.tolist()]
-        for index, run in groupby(range(len(indices)), key=indices.__getitem__):
-            rows = list(run)
-            yield index, slice(rows[0], rows[-1] + 1)
 
     def quarantine(self, refused: Sequence[Refusal]) -> None:
         """Keep refused messages with reason and bytes. Where the store refuses even that, what it
         can't refuse is kept: the fact, the reason and the count."""
-        results = self.send([self._quarantine_text(refusal) for refusal in refused])
+        results = self.send("".join(self._quarantine_text(refusal) for refusal in refused))
         lost = [one for one, result in zip(refused, results, strict=True) if not _is_kept(result)]
         if lost:
             log.error("quarantine_refused", messages=len(lost))
-            self.send([self._quarantine_text(refusal, bare=True) for refusal in lost])
+            self.send("".join(self._quarantine_text(refusal, bare=True) for refusal in lost))
 
     def _quarantine_text(self, refusal: Refusal, *, bare: bool = False) -> str:
         batch, message = self._batch, refusal.message
@@ -228,26 +216,30 @@ class _Writer:
             payload=b"" if bare or refusal.dropped_bytes else message.payload,
         )
 
-    def send(self, texts: Iterable[str]) -> list[ItemResult]:
+    def send(self, body: str) -> list[ItemResult]:
         """The final answer to each document. Waits, and tries again, for as long as it takes."""
-        body = "".join(texts)
         if not body:
             return []
         results = self._bulk(body)
-        open_items = [i for i, result in enumerate(results) if _is_for_later(result)]
+        open_items = _open(results)
+        if open_items:
+            with self._patience.waiting_for("elasticsearch"):
+                self._send_again(body, results, open_items)
+        return results
+
+    def _send_again(self, body: str, results: list[ItemResult], open_items: list[int]) -> None:
+        """Only those that have no final answer, until each has one."""
         for pause_s in pauses():
-            if not open_items:
-                return results
             log.warning("store_busy", documents=len(open_items), answer=results[open_items[0]])
-            if self._stopping.wait(pause_s):
-                raise Stopping
+            self._patience.pause(pause_s)
             self._make_missing_slices(results)
             self.in_doubt |= any(results[i].status != 429 for i in open_items)
             again = self._bulk(_lines_of(body, open_items))
             for item, result in zip(open_items, again, strict=True):
                 results[item] = result
             open_items = [i for i in open_items if _is_for_later(results[i])]
-        raise AssertionError("pauses() never ends")
+            if not open_items:
+                return
 
     def _bulk(self, body: str) -> list[ItemResult]:
         def attempt() -> list[ItemResult]:
@@ -271,9 +263,14 @@ class _Writer:
         return {entry.tenant: entry.stored for entry in entries}
 
     def hold(self, action: Callable[[], T]) -> T:
-        return patiently(
-            action, store="elasticsearch", away=(TelemetryError,), stopping=self._stopping
-        )
+        return self._patience.hold(action, store="elasticsearch", away=(TelemetryError,))
+
+
+def _open(results: Sequence[ItemResult]) -> list[int]:
+    """Which documents have no final answer yet."""
+    if results.count(STORED) == len(results):
+        return []
+    return [i for i, result in enumerate(results) if _is_for_later(result)]
 
 
 def _is_kept(result: ItemResult) -> bool:

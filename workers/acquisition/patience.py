@@ -2,7 +2,9 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import structlog
@@ -24,23 +26,55 @@ def pauses() -> Iterator[float]:
         ceiling_s = min(ceiling_s * 2, LONGEST_PAUSE_S)
 
 
-def patiently(
-    action: Callable[[], T],
-    *,
-    store: str,
-    away: tuple[type[Exception], ...],
-    stopping: threading.Event,
-) -> T:
-    """The answer of `action`, however long its store is away.
+class Patience:
+    """A worker's: it waits for stores, knows for which and since when, and ends when told to stop.
 
-    `away` are the exceptions that mean "not now"; any other is a fault of ours and goes through.
-    Raises Stopping when the worker is told to stop while it waits.
+    Threads share one.
     """
-    for attempt, pause_s in enumerate(pauses(), start=1):
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self._waits: dict[int, tuple[str, int]] = {}
+
+    def hold(self, action: Callable[[], T], *, store: str, away: tuple[type[Exception], ...]) -> T:
+        """The answer of `action`, however long its store is away.
+
+        `away` are the exceptions that mean "not now"; any other is a fault of ours and goes
+        through. Raises Stopping when the worker is told to stop while it waits.
+        """
         try:
             return action()
         except away as error:
-            log.warning("store_away", store=store, attempt=attempt, error=str(error)[:300])
-        if stopping.wait(pause_s):
+            log.warning("store_away", store=store, attempt=1, error=str(error)[:300])
+        with self.waiting_for(store):
+            for attempt, pause_s in enumerate(pauses(), start=2):
+                self.pause(pause_s)
+                try:
+                    return action()
+                except away as error:
+                    log.warning("store_away", store=store, attempt=attempt, error=str(error)[:300])
+        raise AssertionError("pauses() never ends")
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long. Raises Stopping when told to stop."""
+        if self.stopping.wait(seconds):
             raise Stopping
-    raise AssertionError("pauses() never ends")
+
+    @contextmanager
+    def waiting_for(self, store: str) -> Iterator[None]:
+        """While this thread waits, the worker is holding."""
+        me = threading.get_ident()
+        outer = self._waits.get(me)
+        self._waits[me] = outer or (store, time.time_ns() // 1_000_000)
+        try:
+            yield
+        finally:
+            if outer is None:
+                del self._waits[me]
+
+    def holding(self) -> dict[str, int]:
+        """The stores that are waited for, each with the moment (ms) since when."""
+        found: dict[str, int] = {}
+        for store, since_ms in list(self._waits.values()):
+            found[store] = min(since_ms, found.get(store, since_ms))
+        return found

@@ -4,8 +4,7 @@ Nothing is acknowledged before the last line: until then a crash anywhere leaves
 the broker, which sends them again.
 """
 
-import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from redis import RedisError
@@ -19,7 +18,7 @@ from workers.acquisition.batches import Batch, Receipt
 from workers.acquisition.board import Board
 from workers.acquisition.clocks import newest_measured
 from workers.acquisition.keeping import Kept, keep
-from workers.acquisition.patience import patiently
+from workers.acquisition.patience import Patience
 from workers.acquisition.sorting import Sorted, check, decode, resolve
 from workers.acquisition.turnstile import Turnstile
 
@@ -33,7 +32,7 @@ class Stores:
     partition_log: PartitionLog
     board: Board
     turnstile: Turnstile
-    stopping: threading.Event
+    patience: Patience = field(default_factory=Patience)
 
 
 def take_in(batch: Batch, *, stores: Stores, now: datetime) -> Receipt:
@@ -48,7 +47,7 @@ def take_in(batch: Batch, *, stores: Stores, now: datetime) -> Receipt:
     checked = check(decoded, open_range_ms=stores.telemetry.open_range_ms(now))
     resolved = resolve(checked)
     faults.point("before_bulk")
-    kept = keep(batch, resolved, telemetry=stores.telemetry, stopping=stores.stopping)
+    kept = keep(batch, resolved, telemetry=stores.telemetry, patience=stores.patience)
     with stores.turnstile.turn(batch.turn):  # from here on in order of arrival
         _log_and_enter(batch, resolved, kept, stores)
         return Receipt(batch, kept.tallies)
@@ -59,12 +58,11 @@ def _log_and_enter(batch: Batch, resolved: Sorted, kept: Kept, stores: Stores) -
         stores.partition_log.append(kept.chunks)  # duplicates too: a crash may have cut in here
         stores.board.note(batch, resolved, kept.tallies)
 
-    patiently(log, store="redis", away=(RedisError,), stopping=stores.stopping)
+    stores.patience.hold(log, store="redis", away=(RedisError,))
     faults.point("after_log")
-    patiently(
+    stores.patience.hold(
         lambda: stores.telemetry.write_ledger(kept.ledger_entries(batch)),
         store="elasticsearch",
         away=(TelemetryError,),
-        stopping=stores.stopping,
     )
     faults.point("before_puback")

@@ -6,6 +6,7 @@ them ends unexpectedly ends the process: a slot that looks alive and does nothin
 of the broker's messages. The supervisor starts it again within seconds, under the same client id.
 """
 
+import gc
 import logging
 import os
 import threading
@@ -22,7 +23,6 @@ from redis import RedisError
 from apps.telemetry.errors import TelemetryError
 from workers.acquisition.connection import Broker, TakenOver
 from workers.acquisition.intake import Intake, Limits
-from workers.acquisition.patience import patiently
 from workers.acquisition.pipeline import Stores, take_in
 from workers.acquisition.reconciling import FormerLives, enter_missing, former_lives, looks
 from workers.acquisition.session import Session, now_ms
@@ -33,6 +33,8 @@ HANDS = 4
 DRAIN_S = 10.0
 """How long a stopping worker waits for what it holds; the rest comes again after the restart."""
 STUCK_S = 120.0
+COLLECT_EVERY = (50_000, 20, 50)
+"""Objects made and kept before the cyclic collector looks, and how its generations follow."""
 _KEEP_S = 0.25
 _REPORT_S = 1.0
 _GIVE_UP_S = 2.0
@@ -44,11 +46,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Slot:
-    """Which slot this process is, where its broker is, how much it may hold."""
+    """Which slot this process is, where its brokers are, how much it may hold.
+
+    The brokers are independent of each other; a cluster is one of them, by one address.
+    `retiring`: the slot is given up, what waits for it is taken and nothing new.
+    """
 
     number: int
-    broker: Broker
+    brokers: tuple[Broker, ...]
     limits: Limits = field(default_factory=Limits)
+    retiring: bool = False
 
     @property
     def client_id(self) -> str:
@@ -78,13 +85,13 @@ class Acquisition:
         """Begin, as soon as the stores answer. Returns at once."""
         guarded_thread("acquisition-start", self._begin, self._die)
 
-    def stop(self) -> None:
+    def stop(self, *, end_session: bool = False) -> None:
         """Read no more, finish what is held, acknowledge it, disconnect."""
         log.info("acquisition_stops")
         with self._lock:
             if self.crew is not None:
-                self.crew.leave(limit_s=DRAIN_S)
-            self._stores.stopping.set()
+                self.crew.leave(limit_s=DRAIN_S, end_session=end_session)
+            self._stores.patience.stopping.set()
 
     def _begin(self) -> None:
         try:
@@ -95,8 +102,9 @@ class Acquisition:
             self._hold("postgres", self._stores.directory.load)
         except Stopping:
             return
+        _spare_the_collector()
         with self._lock:
-            if not self._stores.stopping.is_set():
+            if not self._stores.patience.stopping.is_set():
                 self.crew = Crew(self._slot, self._stores, lives, self._die)
                 self.crew.begin()
 
@@ -105,7 +113,15 @@ class Acquisition:
 
     def _hold(self, store: str, action: Callable[[], T]) -> T:
         away = (TelemetryError, RedisError, OperationalError, InterfaceError)
-        return patiently(action, store=store, away=away, stopping=self._stores.stopping)
+        return self._stores.patience.hold(action, store=store, away=away)
+
+
+def _spare_the_collector() -> None:
+    """Batches make and drop objects by the ten thousand, and none of them in cycles: the cyclic
+    collector would walk through all of Django for each few hundred of them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_EVERY)
 
 
 def guarded_thread(
@@ -139,30 +155,46 @@ class Crew:
         self._lives = lives
         self._die = die
         self.intake = Intake(slot=slot.number, above=lives.high, limits=slot.limits)
-        self.session = Session(broker=slot.broker, client_id=slot.client_id, intake=self.intake)
-        self._reader: threading.Thread | None = None
+        self.sessions = [
+            Session(
+                broker=broker,
+                client_id=slot.client_id,
+                intake=self.intake,
+                retiring=slot.retiring,
+            )
+            for broker in slot.brokers
+        ]
+        self._readers: list[threading.Thread] = []
         self._hands: list[threading.Thread] = []
         self._reported_at = 0.0
 
     def begin(self) -> None:
-        self._reader = self._thread("session", self.session.run)
+        self._readers = [self._thread(f"session-{n}", s.run) for n, s in enumerate(self.sessions)]
         self._hands = [self._thread(f"hand-{number}", self._carry) for number in range(HANDS)]
         self._thread("keeper", self._keep_house)
         log.info("acquisition_begins", client_id=self._slot.client_id)
 
-    def leave(self, *, limit_s: float) -> None:
+    def leave(self, *, limit_s: float, end_session: bool = False) -> None:
         """Finish within the limit; what is not finished then comes again."""
         deadline = time.monotonic() + limit_s
-        self.session.drain()
+        for session in self.sessions:
+            session.drain()
         for hand in self._hands:  # they end when the intake is empty
             hand.join(max(deadline - time.monotonic(), 0.0))
-        self._stores.stopping.set()
+        self._stores.patience.stopping.set()
         self._stores.turnstile.stop()
         for hand in self._hands:
             hand.join(_GIVE_UP_S)
-        self.session.leave()
-        if self._reader is not None:
-            self._reader.join(_GIVE_UP_S)
+        is_done = self.intake.held_messages == 0  # else the broker has to keep what comes again
+        for session in self.sessions:
+            session.leave(end_session=end_session and is_done)
+        for reader in self._readers:
+            reader.join(_GIVE_UP_S)
+
+    def is_empty(self, *, quiet_s: float) -> bool:
+        """Whether nothing is held, and nothing has come from any broker for so long."""
+        is_quiet = all(session.quiet_s >= quiet_s for session in self.sessions)
+        return is_quiet and self.intake.held_messages == 0
 
     def _thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
         return guarded_thread(f"acquisition-{name}", target, self._die)
@@ -176,7 +208,8 @@ class Crew:
             except Stopping:
                 return
             self.intake.settle(batch)  # first, so that the session wakes to a socket it may read
-            self.session.confirm(receipt.batch)
+            for session in self.sessions:
+                session.confirm(receipt.batch)
 
     # --- the keeper ---------------------------------------------------------------------------
 
@@ -184,7 +217,7 @@ class Crew:
         began = time.monotonic()
         times = looks()
         look_at = began + next(times)
-        while not self._stores.stopping.wait(_KEEP_S):
+        while not self._stores.patience.stopping.wait(_KEEP_S):
             self._stores.directory.refresh_if_changed()
             self._watch()
             self._report()
@@ -201,9 +234,10 @@ class Crew:
         return True
 
     def _watch(self) -> None:
-        silent_s = time.monotonic() - self.session.ticked_at
-        if silent_s > STUCK_S:
-            raise TimeoutError(f"the session's loop has stood still for {silent_s:.0f} s")
+        for session in self.sessions:
+            silent_s = time.monotonic() - session.ticked_at
+            if silent_s > STUCK_S:
+                raise TimeoutError(f"{session.address}: its loop stood still for {silent_s:.0f} s")
 
     def _report(self) -> None:
         if time.monotonic() - self._reported_at < _REPORT_S:
@@ -220,8 +254,10 @@ class Crew:
             "at_ms": now_ms(),
             "client_id": self._slot.client_id,
             "pid": os.getpid(),
-            "connected": self.session.is_connected,
-            "connections": self.session.connections,
+            "connected": all(session.is_connected for session in self.sessions),
+            "connections": sum(session.connections for session in self.sessions),
+            "away_brokers": [s.address for s in self.sessions if not s.is_connected],
+            "holding": self._stores.patience.holding(),
             "reading": self.intake.has_room(),
             "waiting_messages": self.intake.held_messages,
             "waiting_bytes": self.intake.held_bytes,

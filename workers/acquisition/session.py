@@ -35,8 +35,12 @@ def now_ms() -> int:
 class Session:
     """Runs in a thread of its own: `run` returns after `stop`, and raises only what is fatal."""
 
-    def __init__(self, *, broker: Broker, client_id: str, intake: Intake) -> None:
+    def __init__(
+        self, *, broker: Broker, client_id: str, intake: Intake, retiring: bool = False
+    ) -> None:
+        """`retiring`: take what waits for the slot and nothing new, then end the session."""
         self._broker = broker
+        self._retiring = retiring
         self._client_id = client_id
         self._intake = intake
         self._connection: Connection | None = None
@@ -48,6 +52,8 @@ class Session:
         self._next_turn = 0
         self._is_draining = False
         self._is_leaving = False
+        self._ends_session = False
+        self._took_at = time.monotonic()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -67,14 +73,27 @@ class Session:
         self._is_draining = True
         self._wake()
 
-    def leave(self) -> None:
+    def leave(self, *, end_session: bool = False) -> None:
         """Send what is confirmed, disconnect, return."""
+        self._ends_session = end_session
         self._is_leaving = True
         self._wake()
 
     @property
     def is_connected(self) -> bool:
         return self._connection is not None and self._connection.is_ready
+
+    @property
+    def address(self) -> str:
+        """The broker's."""
+        return self._broker.address
+
+    @property
+    def quiet_s(self) -> float:
+        """Seconds since a message came or the connection was made; 0 without one."""
+        if not self.is_connected:
+            return 0.0
+        return time.monotonic() - max(self._took_at, self._connected_at)
 
     def _wake(self) -> None:
         with suppress(BlockingIOError):  # then it is awake
@@ -122,9 +141,18 @@ class Session:
             self._wake_reader.recv(4096)
         seen = events.get(sock.fileno(), 0)
         ended = seen & (select.POLLHUP | select.POLLERR)
-        return may_read and bool(seen & select.POLLIN or ended), bool(seen & select.POLLOUT)
+        readable = bool(seen & select.POLLIN or ended) or connection.has_more()
+        return may_read and readable, bool(seen & select.POLLOUT)
+
+    def _has_more(self) -> bool:
+        """Whether packets lie here, read already, and may be taken."""
+        if self._connection is None or self._is_draining or not self._intake.has_room():
+            return False
+        return self._connection.has_more()
 
     def _timeout_s(self) -> float:
+        if self._has_more():
+            return 0.0
         due_s = self._intake.close_when_due(now_ms=now_ms(), tick=time.monotonic())
         return _TICK_S if due_s is None else min(max(due_s, 0.001), _TICK_S)
 
@@ -135,17 +163,21 @@ class Session:
                 return
 
     def _take(self, message: Message) -> None:
+        self._took_at = time.monotonic()
         faults.point("after_receive")
-        self._intake.put(message, now_ms=now_ms(), tick=time.monotonic())
+        self._intake.put(message, now_ms=now_ms(), tick=self._took_at)
 
     def _acknowledge(self) -> None:
+        """Of each batch the messages that came over this connection: others are another session's,
+        or came before a reconnect, and will come again."""
+        connection = self._connection
         while (messages := self._confirmed.pop(self._next_turn, None)) is not None:
             self._next_turn += 1
             for number, message in enumerate(messages):
                 if number == len(messages) // 2:
                     faults.point("half_pubacks")
-                if message.origin is not None and message.packet_id:
-                    message.origin.acknowledge(message.packet_id)
+                if message.packet_id and message.origin is connection is not None:
+                    connection.acknowledge(message.packet_id)
 
     def _close_due_batch(self) -> None:
         if self._is_draining:
@@ -167,7 +199,7 @@ class Session:
             self._acknowledge()
             return
         self.connections += 1
-        connection = Connection(self._broker, self._client_id, self._take)
+        connection = Connection(self._broker, self._client_id, self._take, retiring=self._retiring)
         connection.open()
         self._connection = connection
         self._connected_at = time.monotonic()
@@ -191,6 +223,6 @@ class Session:
         try:
             self._acknowledge()
             if self._connection is not None:
-                self._connection.close()
+                self._connection.close(end_session=self._ends_session)
         except (ConnectionEnded, OSError) as ended:
             log.info("mqtt_ended_early", reason=str(ended))

@@ -7,7 +7,6 @@ Redis is, and would take MQTT down with it. `-P solo`, because nothing may fork 
 SIGTERM `stop` drains; when killed, what was not acknowledged comes again to the same slot.
 """
 
-import threading
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,7 +38,7 @@ class AcquisitionStep(bootsteps.StartStopStep):
             self._acquisition.stop()
 
 
-def acquisition_of(slot: int) -> Any:
+def acquisition_of(slot: int, *, retiring: bool = False) -> Any:
     """A slot on the stores that settings name. Models are imported here: Django is ready now."""
     from apps.devices.directory import Directory
     from apps.partitions.log import PartitionLog
@@ -49,23 +48,35 @@ def acquisition_of(slot: int) -> Any:
     from workers.acquisition.service import Acquisition, Slot
     from workers.acquisition.turnstile import Turnstile
 
-    client = redis.Redis.from_url(
-        settings.REDIS_LOG_URL, socket_timeout=10, socket_connect_timeout=5
-    )
+    client = _redis()
     stores = Stores(
         directory=Directory(),
         telemetry=the_store(),
         partition_log=PartitionLog(client),
         board=Board(client),
         turnstile=Turnstile(),
-        stopping=threading.Event(),
     )
-    return Acquisition(Slot(slot, broker_of(settings.ENVIRONMENT)), stores)
+    return Acquisition(Slot(slot, brokers_of(settings.ENVIRONMENT), retiring=retiring), stores)
 
 
-def broker_of(environment: Any) -> Broker:
-    """The workers' listener as OHMWATCH_MQTT_URL and OHMWATCH_MQTT_PASSWORD say."""
-    url = urlsplit(str(environment.mqtt_url))
+def board_of() -> Any:
+    """The notice board of the stores that settings name."""
+    from workers.acquisition.board import Board
+
+    return Board(_redis())
+
+
+def _redis() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_LOG_URL, socket_timeout=10, socket_connect_timeout=5)
+
+
+def brokers_of(environment: Any) -> tuple[Broker, ...]:
+    """The workers' listeners as OHMWATCH_MQTT_URL and OHMWATCH_MQTT_PASSWORD say."""
+    return tuple(_broker_of(url, environment) for url in environment.mqtt_urls)
+
+
+def _broker_of(address: Any, environment: Any) -> Broker:
+    url = urlsplit(str(address))
     tls = url.scheme == "mqtts"
     return Broker(
         host=url.hostname or "127.0.0.1",

@@ -16,6 +16,8 @@ from workers.detection.board import Board
 from workers.detection.gathering import key_of
 from workers.detection.holding import Holding
 from workers.detection.panel import Panel
+from workers.detection.plugins import Agency
+from workers.detection.rulebooks import Rulebooks
 
 
 @dataclass
@@ -35,6 +37,12 @@ class Desk:
     holder: str = field(default_factory=lambda: uuid4().hex)
     holdings: dict[int, Holding] = field(default_factory=dict)
     noticed_ms: dict[str, int] = field(default_factory=dict)
+    rulebooks: Rulebooks = field(init=False)
+    agency: Agency = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rulebooks = Rulebooks(self.directory, self.panel.detectors)
+        self.agency = Agency(self.client, self.clock)
 
     def lease(self, partition: int) -> Lease:
         """This worker's lease of a partition, taken or not."""
@@ -44,3 +52,9 @@ class Desk:
         """What each connector is rated for; nothing known makes detectors silent."""
         found = (self.directory.ratings_of(*key_of(name)) for name in names)
         return [ratings or Ratings() for ratings in found]
+
+    def note_failure(self, key: str, error: Exception) -> None:
+        """A turn that failed, by the key of the state that it would have carried on."""
+        for each in self.panel.detectors:
+            if each.name == key.partition("@")[0]:
+                self.agency.note(each, error)

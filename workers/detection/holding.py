@@ -30,6 +30,7 @@ class Holding:
     position: Position
     committed_at: datetime
     findings: list[Finding] = field(default_factory=list)
+    in_shadow: list[Finding] = field(default_factory=list)
     is_dirty: bool = False
     early: Counter[tuple[str, int]] = field(default_factory=Counter)
 

@@ -9,6 +9,11 @@ LATE = Counter(
 )
 UNREADABLE = Counter("ohmwatch_detection_entries_unreadable", "Log entries that can't be decoded")
 FINDINGS = Counter("ohmwatch_detection_findings", "Findings stated", ["condition", "severity"])
+SHADOW_FINDINGS = Counter(
+    "ohmwatch_detection_shadow_findings",
+    "Findings of rules in shadow, told to nobody",
+    ["detector"],
+)
 FAILURES = Counter(
     "ohmwatch_detection_detector_failures",
     "Turns of a detector that ended in an error or ran past their time",

@@ -8,17 +8,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 from ohmwatch.detector import Detector
-from ohmwatch.detectors.insulation_low import InsulationLow
-from ohmwatch.detectors.overtemperature import Overtemperature
-from ohmwatch.detectors.pole_imbalance import PoleImbalance
-from ohmwatch.detectors.temperature_rise_high import TemperatureRiseHigh
+from ohmwatch.detectors.defaults import default_detectors
+from ohmwatch.parameters import variant_of
+from ohmwatch.stage import Stage
 
-DETECTORS: tuple[Detector, ...] = (
-    Overtemperature(),
-    TemperatureRiseHigh(),
-    PoleImbalance(),
-    InsulationLow(),
-)
+DETECTORS: tuple[Detector, ...] = default_detectors()
 
 TURN_LIMIT_S = 5.0
 """Of one detector over one batch: a hundred times what ours take for the largest."""
@@ -52,17 +46,19 @@ class Panel:
         self._resting_until: dict[str, float] = {}
 
     @contextmanager
-    def guard(self, detector: Detector) -> Iterator[None]:
+    def guard(self, detector: Detector | Stage) -> Iterator[None]:
         """One turn: refused while the detector rests, ended by DetectorTimedOut after its limit."""
-        if self._resting_until.get(detector.name, 0.0) > self._monotonic():
-            raise DetectorResting(detector.name)
+        # By variant: a rule's bad parameters must not put the others to rest.
+        name = detector.name if isinstance(detector, Stage) else variant_of(detector)
+        if self._resting_until.get(name, 0.0) > self._monotonic():
+            raise DetectorResting(name)
         try:
-            with _time_limit(self._limit_s, detector.name):
+            with _time_limit(self._limit_s, name):
                 yield
         except Exception as error:
-            self._note_failure(detector.name, timed_out=isinstance(error, DetectorTimedOut))
+            self._note_failure(name, timed_out=isinstance(error, DetectorTimedOut))
             raise
-        self._failed.pop(detector.name, None)
+        self._failed.pop(name, None)
 
     def _note_failure(self, name: str, *, timed_out: bool) -> None:
         self._failed[name] = self._failed.get(name, 0) + 1

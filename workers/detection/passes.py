@@ -21,6 +21,7 @@ from apps.partitions.lease import Lease
 from apps.partitions.log import START, Entry, Position, is_behind
 from apps.partitions.queries import positions
 from apps.partitions.wakeups import REORDER_WINDOW_MS
+from apps.warning.shadows import note_findings
 from ohmwatch.detector import Batch, Flags
 from ohmwatch.findings import Finding
 from ohmwatch.reorder import in_order
@@ -138,7 +139,7 @@ def _work(holding: Holding, lease: Lease, desk: Desk) -> None:
 
 def _checkpoint_is_due(holding: Holding, desk: Desk) -> bool:
     age_s = (desk.clock() - holding.committed_at).total_seconds()
-    return bool(holding.findings) or age_s >= CHECKPOINT_EVERY_S
+    return bool(holding.findings or holding.in_shadow) or age_s >= CHECKPOINT_EVERY_S
 
 
 def _renew(lease: Lease) -> None:
@@ -196,18 +197,21 @@ def _judge_next(holding: Holding, desk: Desk) -> bool:
 def _judge(batch: Batch, holding: Holding, desk: Desk) -> None:
     """Shows readings to the detectors; what they state is committed at once, with a checkpoint."""
     ratings = desk.ratings(batch.connectors)
-    judgement = holding.watch.observe(batch, ratings, guard=desk.panel.guard)
+    lineup = desk.rulebooks.lineup(batch.connectors)
+    judgement = holding.watch.observe(batch, ratings, guard=desk.panel.guard, posts=lineup.posts)
     faults.point("after_detectors")
-    holding.findings += judgement.findings
+    holding.findings += lineup.stated(judgement)
+    holding.in_shadow += lineup.in_shadow(judgement)
     for name, error in judgement.failed.items():
         metrics.FAILURES.labels(name, type(error).__name__).inc()
         logger.error("detector_failed", detector=name, error=repr(error))
+        desk.note_failure(name, error)
     now = desk.clock()
     if len(judgement.judged):
         metrics.JUDGED.inc(len(judgement.judged))
         lag_s = now.timestamp() - float(judgement.judged.arrived_ms.max()) / 1000
         metrics.LAG_SECONDS.labels(holding.partition).set(lag_s)
-    if holding.findings:
+    if holding.findings or holding.in_shadow:
         _commit(holding, desk)
     desk.board.note(judgement.judged, ratings, judged_ms=int(now.timestamp() * 1000))
 
@@ -258,19 +262,26 @@ def _commit(holding: Holding, desk: Desk) -> None:
     """Findings and checkpoint in one transaction, then the log is trimmed. Raises Fenced."""
     now = desk.clock()
     stories = _by_schema(holding.findings, desk)
+    shadows = _by_schema(holding.in_shadow, desk)
+    holding.watch.forget(desk.rulebooks.is_gone)
     faults.point("before_checkpoint")
     with transaction.atomic():
         # First, for it locks the row: a newer holder waits, an older one is turned away here.
         operations.commit(holding.progress(), now=now)
-        for schema in sorted(stories):
+        for schema in sorted({*stories, *shadows}):
             with schema_context(schema):
-                apply_findings(stories[schema], judged_at=now)
+                if schema in stories:
+                    apply_findings(stories[schema], judged_at=now)
+                if schema in shadows:
+                    note_findings(shadows[schema], judged_at=now)
         faults.point("before_commit")
     faults.point("after_commit")
     for finding in holding.findings:
         severity = finding.severity.name.lower() if finding.severity else "ended"
         metrics.FINDINGS.labels(finding.condition, severity).inc()
-    holding.findings = []
+    for finding in holding.in_shadow:
+        metrics.SHADOW_FINDINGS.labels(finding.detector).inc()
+    holding.findings, holding.in_shadow = [], []
     holding.is_dirty = False
     holding.committed_at = now
     if holding.position.entry != START:

@@ -22,7 +22,8 @@ from apps.tenants.tasks import public_task
 from workers.detection import passes
 from workers.detection.board import Board
 from workers.detection.desk import Desk
-from workers.detection.panel import Panel
+from workers.detection.panel import DETECTORS, Panel
+from workers.detection.plugins import Agency
 
 logger = structlog.get_logger(__name__)
 
@@ -58,7 +59,7 @@ def the_desk() -> Desk:
         log=PartitionLog(client),
         directory=Directory(),
         telemetry=the_store(),
-        panel=Panel(),
+        panel=Panel(Agency(client, timezone.now).hire(beside=DETECTORS)),
         board=Board(the_store()),
         clock=timezone.now,
     )

@@ -53,6 +53,8 @@ class Manufacturer:
     models: dict[str, dict[str, Any]]
     organisations: dict[str, str]
     people: tuple[Person, ...]
+    country: str
+    sms_countries: tuple[str, ...]
     cars: tuple[Car, ...]
 
 
@@ -223,6 +225,8 @@ KUNLUN = Manufacturer(
     slug="kunlun",
     name="Kunlun Connectors",
     models=KUNLUN_MODELS,
+    country="CN",
+    sms_countries=("CN", "DE"),
     organisations={
         "Harbour Taxi": "fleet",
         "City Logistics": "fleet",
@@ -258,6 +262,8 @@ KUNLUN = Manufacturer(
 AURORA = Manufacturer(
     slug="aurora",
     name="Aurora Interconnect",
+    country="NO",
+    sms_countries=("NO", "DE", "CH"),
     models=AURORA_MODELS,
     organisations={"Alpine Coaches": "fleet", "Northline Couriers": "fleet"},
     people=(

@@ -67,7 +67,13 @@ def credentials_file() -> Path:
 def _tenant(manufacturer: Manufacturer, now: datetime) -> Tenant:
     tenant = Tenant.objects.filter(slug=manufacturer.slug).first()
     if tenant is None:
-        tenant = register_tenant(slug=manufacturer.slug, name=manufacturer.name, now=now)
+        tenant = register_tenant(
+            slug=manufacturer.slug,
+            name=manufacturer.name,
+            country=manufacturer.country,
+            sms_countries=manufacturer.sms_countries,
+            now=now,
+        )
     return tenant if tenant.is_ready else build_tenant(tenant=tenant)
 
 

@@ -25,7 +25,7 @@ export function toastOf(event) {
   toast({
     severity: gone ? "ok" : event.severity,
     title: `${word(event.kind) || event.kind}: ${event.title ?? event.condition}`,
-    text: gone ? "" : word(event.severity),
+    text: [gone ? "" : word(event.severity), event.serial].filter(Boolean).join(" · "),
     url: `/alarms/${event.alarm}/`,
   });
 }

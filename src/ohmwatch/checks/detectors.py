@@ -248,6 +248,7 @@ def _one_connector(connector: str, healthy: bool, seed: int) -> Batch:
     step = np.arange(READINGS)
     current_a = 120.0 + 100.0 * np.sin(step / 60.0 + seed) + chance.normal(0, 3, READINGS)
     fault = ((step > 800) & (step < 1_500) & (not healthy)).astype(np.float64)
+    hot = _lagged(fault, gain=STEP_MS / 200_000)  # heat takes its time, also that of a fault
     ambient_c = 22.0 + 3.0 * np.sin(step / 700.0)
     warm_c = ambient_c + _lagged(32.0 * (current_a / 250.0) ** 2, gain=STEP_MS / 400_000)
     return Batch.of_one(
@@ -255,8 +256,8 @@ def _one_connector(connector: str, healthy: bool, seed: int) -> Batch:
         START_MS + STEP_MS * step,
         current_a=current_a,
         voltage_v=np.full(READINGS, 750.0) + chance.normal(0, 2, READINGS),
-        temperature_pos_c=warm_c + 70.0 * fault + chance.normal(0, 0.4, READINGS),
-        temperature_neg_c=warm_c + 5.0 * fault + chance.normal(0, 0.4, READINGS),
+        temperature_pos_c=warm_c + 70.0 * hot + chance.normal(0, 0.4, READINGS),
+        temperature_neg_c=warm_c + 5.0 * hot + chance.normal(0, 0.4, READINGS),
         ambient_c=ambient_c,
         drop_pos_mv=current_a * (0.18 + 0.4 * fault),
         drop_neg_mv=current_a * 0.18,

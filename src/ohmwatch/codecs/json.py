@@ -29,6 +29,7 @@ from ohmwatch.readings import (
     Columns,
     Kind,
     Quantity,
+    Sheet,
     quantity_of,
 )
 from ohmwatch.refusals import Reason, Refused, RowRefusal
@@ -38,8 +39,8 @@ _RFC_3339 = re.compile(
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_YEAR_1_MS, _YEAR_9999_MS = -62_135_596_800_000, 253_402_300_799_999
-_STEP_LIMIT_MS = 24 * 3600 * 1000
+YEAR_1_MS, YEAR_9999_MS = -62_135_596_800_000, 253_402_300_799_999
+STEP_LIMIT_MS = 24 * 3600 * 1000
 _FIELD_NAME_LIMIT = 64
 _DIGITS_LIMIT = 400
 """An integer with more digits than this is beyond any double; Python would take long to read it."""
@@ -54,7 +55,8 @@ class Decoded:
     """The good readings of a message, the refused ones, and the fields nobody knows.
 
     `rows`: int64[n], where each good reading stood in the message.
-    `unknown_fields`: how often each unknown name occurred (names cut at 64 characters).
+    `unknown_fields`: how often each unknown name occurred (names cut at 64 characters); to be read
+    only, messages without any may share one.
     """
 
     columns: Columns
@@ -91,7 +93,7 @@ def decode(payload: bytes) -> Decoded:
     """Bytes to columns; raises `Refused` (and nothing else) for a message that is none."""
     if len(payload) > MESSAGE_BYTES_LIMIT:
         raise Refused(Reason.TOO_LARGE, detail=f"{len(payload)} bytes")
-    return decoded_of(_parse(payload))
+    return decoded_of(parse(payload))
 
 
 def decoded_of(document: Any) -> Decoded:
@@ -115,30 +117,44 @@ def decoded_of(document: Any) -> Decoded:
 # --- text to objects --------------------------------------------------------------------------
 
 
-def _parse(payload: bytes) -> Any:
+def parse(payload: bytes) -> Any:
+    """Text to objects. Raises `Refused` where it is no JSON, or a key occurs twice."""
     try:
         document = _fast_decoder.decode(payload)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError):
         return _parse_carefully(payload)
-    if b"\\" in payload or payload.count(b":") != _colons(document):
+    if b"\\" in payload:
         return _parse_carefully(payload)
-    return document
+    colons = payload.count(b":")
+    if colons == _keys(document) or colons == _colons(document):
+        return document
+    return _parse_carefully(payload)
+
+
+def _keys(document: Any) -> int:
+    """How many keys a document of our shapes has: as many as it has colons, if no key occurs twice
+    and no time is a text."""
+    if type(document) is not dict:
+        return 0
+    count, columns, rows = len(document), document.get("columns"), document.get("readings")
+    if type(columns) is dict:
+        count += len(columns)
+    if type(rows) is list:
+        count += sum(len(row) for row in rows if type(row) is dict)
+    return count
 
 
 def _colons(document: Any) -> int:
-    """How many colons a document of our shapes has if no key occurs twice: one for each key and
-    those in its RFC 3339 times. The fast parser keeps the last of two equal keys; a message with
-    more colons than this is read again by the careful one, right or wrong."""
-    if not isinstance(document, dict):
+    """How many colons it has then: one for each key and those in its RFC 3339 times. The fast
+    parser keeps the last of two equal keys; a message with more colons than this is read again by
+    the careful one, right or wrong."""
+    if type(document) is not dict:
         return 0
-    columns, rows, times = (document.get(name) for name in ("columns", "readings", "time"))
-    count = len(document) + _colons_in_times((document.get("start"),))
+    rows, times = document.get("readings"), document.get("time")
+    count = _keys(document) + _colons_in_times((document.get("start"),))
     count += _colons_in_times(times if isinstance(times, list) else (times,))
-    if isinstance(columns, dict):
-        count += len(columns)
     if isinstance(rows, list):
-        dicts = [row for row in rows if isinstance(row, dict)]
-        count += sum(map(len, dicts)) + _colons_in_times(row.get("time") for row in dicts)
+        count += _colons_in_times(row.get("time") for row in rows if isinstance(row, dict))
     return count
 
 
@@ -257,7 +273,7 @@ def _times_of(document: dict[str, Any], count: int) -> list[Any]:
     first = _time_ms(start)
     if first is None:
         raise Refused(Reason.TIME_INVALID, "start")
-    if type(step) is not int or not 1 <= step <= _STEP_LIMIT_MS:
+    if type(step) is not int or not 1 <= step <= STEP_LIMIT_MS:
         raise Refused(Reason.TIME_INVALID, "step_ms", "not a whole number of ms, 1 to a day")
     return list(range(first, first + count * step, step))
 
@@ -284,14 +300,14 @@ def _check(table: _Table) -> Decoded:
     if table.refused:
         rows = np.delete(rows, list(table.refused))
         times, channels, matrix = times[rows], channels[rows], matrix[:, rows]
-    columns = Columns(times, channels, dict(zip(names, matrix, strict=True)))
+    columns = Columns(times, channels, Sheet(names, matrix))
     refused = sorted(table.refused.values(), key=lambda refusal: refusal.row)
     return Decoded(columns, rows, refused, table.unknown_fields)
 
 
 def _check_times(table: _Table) -> NDArray[np.int64]:
     if set(map(type, table.times)) != {int} or not (
-        min(table.times) >= _YEAR_1_MS and max(table.times) <= _YEAR_9999_MS
+        min(table.times) >= YEAR_1_MS and max(table.times) <= YEAR_9999_MS
     ):
         table.times = [_time_or_refusal(table, row, t) for row, t in enumerate(table.times)]
     return np.array(table.times, dtype=np.int64)
@@ -311,7 +327,7 @@ def _time_or_refusal(table: _Table, row: int, time: Any) -> int:
 def _time_ms(time: Any) -> int | None:
     """Milliseconds since 1970 of an integer or an RFC 3339 text with offset; else None."""
     if type(time) is int:
-        return time if _YEAR_1_MS <= time <= _YEAR_9999_MS else None
+        return time if YEAR_1_MS <= time <= YEAR_9999_MS else None
     if type(time) is not str or not _RFC_3339.fullmatch(time):
         return None
     try:
@@ -343,7 +359,9 @@ def _channel_or_refusal(table: _Table, row: int, channel: Any) -> int:
 
 
 @dataclass(frozen=True)
-class _Bounds:
+class Bounds:
+    """What some quantities may be; `low` and `high` are float64[quantities, 1]."""
+
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     whole: tuple[int, ...]
@@ -351,9 +369,10 @@ class _Bounds:
 
 
 @lru_cache(maxsize=1024)
-def _bounds_of(names: tuple[str, ...]) -> _Bounds:
+def bounds_of(names: tuple[str, ...]) -> Bounds:
+    """The bounds of these quantities, in their order."""
     quantities = [quantity for name in names if (quantity := quantity_of(name))]
-    return _Bounds(
+    return Bounds(
         np.array([[quantity.low] for quantity in quantities]),
         np.array([[quantity.high] for quantity in quantities]),
         tuple(i for i, q in enumerate(quantities) if q.kind is not Kind.NUMBER),
@@ -367,7 +386,7 @@ def _check_quantities(table: _Table, names: tuple[str, ...]) -> NDArray[np.float
             table.refuse(row, Reason.NO_QUANTITY)
         return np.empty((0, table.count))
     matrix = _numbers(table, names)
-    bounds = _bounds_of(names)
+    bounds = bounds_of(names)
     outside = (matrix < bounds.low) | (matrix > bounds.high)
     if outside.any():
         _refuse_where(table, names, outside, Reason.OUT_OF_RANGE)

@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 
 from ohmwatch.conditions import Condition, Pole
-from ohmwatch.detector import Batch, Floats, Ratings, State
+from ohmwatch.detector import Batch, Flags, Ratings, State
 from ohmwatch.findings import Finding, Severity
-from ohmwatch.physics.heat import column
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, judge
-
-DC_KOHM_PER_V = 0.1
-"""ISO 6469-3: at least 100 Ω for each volt of working voltage in a DC circuit."""
+from ohmwatch.physics.insulation import insulation_minimum_kohm
+from ohmwatch.physics.sequence import Runs, elapsed_ms
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,20 @@ class InsulationLow:
     Physics: a comparison. Without the model's own minimum, ISO 6469-3's 100 Ω/V at rated
     voltage counts (DC).
 
-    Inputs: `insulation_kohm` (kΩ). Ratings: `insulation_minimum_kohm`, else `rated_voltage_v`;
-    silent without both.
+    Damp air and a wet start lower the insulation for hours without a fault, so above the minimum
+    a wet reading says nothing of the margin; it is believed where it stays. Below the minimum
+    no weather excuses it: the danger is the same.
+
+    Inputs: `insulation_kohm` (kΩ). Of use: `humidity_pct`. Ratings: `insulation_minimum_kohm`,
+    else `rated_voltage_v`; silent without both.
 
     Parameters:
         warning_factor: times the minimum at which the safety margin is spent.
+        wet_pct: relative humidity in the housing from which on a reading is wet: water condenses
+            on what is colder than the air by 2 to 3 K then.
+        start_s, pause_s: without a humidity sensor, the time after a pause that is taken as wet:
+            dew of a night is gone after two hours; a pause of an hour is a parked vehicle.
+        wet_hold_s: how long the margin must be spent, whatever the weather, to count.
         hysteresis_share: of the minimum, by which a level must be left: at 500 kΩ, 100 kΩ.
             An insulation monitor's own error is ±15 %.
         hold_s, release_s: a monitor injects a slow signal and settles in some 10 s when loads
@@ -39,7 +46,7 @@ class InsulationLow:
     Can't see: where along the high-voltage system the insulation is weak; how fast it falls
     (see insulation_falling); a monitor that is stuck.
 
-    Cost: about 0.5 µs a reading in batches; state: 60 bytes a connector.
+    Cost: about 1 µs a reading in batches; state: 102 bytes a connector.
 
     >>> model = Ratings(insulation_minimum_kohm=500.0)
     >>> detector = InsulationLow()
@@ -54,31 +61,42 @@ class InsulationLow:
     hysteresis_share: float = 0.2
     hold_s: float = 60.0
     release_s: float = 300.0
+    wet_pct: float = 85.0
+    start_s: float = 7_200.0
+    pause_s: float = 3_600.0
+    wet_hold_s: float = 10_800.0
 
     name = "insulation_low"
-    version = "1"
+    version = "2"
     condition: str = Condition.INSULATION_LOW
     needs: frozenset[str] = frozenset({"insulation_kohm"})
 
     @property
     def levels(self) -> tuple[Level, ...]:
         """Excess is how far below the level's limit, as a share of the minimum."""
-        return tuple(
-            Level(severity, 0.0, -self.hysteresis_share, self.hold_s, self.release_s)
-            for severity in (Severity.WARNING, Severity.CRITICAL)
+        low = -self.hysteresis_share
+        return (
+            Level(Severity.WARNING, 0.0, low, self.wet_hold_s, self.release_s),
+            Level(Severity.WARNING, 0.0, low, self.hold_s, self.release_s),
+            Level(Severity.CRITICAL, 0.0, low, self.hold_s, self.release_s),
         )
 
     @property
     def state_dtype(self) -> np.dtype[Any]:
-        return hold_dtype(self.levels)
+        woken = np.dtype([("last_ms", "<i8"), ("since_ms", "<i8")])
+        return np.dtype([("hold", hold_dtype(self.levels)), ("woken", woken)])
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
-        minimum_kohm = _minimum_kohm(ratings)[batch.connector]
+        minimum_kohm = insulation_minimum_kohm(ratings)[batch.connector]
         usable = ~np.isnan(batch.column("insulation_kohm") + minimum_kohm)
         batch, minimum_kohm = batch.rows(usable), minimum_kohm[usable]
         share = batch.column("insulation_kohm") / minimum_kohm
-        excess = [self.warning_factor - share, 1.0 - share]
-        said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state)
+        spent = self.warning_factor - share
+        # Between on and off: a wet reading above the minimum neither raises nor settles the level.
+        undecided = np.full(len(batch), -self.hysteresis_share / 2)
+        excuse = self._is_wet(batch, state["woken"]) & (spent > -self.hysteresis_share)
+        excess = [spent, np.where(excuse, undecided, spent), 1.0 - share]
+        said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
         return as_findings(
             self,
             batch,
@@ -92,10 +110,15 @@ class InsulationLow:
             },
         )
 
-
-def _minimum_kohm(ratings: Sequence[Ratings]) -> Floats:
-    """The least allowed insulation of each connector in kΩ; NaN where nothing says."""
-    stated = column(ratings, "insulation_minimum_kohm")
-    by_voltage = DC_KOHM_PER_V * column(ratings, "rated_voltage_v")
-    chosen: Floats = np.where(np.isnan(stated) | (stated <= 0), by_voltage, stated)
-    return np.where(chosen > 0, chosen, np.nan)
+    def _is_wet(self, batch: Batch, woken: State) -> Flags:
+        """Whether a reading is of damp air or, unmeasured, soon after a pause; carries `woken`."""
+        runs = Runs.of(batch.connector)
+        elapsed = elapsed_ms(runs, batch.time_ms, woken["last_ms"], batch.connector)
+        began = runs.latest(elapsed >= int(self.pause_s * 1000))
+        carried_ms = np.repeat(woken["since_ms"][runs.owner], runs.ends - runs.starts + 1)
+        since_ms = np.where(began >= 0, batch.time_ms[began], carried_ms)
+        woken["last_ms"][runs.owner] = batch.time_ms[runs.ends]
+        woken["since_ms"][runs.owner] = since_ms[runs.ends]
+        humidity_pct = batch.column("humidity_pct")
+        starting = batch.time_ms - since_ms < int(self.start_s * 1000)
+        return np.where(np.isnan(humidity_pct), starting, humidity_pct >= self.wet_pct)

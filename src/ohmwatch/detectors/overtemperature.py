@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from ohmwatch.conditions import Condition
+from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.heat import column
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, hotter_pole, judge
+from ohmwatch.physics.known import believed
+from ohmwatch.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Overtemperature:
             does. Critical is short, for here each second is heat.
         release_s: how long it must be better before it counts as over.
 
+    A sensor that was seen to lie (contacts stage) is left out: it has a finding of its own.
+
     Can't see: a fault on a cold day or at part load (see temperature_rise_high), a sensor that
     is stuck or sits far from the contact.
 
@@ -55,9 +60,10 @@ class Overtemperature:
     release_s: float = 60.0
 
     name = "overtemperature"
-    version = "1"
+    version = "2"
     condition: str = Condition.OVERTEMPERATURE
     needs: frozenset[str] = frozenset()
+    stages: tuple[Stage, ...] = (CONTACTS,)
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -73,6 +79,7 @@ class Overtemperature:
         return hold_dtype(self.levels)
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
+        batch = believed(batch)
         limit_c = column(ratings, "temperature_limit_c")[batch.connector]
         hottest = np.fmax(batch.column("temperature_pos_c"), batch.column("temperature_neg_c"))
         usable = ~np.isnan(hottest - limit_c)

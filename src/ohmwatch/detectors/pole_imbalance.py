@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from ohmwatch.conditions import Condition, Pole
+from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.heat import column
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, judge
+from ohmwatch.physics.known import believed, known, rises_k
 from ohmwatch.physics.load import LOAD_DTYPE, follow
+from ohmwatch.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,12 @@ class PoleImbalance:
         notice_offset_k, warning_offset_k: K that two sensors may differ without any load.
         hysteresis_k, hold_s, release_s: as everywhere; imbalance is slow, so is its judgement.
 
-    Can't see: both poles ageing alike; anything without current; a sensor that lies by a fixed
-    offset under 6 K hides as much, one over it is called an imbalance.
+        least_rise_k: K of expected rise below which a reading says nothing, good or bad.
+
+    A difference that doesn't follow the load is an offset of the sensors, and not stated: the
+    contacts stage knows the part that follows it, with its standard deviation.
+
+    Can't see: both poles ageing alike; anything without current.
 
     Cost: about 1.5 µs a reading in batches; state: 108 bytes a connector.
 
@@ -57,12 +64,14 @@ class PoleImbalance:
     warning_offset_k: float = 10.0
     hysteresis_k: float = 2.0
     hold_s: float = 120.0
-    release_s: float = 300.0
+    release_s: float = 1800.0
+    least_rise_k: float = 8.0
 
     name = "pole_imbalance"
-    version = "1"
+    version = "2"
     condition: str = Condition.POLE_IMBALANCE
     needs: frozenset[str] = frozenset({"temperature_pos_c", "temperature_neg_c", "current_a"})
+    stages: tuple[Stage, ...] = (CONTACTS,)
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -77,21 +86,28 @@ class PoleImbalance:
         return np.dtype([("hold", hold_dtype(self.levels)), ("load", LOAD_DTYPE)])
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
-        rated_k = column(ratings, "temperature_rise_rated_k")
-        limit_k = column(ratings, "temperature_rise_limit_k")
-        typical_k = np.where(np.isnan(rated_k), 0.7 * limit_k, rated_k)
-        per_a2 = (typical_k / column(ratings, "rated_current_a") ** 2)[batch.connector]
+        batch = believed(batch, suspects=True)
+        per_a2 = (rises_k(ratings) / column(ratings, "rated_current_a") ** 2)[batch.connector]
         difference_k = batch.column("temperature_pos_c") - batch.column("temperature_neg_c")
         usable = ~np.isnan(difference_k + batch.column("current_a") + per_a2)
         batch, per_a2, difference_k = batch.rows(usable), per_a2[usable], difference_k[usable]
-        if not len(batch):
-            return []
         current_a = batch.column("current_a")
         load = follow(batch.connector, batch.time_ms, current_a, ratings, state["load"])
         expected_k = per_a2 * load.at_most_a2
+        # Without load the poles are alike whatever is wrong: that says nothing.
+        loaded = expected_k >= self.least_rise_k
+        if not loaded.any():
+            return []
+        batch, difference_k, expected_k = (
+            batch.rows(loaded),
+            difference_k[loaded],
+            expected_k[loaded],
+        )
+        per_a2 = per_a2[loaded]
         notice_k = self.notice_offset_k + self.notice_share * expected_k
         warning_k = self.warning_offset_k + self.warning_share * expected_k
-        excess = [np.abs(difference_k) - notice_k, np.abs(difference_k) - warning_k]
+        doubt_k = np.where(_is_offset(batch, self.notice_share, ratings), np.inf, 0.0)
+        excess = [np.abs(difference_k) - limit - doubt_k for limit in (notice_k, warning_k)]
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
         return as_findings(
             self,
@@ -104,6 +120,13 @@ class PoleImbalance:
                 "expected_rise_k": expected_k,
                 "temperature_pos_c": batch.column("temperature_pos_c"),
                 "temperature_neg_c": batch.column("temperature_neg_c"),
-                "current_a": current_a,
+                "current_a": batch.column("current_a"),
             },
         )
+
+
+def _is_offset(batch: Batch, share: float, ratings: Sequence[Ratings]) -> np.ndarray:
+    """Where the stage finds that load explains too little of the difference."""
+    rise_k = rises_k(ratings)[batch.connector]
+    explained_k = np.abs(known(batch, "apart_now_k")) - 2.0 * known(batch, "apart_now_sd_k")
+    return explained_k < 0.6 * share * rise_k

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 
 from ohmwatch.conditions import Condition
+from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Floats, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.heat import allowed_rise_per_a2, column, time_constants_s
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, hotter_pole, judge
+from ohmwatch.physics.known import believed
 from ohmwatch.physics.load import DEFAULT_TIME_CONSTANTS_S, LOAD_DTYPE, follow
 from ohmwatch.physics.sequence import Runs, elapsed_ms, first_order
+from ohmwatch.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,10 @@ class TemperatureRiseHigh:
     release_s: float = 120.0
 
     name = "temperature_rise_high"
-    version = "1"
+    version = "2"
     condition: str = Condition.TEMPERATURE_RISE_HIGH
     needs: frozenset[str] = frozenset({"current_a", "ambient_c"})
+    stages: tuple[Stage, ...] = (CONTACTS,)
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -86,7 +90,7 @@ class TemperatureRiseHigh:
         )
 
     def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
-        batch = _usable(batch, ratings)
+        batch = _usable(believed(batch, suspects=True), ratings)
         if not len(batch):
             return []
         ambient_c = _lagged_ambient_c(batch, ratings, state)

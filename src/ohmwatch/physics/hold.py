@@ -13,13 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from ohmwatch.compiled import compiled, inlined
 from ohmwatch.conditions import Pole
-from ohmwatch.detector import Batch, Detector, Flags, Floats, Indices, Ratings, State, Times
+from ohmwatch.detector import Batch, Detector, Floats, Indices, Ratings, State, Times
 from ohmwatch.findings import Finding, Severity
-from ohmwatch.physics.sequence import Runs, elapsed_ms, gap_limits_ms
+from ohmwatch.physics.sequence import gap_limits_ms
 
 REFRESH_MS = 300_000
 """A condition that goes on is stated again when device time passes a multiple of this."""
+
+
+LONGEST_HELD_MS = 20 * 86_400_000
+"""Durations are counted up to this: no level holds or releases later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ def hold_dtype(levels: Sequence[Level]) -> np.dtype[Any]:
         [
             ("latched", "?"),
             ("holds", "?"),
-            ("held_ms", "<i8"),
+            ("held_ms", "<i4"),
             ("flip_ms", "<i8"),
             ("since_ms", "<i8"),
         ]
@@ -71,61 +76,100 @@ def judge(
     """
     if not len(time_ms):
         return []
-    runs = Runs.of(connector)
-    elapsed = elapsed_ms(runs, time_ms, state["last_ms"], connector)
-    counted = np.where((elapsed < 0) | (elapsed > gap_limits_ms(ratings)[connector]), 0, elapsed)
-    before = np.zeros(len(state), dtype=np.int8)
-    now = np.zeros(len(time_ms), dtype=np.int8)
-    since_ms = np.zeros(len(time_ms), dtype=np.int64)
-    for position, level in reversed(list(enumerate(levels))):
-        own = state["levels"][:, position]
-        before = np.maximum(before, np.where(own["holds"], level.severity, 0)).astype(np.int8)
-        course = _level(runs, time_ms, counted, excess[position], level, own)
-        now = np.maximum(now, np.where(course.holds, level.severity, 0)).astype(np.int8)
-        # Levels are walked downwards, so the lowest one that holds says since when.
-        since_ms = np.where(course.holds, course.since_ms, since_ms)
-    since_ms = np.where(now == 0, course.flip_ms, since_ms)
-    previous = runs.previous(now, before)
-    last_ms = runs.previous(time_ms, state["last_ms"])
-    state["last_ms"][runs.owner] = time_ms[runs.ends]
-    said = (now != previous) | ((now > 0) & (time_ms // REFRESH_MS != last_ms // REFRESH_MS))
+    own = state["levels"]
+    carried = [np.array(own[name]) for name in ("latched", "holds")]
+    carried_ms = [np.array(own[name], np.int64) for name in ("held_ms", "flip_ms", "since_ms")]
+    last_ms = np.array(state["last_ms"])
+    said = np.empty((3, len(time_ms)), dtype=np.int64)
+    count = _judge(
+        connector.copy(),
+        time_ms.copy(),
+        np.array(excess, dtype=np.float64),
+        np.array([[level.on, level.off] for level in levels]),
+        np.array([_whole_ms(level) for level in levels], dtype=np.int64),
+        gap_limits_ms(ratings),
+        last_ms,
+        carried[0],
+        carried[1],
+        carried_ms[0],
+        carried_ms[1],
+        carried_ms[2],
+        said,
+    )
+    state["last_ms"] = last_ms
+    for name, values in zip(_FIELDS, [*carried, *carried_ms], strict=True):
+        own[name] = values
     return [
-        Statement(index, Severity(int(now[index])) if now[index] else None, int(since_ms[index]))
-        for index in np.flatnonzero(said).tolist()
+        Statement(index, Severity(severity) if severity else None, since_ms)
+        for index, severity, since_ms in said[:, :count].T.tolist()
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Course:
-    """One level at each reading: whether it holds, since when, when its latch last flipped."""
-
-    holds: Flags
-    since_ms: Times
-    flip_ms: Times
+_FIELDS = ("latched", "holds", "held_ms", "flip_ms", "since_ms")
 
 
-def _level(
-    runs: Runs, time_ms: Times, counted_ms: Times, excess: Floats, level: Level, own: State
-) -> _Course:
-    over = excess >= level.on
-    touched = runs.latest(over | (excess < level.off))
-    latched = np.where(touched >= 0, over[touched], _spread(runs, own["latched"]))
-    flipped = runs.latest(latched != runs.previous(latched, own["latched"]))
-    held_ms = runs.since(counted_ms, flipped, own["held_ms"])
-    flip_ms = np.where(flipped >= 0, time_ms[flipped], _spread(runs, own["flip_ms"]))
-    needed_ms = np.where(latched, int(level.hold_s * 1000), int(level.release_s * 1000))
-    confirmed = runs.latest(held_ms >= needed_ms)
-    holds = np.where(confirmed >= 0, latched[confirmed], _spread(runs, own["holds"]))
-    began = runs.latest(holds & ~runs.previous(holds, own["holds"]))
-    since_ms = np.where(began >= 0, flip_ms[began], _spread(runs, own["since_ms"]))
-    course = {"latched": latched, "holds": holds, "held_ms": held_ms, "flip_ms": flip_ms}
-    for name, values in {**course, "since_ms": since_ms}.items():
-        own[name][runs.owner] = values[runs.ends]
-    return _Course(holds=holds, since_ms=since_ms, flip_ms=flip_ms)
+def _whole_ms(level: Level) -> tuple[int, int, int]:
+    return int(level.hold_s * 1000), int(level.release_s * 1000), int(level.severity)
 
 
-def _spread(runs: Runs, per_connector: np.ndarray) -> np.ndarray:
-    return np.repeat(per_connector[runs.owner], runs.ends - runs.starts + 1)
+@compiled
+def _judge(  # type: ignore[no-untyped-def]
+    connector,
+    time_ms,
+    excess,
+    edges,
+    times,
+    gap_ms,
+    last_ms,
+    latched,
+    holds,
+    held_ms,
+    flip_ms,
+    since_ms,
+    said,
+):
+    """All readings in order; fills `said` with index, severity (0: over), since; how many."""
+    count, levels = 0, len(edges)
+    for at in range(len(time_ms)):
+        owner, now_ms = connector[at], time_ms[at]
+        elapsed = now_ms - last_ms[owner]
+        counted = 0 if last_ms[owner] <= 0 or elapsed > gap_ms[owner] else elapsed
+        before, now, since = 0, 0, 0
+        for k in range(levels - 1, -1, -1):
+            if holds[owner, k]:
+                before = max(before, times[k, 2])
+            _turn(
+                owner, k, now_ms, counted, excess[k, at], edges, times,
+                latched, holds, held_ms, flip_ms, since_ms,
+            )  # fmt: skip
+            if holds[owner, k]:
+                # Levels are walked downwards, so the lowest one that holds says since when.
+                now, since = max(now, times[k, 2]), since_ms[owner, k]
+        if now == 0:
+            since = flip_ms[owner, 0]
+        again = now > 0 and now_ms // REFRESH_MS != last_ms[owner] // REFRESH_MS
+        if now != before or again:
+            said[0, count], said[1, count], said[2, count] = at, now, since
+            count += 1
+        last_ms[owner] = now_ms
+    return count
+
+
+@inlined
+def _turn(  # type: ignore[no-untyped-def]
+    owner, k, now_ms, counted_ms, excess, edges, times, latched, holds, held_ms, flip_ms, since_ms
+):
+    """One level at one reading."""
+    over = excess >= edges[k, 0]
+    held_ms[owner, k] = min(held_ms[owner, k] + counted_ms, LONGEST_HELD_MS)
+    if (over or excess < edges[k, 1]) and over != latched[owner, k]:
+        latched[owner, k] = over
+        flip_ms[owner, k] = now_ms
+        held_ms[owner, k] = 0
+    if held_ms[owner, k] >= (times[k, 0] if latched[owner, k] else times[k, 1]):
+        if latched[owner, k] and not holds[owner, k]:
+            since_ms[owner, k] = flip_ms[owner, k]
+        holds[owner, k] = latched[owner, k]
 
 
 def as_findings(

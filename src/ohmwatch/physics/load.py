@@ -6,14 +6,16 @@ the contact forgets: that share is taken at rated current when a limit is asked 
 connector that comes warm out of a gap is not called faulty.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ohmwatch.compiled import compiled
 from ohmwatch.detector import Floats, Indices, Ratings, State, Times
 from ohmwatch.physics.heat import column, time_constants_s
-from ohmwatch.physics.sequence import Runs, elapsed_ms, first_order, gap_limits_ms
+from ohmwatch.physics.sequence import gap_limits_ms
 
 DEFAULT_TIME_CONSTANTS_S = (80.0, 800.0)
 """Contact and housing of a 35 to 95 mm² connector; where the model does not say."""
@@ -49,27 +51,50 @@ def follow(
     state: State,
 ) -> Load:
     """The load at each reading; carries `state` (LOAD_DTYPE[connectors]) forward."""
-    runs = Runs.of(connector)
-    square_a2 = current_a * current_a
-    elapsed = elapsed_ms(runs, time_ms, state["last_ms"], connector)
-    seen = (elapsed >= 0) & (elapsed <= gap_limits_ms(ratings)[connector])
-    between_a2 = (runs.previous(square_a2, state["square_a2"]) + square_a2) / 2
-    rated_a2 = column(ratings, "rated_current_a")[connector] ** 2
-    bounds = []
-    constants = time_constants_s(ratings, default=DEFAULT_TIME_CONSTANTS_S)
-    for name, constant_s in zip(("fast", "slow"), constants, strict=True):
-        gain = _gain(elapsed, constant_s[connector])
-        load_a2 = first_order(runs, state[f"{name}_a2"], gain, np.where(seen, between_a2, 0.0))
-        known = first_order(runs, state[f"{name}_known"], gain, seen.astype(np.float64))
-        state[f"{name}_a2"][runs.owner] = load_a2[runs.ends]
-        state[f"{name}_known"][runs.owner] = known[runs.ends]
-        bounds.append((load_a2, load_a2 + (1.0 - known) * rated_a2))
-    state["last_ms"][runs.owner] = time_ms[runs.ends]
-    state["square_a2"][runs.owner] = square_a2[runs.ends]
-    (fast, fast_most), (slow, slow_most) = bounds
-    return Load(at_most_a2=np.maximum(fast_most, slow_most), at_least_a2=np.minimum(fast, slow))
+    fast_s, slow_s = time_constants_s(ratings, default=DEFAULT_TIME_CONSTANTS_S)
+    last_ms = np.array(state["last_ms"])
+    carried = np.stack([state[name] for name in _CARRIED])
+    bounds = np.empty((2, len(time_ms)))
+    _follow(
+        connector.copy(),
+        time_ms.copy(),
+        np.array(current_a),
+        gap_limits_ms(ratings),
+        column(ratings, "rated_current_a") ** 2,
+        np.stack([fast_s, slow_s]) * 1000.0,
+        last_ms,
+        carried,
+        bounds,
+    )
+    state["last_ms"] = last_ms
+    for name, values in zip(_CARRIED, carried, strict=True):
+        state[name] = values
+    return Load(at_most_a2=bounds[0], at_least_a2=bounds[1])
 
 
-def _gain(elapsed: Times, constant_s: Floats) -> Floats:
-    """1 − e^(−dt/τ); 0 at a connector's first reading, of which nothing is known before."""
-    return np.where(elapsed > 0, -np.expm1(-elapsed / (constant_s * 1000.0)), 0.0)
+_CARRIED = ("square_a2", "fast_a2", "fast_known", "slow_a2", "slow_known")
+
+
+@compiled
+def _follow(  # type: ignore[no-untyped-def]
+    connector, time_ms, current_a, gap_ms, rated_a2, constants_ms, last_ms, carried, bounds
+):
+    """All readings in order; nothing is known before a connector's first."""
+    for at in range(len(time_ms)):
+        owner = connector[at]
+        square_a2 = current_a[at] * current_a[at]
+        elapsed = time_ms[at] - last_ms[owner] if last_ms[owner] > 0 else 0
+        seen = 0 < elapsed <= gap_ms[owner]
+        between_a2 = (carried[0, owner] + square_a2) / 2 if seen else 0.0
+        most_a2, least_a2 = 0.0, math.inf
+        for each in range(2):
+            load, known = 1 + 2 * each, 2 + 2 * each
+            gain = -math.expm1(-elapsed / constants_ms[each, owner])
+            carried[load, owner] += gain * (between_a2 - carried[load, owner])
+            carried[known, owner] += gain * ((1.0 if seen else 0.0) - carried[known, owner])
+            unknown_a2 = (1.0 - carried[known, owner]) * rated_a2[owner]
+            most_a2 = max(most_a2, carried[load, owner] + unknown_a2)
+            least_a2 = min(least_a2, carried[load, owner])
+        bounds[0, at], bounds[1, at] = most_a2, least_a2
+        carried[0, owner] = square_a2
+        last_ms[owner] = time_ms[at]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ohmwatch.compiled import compiled
 from ohmwatch.detector import Flags, Floats, Indices, Ratings, Times
 from ohmwatch.physics.heat import column
 
@@ -81,37 +82,17 @@ def elapsed_ms(runs: Runs, time_ms: Times, last_ms: Times, connector: Indices) -
 def first_order(runs: Runs, before: Floats, gain: Floats, target: Floats) -> Floats:
     """y ← y + gain·(target − y), reading by reading, from y = `before[connector]`; float64[n].
 
-    Runs one connector at a time or all connectors in step, whichever loops less; both do the
-    same operations in the same order on doubles, so the result is the same to the bit.
+    One compiled pass in order: cutting a batch elsewhere changes no bit.
     """
-    longest = int((runs.ends - runs.starts).max(initial=0)) + 1
-    if longest * _STEP_COSTS < len(gain):
-        return _in_step(runs, before, gain, target, longest)
-    return _one_by_one(runs, before, gain, target)
-
-
-_STEP_COSTS = 40  # one numpy step over all connectors takes as long as 40 readings in Python
-
-
-def _in_step(runs: Runs, before: Floats, gain: Floats, target: Floats, longest: int) -> Floats:
-    result = np.empty_like(target)
-    value = before[runs.owner].copy()
-    for step in range(longest):
-        going = runs.starts + step <= runs.ends
-        at = runs.starts[going] + step
-        now = value[going]
-        value[going] = result[at] = now + gain[at] * (target[at] - now)
+    result = np.empty(len(target))
+    _first_order(runs.starts, runs.ends, before[runs.owner], gain, target, result)
     return result
 
 
-def _one_by_one(runs: Runs, before: Floats, gain: Floats, target: Floats) -> Floats:
-    gains, targets = gain.tolist(), target.tolist()
-    result: list[float] = []
-    for start, end, owner in zip(
-        runs.starts.tolist(), runs.ends.tolist(), runs.owner.tolist(), strict=True
-    ):
-        value = float(before[owner])
-        for at in range(start, end + 1):
-            value = value + gains[at] * (targets[at] - value)
-            result.append(value)
-    return np.array(result, dtype=np.float64)
+@compiled
+def _first_order(starts, ends, values, gain, target, result):  # type: ignore[no-untyped-def]
+    for run in range(len(starts)):
+        value = values[run]
+        for at in range(starts[run], ends[run] + 1):
+            value = value + gain[at] * (target[at] - value)
+            result[at] = value

@@ -113,7 +113,7 @@ def test_a_fault_in_a_callback_ends_the_process_visibly(
     with Slot(broker.worker_port) as slot:
         monkeypatch.setattr(Intake, "put", broken)
         device(broker, "kunlun.tbox-1").deliver(TBOX, [reading(now_ms())])
-        until(lambda: slot.deaths == ["acquisition-session"])
+        until(lambda: slot.deaths == ["acquisition-session-0"])
 
 
 def test_a_worker_whose_id_is_taken_ends(
@@ -124,8 +124,8 @@ def test_a_worker_whose_id_is_taken_ends(
     monkeypatch.setattr(service, "DRAIN_S", 0.1)
     with Slot(broker.worker_port) as slot:
         for connections in range(1, session.PUSHED_OUT + 1):
-            until(lambda n=connections: slot.crew.session.connections == n)
-            until(lambda: slot.crew.session.is_connected)
+            until(lambda n=connections: slot.crew.sessions[0].connections == n)
+            until(lambda: slot.crew.sessions[0].is_connected)
             broker.slot(0).connect(clean_start=False, session_expiry_s=3600)
         until(lambda: slot.deaths == ["another process uses this slot's client id"])
 

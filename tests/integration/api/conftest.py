@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.core.management import call_command
 from django_tenants.utils import tenant_context
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
@@ -17,7 +18,7 @@ from apps.catalog.models import ConnectorModel
 from apps.fleet.models import Connector, Vehicle
 from apps.telemetry.store import TelemetryStore
 from apps.tenants.models import Tenant
-from tests import cast
+from tests import cast, stores
 from tests.integration.telemetry.conftest import reading_lines
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -34,9 +35,14 @@ UNUSED_MODEL = cast.fixed_id(904)
 """A model of Kunlun's that is in none of Ben's vehicles."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def readings(elasticsearch: str) -> None:
-    """An hour of readings of Ben's and Clara's connectors at both tenants, and their states."""
+    """An hour of readings of Ben's and Clara's connectors at both tenants, and their states.
+
+    And nothing else: other tests report for the same connectors.
+    """
+    stores.delete_indices(templates=False)
+    call_command("prepare_stores", verbosity=0)
     store = TelemetryStore()
     for tenant, ampere in (("kunlun", 180.5), ("aurora", -666.0)):
         for connector in (cast.BENS_CONNECTOR, cast.CLARAS_CONNECTOR):

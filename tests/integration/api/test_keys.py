@@ -105,6 +105,7 @@ def test_use_is_remembered_to_the_minute(kunlun: Tenant) -> None:
         (f"connectors/{cast.BENS_CONNECTOR}/series", Scope.READINGS),
         ("alarms", Scope.ALARMS),
         ("events", Scope.ALARMS),
+        ("rules", Scope.RULES),
     ],
 )
 def test_a_key_serves_for_its_scopes_only(

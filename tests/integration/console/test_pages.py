@@ -14,6 +14,8 @@ OPEN_TO_ALL = {
     "vehicles": "/vehicles/",
     "alarms": "/alarms/",
     "alarm-count": "/alarms/count.json",
+    "contacts": "/contacts/",
+    "contact-add": "/contacts/add/",
 }
 OF_BEN = {
     "vehicle": f"/vehicles/{cast.BENS_VEHICLE}/",
@@ -21,15 +23,23 @@ OF_BEN = {
     "series": f"/series/{cast.BENS_CONNECTOR}.json",
     "alarm": "/alarms/{alarm}/",
 }
-CHANGES = {"acknowledge": "/alarms/{alarm}/acknowledge", "note": "/alarms/{alarm}/note"}
+CHANGES = {
+    "acknowledge": "/alarms/{alarm}/acknowledge",
+    "note": "/alarms/{alarm}/note",
+    "inspection": "/alarms/{alarm}/inspection",
+}
 
 
 def at(path: str, world: World) -> str:
     return path.format(alarm=world.alarm)
 
 
+IN_TEST_CONTACTS = ("contact", "contact-code", "contact-verify", "contact-test", "contact-remove")
+
+
 def test_every_route_has_a_row() -> None:
-    assert names_of(urlpatterns) == sorted([*OPEN_TO_ALL, *OF_BEN, *CHANGES, "home"])
+    rows = [*OPEN_TO_ALL, *OF_BEN, *CHANGES, *IN_TEST_CONTACTS, "home"]
+    assert names_of(urlpatterns) == sorted(rows)
 
 
 @pytest.mark.parametrize("path", [*OPEN_TO_ALL.values(), *OF_BEN.values()])

@@ -8,6 +8,7 @@ from apps.tenants.models import Tenant
 from tests import cast
 from tests.pages import World, browser, check_clean, names_of
 
+RULE = f"/portal/rules/{cast.fixed_id(0xDEAD)}"
 DEVICE = f"/portal/devices/{cast.BENS_DEVICE}"
 PAGES = {
     "overview": "/portal/",
@@ -30,11 +31,21 @@ PAGES = {
     "device": f"{DEVICE}/",
     "quarantine": "/portal/quarantine/?reason=undecodable&from=2026-11-23T08:00&state=waiting",
     "quarantine-download": "/portal/quarantine/download?device=tbox-1",
+    "rules": "/portal/rules/",
+    "rule-add": "/portal/rules/add/?detector=overtemperature",
+    "rule-export": "/portal/rules/export/",
+    "rule-import": "/portal/rules/import/",
+    "backtests": "/portal/backtests/",
+    "backtest-add": "/portal/backtests/add/?detector=overtemperature",
+    "truth": "/portal/truth/",
+    "failure-add": "/portal/truth/add/",
 }
 OF_ADMINISTRATORS = {
     "users": "/portal/users/",
     "user-add": "/portal/users/add/",
     "user-edit": f"/portal/users/{cast.BEN}/",
+    "keys": "/portal/keys/",
+    "key-add": "/portal/keys/add/",
 }
 CHANGES = {
     "connector-retire": f"/portal/connectors/{cast.BENS_CONNECTOR}/retire",
@@ -42,16 +53,26 @@ CHANGES = {
     "device-state": f"{DEVICE}/state",
     "channel-map": f"{DEVICE}/channels",
     "channel-unmap": f"{DEVICE}/channels/0/unmap",
+    "rule-mode": f"{RULE}/mode",
+    "rule-take-back": f"{RULE}/take-back",
+    "rule-remove": f"{RULE}/remove",
+    "backtest-cancel": f"/portal/backtests/{cast.fixed_id(0xDEAD)}/cancel",
     "user-state": f"/portal/users/{cast.BEN}/state",
     "user-password": f"/portal/users/{cast.BEN}/password",
     "quarantine-replay": "/portal/quarantine/replay",
     "replay-cancel": f"/portal/quarantine/replays/{cast.fixed_id(0xDEAD)}/cancel",
+    "user-second-factor": f"/portal/users/{cast.BEN}/second-factor",
+    "key-revoke": f"/portal/keys/{cast.fixed_id(1)}/revoke",
 }
 ELSEWHERE = {
     "alarms": "/portal/alarms/",
     "quarantined": "/portal/quarantine/aurora:1/",
     "quarantined-bytes": "/portal/quarantine/aurora:1/bytes",
     "replay": f"/portal/quarantine/replays/{cast.fixed_id(0xDEAD)}/",
+    "rule": f"{RULE}/",
+    "rule-edit": f"{RULE}/edit/",
+    "rule-version": f"{RULE}/versions/1/",
+    "backtest": f"/portal/backtests/{cast.fixed_id(0xDEAD)}/",
 }
 READS = [*PAGES.values(), *OF_ADMINISTRATORS.values(), *ELSEWHERE.values()]
 

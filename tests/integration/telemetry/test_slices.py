@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from apps.telemetry import cluster
+from apps.telemetry.documents import KINDS
 from apps.telemetry.errors import StoreRefused, StoreUnavailable
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from tests.integration.telemetry.conftest import CONNECTOR, NOW, reading_lines
@@ -21,8 +22,8 @@ def young_store(elasticsearch: str) -> Iterator[TelemetryStore]:
     store.prepare(NOW)
     yield store
     cluster.delete(store.client, store.indices())
-    for kind in ("readings", "quarantine", "account", "state", "events"):
-        store.client.indices.delete_index_template(name=f"{store.prefix}{kind}")
+    for kind in KINDS:
+        store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
 
 
 def test_preparing_twice_makes_nothing_the_second_time(young_store: TelemetryStore) -> None:

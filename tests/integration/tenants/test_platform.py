@@ -76,6 +76,22 @@ def test_a_bad_short_name_is_explained(portal: Client, kunlun: Tenant, slug: str
     assert why in answer.text
 
 
+def test_where_a_manufacturers_sms_may_go(portal: Client, kunlun: Tenant) -> None:
+    page = f"/tenants/{kunlun.pk}/sms/"
+    shown = portal.get(page).text
+    assert "0 of 500 SMS" in shown
+    assert 'value="CN DE"' in shown
+    wrong = portal.post(page, {"country": "CN", "sms_countries": "DE XX"}).text
+    assert "Not a country&#x27;s code: XX" in wrong
+    told = portal.post(page, {"country": "CN", "sms_countries": "at, de"}, follow=True)
+    assert "holds from the next message on" in told.text
+    kunlun.refresh_from_db()
+    assert kunlun.reachable_countries == {"AT", "DE"}
+    portal.post(page, {"country": "CN", "sms_countries": ""})
+    kunlun.refresh_from_db()
+    assert kunlun.reachable_countries == {"CN"}
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_failed_tenant_keeps_its_reason_and_can_be_tried_again(
     portal: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch

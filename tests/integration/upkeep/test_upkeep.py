@@ -24,7 +24,7 @@ from apps.tenants import changes
 from apps.tenants.models import Tenant
 from ohmwatch.findings import Finding, Severity
 from tests import cast
-from workers.upkeep import accounts, events, keeping, offline, states
+from workers.upkeep import accounts, events, keeping, offline, rollups, states
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -318,15 +318,36 @@ def test_an_open_account_is_told_to_the_operator_and_to_machines(
     assert 'tenant="kunlun"} 3.0' not in client.get("/metrics").text
 
 
-def test_what_acquisition_counted_is_there_for_prometheus(
-    db: None, redis_log: redis.Redis, client: Client
+def test_what_has_arrived_becomes_rollups_by_one_run_at_a_time(
+    telemetry: TenantTelemetry, redis_log: redis.Redis
 ) -> None:
-    redis_log.hset("ow:counts:kunlun", mapping={"received": 9, "quarantined:out_of_range": 2})
-    redis_log.set("ow:acquisition:1", b'{"connected": true, "waiting_messages": 5}')
-    text = client.get("/metrics").text
-    assert 'ohmwatch_acquisition_received_total{tenant="kunlun"} 9.0' in text
-    assert (
-        'ohmwatch_acquisition_quarantined_total{reason="out_of_range",tenant="kunlun"} 2.0' in text
-    )
-    assert 'ohmwatch_acquisition_slot_waiting_messages{slot="1"} 5.0' in text
-    assert "ohmwatch_board_readable 1.0" in text
+    store = the_store()
+    hour_ago = NOW_MS - 3 * 3_600_000
+    document = {
+        "@timestamp": hour_ago,
+        "tenant": "kunlun",
+        "connector": CONNECTOR,
+        "current_a": 5.0,
+    }
+    action = {"create": {"_index": store.reading_index("30d", hour_ago)}}
+    store.bulk(f"{json.dumps(action)}\n{json.dumps(document)}\n".encode())
+
+    with rollups.only_run() as alone:
+        assert alone
+        rollups.rollups()
+        assert store.marks() == []  # somebody else is at it
+    rollups.rollups()
+
+    assert {mark.level for mark in store.marks()} == {"1m", "1h", "1d"}
+    assert not redis_log.exists(rollups.LEASE_KEY)
+
+
+def test_rollups_wait_while_the_store_is_away(
+    telemetry: TenantTelemetry, monkeypatch: pytest.MonkeyPatch, redis_log: redis.Redis
+) -> None:
+    away = TelemetryStore(client=cluster.client_of("http://127.0.0.1:9"), prefix="away-")
+    monkeypatch.setattr(rollups, "the_store", lambda: away)
+
+    rollups.rollups()
+
+    assert not redis_log.exists(rollups.LEASE_KEY)

@@ -91,7 +91,8 @@ class DatesAhead(Broken):
 
 class SpeaksWithoutValues(Broken):
     def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
-        return [_finding(batch)] if len(batch) and not batch.values else []
+        blind = np.isnan(batch.column("temperature_pos_c")).all()
+        return [_finding(batch)] if len(batch) and blind else []
 
 
 def _finding(batch: Batch) -> Finding:

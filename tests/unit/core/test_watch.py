@@ -13,7 +13,7 @@ from ohmwatch.detector import Batch, Detector, Ratings, State
 from ohmwatch.detectors.overtemperature import Overtemperature
 from ohmwatch.findings import Finding
 from ohmwatch.physics.heat import allowed_rise_per_a2, derated_current_a
-from ohmwatch.physics.sequence import Runs, _in_step, _one_by_one
+from ohmwatch.physics.sequence import Runs, first_order
 from ohmwatch.watch import Watch
 
 
@@ -82,14 +82,19 @@ def test_checkpoint_holds_no_code() -> None:
         Watch.load(target.getvalue(), [Overtemperature()])
 
 
-def test_recursion_is_the_same_in_step_and_one_by_one() -> None:
+def test_compiled_recursion_is_the_plain_one_to_the_bit() -> None:
     batch = recording()
     runs = Runs.of(batch.connector)
     chance = np.random.default_rng(1)
     gain, target = chance.random(len(batch)), chance.normal(0, 1e4, len(batch))
     before = chance.normal(0, 1e4, 6)
-    stepwise = _in_step(runs, before, gain, target, 2_400)
-    assert np.array_equal(stepwise, _one_by_one(runs, before, gain, target))
+    plain: list[float] = []
+    for start, end, owner in zip(runs.starts, runs.ends, runs.owner, strict=True):
+        value = float(before[owner])
+        for at in range(start, end + 1):
+            value = value + float(gain[at]) * (float(target[at]) - value)
+            plain.append(value)
+    assert np.array_equal(first_order(runs, before, gain, target), np.array(plain))
 
 
 def test_derating_of_different_models_in_one_batch() -> None:

@@ -4,7 +4,7 @@ import pytest
 from django.utils import translation
 
 from apps.alarms.models import Severity
-from apps.alarms.wording import NAMES, advice, condition_name, evidence_rows
+from apps.alarms.wording import ADVICE, NAMES, advice, condition_name, evidence_rows
 from apps.notifications.registry import channels
 from ohmwatch.conditions import Condition
 
@@ -12,6 +12,7 @@ from ohmwatch.conditions import Condition
 @pytest.mark.parametrize("condition", list(Condition))
 def test_each_condition_has_a_name_and_advice_by_severity(condition: Condition) -> None:
     assert condition in NAMES
+    assert condition in ADVICE
     with translation.override("en"):
         assert len({advice(condition, severity) for severity in Severity}) == len(Severity)
 
@@ -32,6 +33,12 @@ def test_evidence_is_read_with_its_unit() -> None:
         ("Note", "wet"),
         ("Temperature rise", "— K"),
     ]
+
+
+def test_long_times_are_read_in_hours_and_days() -> None:
+    with translation.override("en"):
+        rows = evidence_rows({"time_left_from_s": 432_000.0, "held_s": 90.0, "last_silence_s": 9e3})
+    assert [shown for _, shown in rows] == ["5 d", "90 s", "2.5 h"]
 
 
 def test_severities_can_be_compared() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.stack import doctor, logs, processes
-from deploy.stack.status import duration
+from deploy.stack.status import duration, slot_in_words
 
 
 def test_only_marked_processes_are_ours() -> None:
@@ -56,3 +56,16 @@ def test_doctor_mends_what_is_short() -> None:
     assert doctor.memory_maps(65530).warning
     assert doctor.clock(0).mend
     assert doctor.socket_path(Path("/" + "x" * 120)).mend
+
+
+def test_a_slot_says_what_waits_and_what_it_waits_for() -> None:
+    assert slot_in_words({"waiting_messages": 0}, now_ms=0) == "0 messages"
+    said = {
+        "waiting_messages": 12,
+        "away_brokers": ["10.0.0.2:1883"],
+        "holding": {"elasticsearch": 5_000, "redis": 64_000},
+    }
+    assert slot_in_words(said, now_ms=70_000) == (
+        "12 messages, no connection to 10.0.0.2:1883, holding for 1m 5s: elasticsearch, "
+        "holding for 6s: redis"
+    )

@@ -22,7 +22,9 @@ class Command(BaseCommand):
         create = actions.add_parser("create", help="make a key; it is shown once")
         create.add_argument("--name", required=True)
         create.add_argument("--organisation", help="its name; without it the key sees all")
-        create.add_argument("--scope", action="append", choices=Scope.values, help="default: all")
+        create.add_argument(
+            "--scope", action="append", choices=Scope.values, help="default: all that only read"
+        )
         create.add_argument("--days", type=int, help="until it expires; default: never")
         revoke = actions.add_parser("revoke", help="end a key at once")
         revoke.add_argument("key", help="its id or its beginning")
@@ -42,7 +44,7 @@ class Command(BaseCommand):
             key, token = create_key(
                 user=None,
                 name=options["name"],
-                scopes=options["scope"] or Scope.values,
+                scopes=options["scope"] or Scope.reading(),
                 organisation=self._organisation(options["organisation"]),
                 expires_at=now + timedelta(days=options["days"]) if options["days"] else None,
                 now=now,

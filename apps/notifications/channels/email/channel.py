@@ -4,14 +4,16 @@ Repeats after a crash carry the same Message-ID, so that a mailbox can drop them
 """
 
 import smtplib
+from collections.abc import Sequence
 from datetime import datetime
-from email.utils import formataddr
+from email.utils import formataddr, parseaddr
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.core.mail import EmailMultiAlternatives
+from django.core.mail import EmailMessage, EmailMultiAlternatives
+from django.core.mail.backends.smtp import EmailBackend as SmtpBackend
 from django.core.validators import validate_email
 from django.template.backends.django import DjangoTemplates
 from django.utils import timezone, translation
@@ -19,7 +21,9 @@ from django.utils.translation import gettext, ngettext
 
 from apps.alarms.models import Kind, Severity
 from apps.alarms.wording import advice, condition_name, evidence_rows
-from apps.notifications.channel import Item, Message, TransportError
+from apps.notifications.allowance import Counter
+from apps.notifications.channel import Answer, Item, Message, Note, TransportError
+from apps.tenants.models import Tenant
 
 TEMPLATES = DjangoTemplates(
     {
@@ -44,7 +48,13 @@ class EmailChannel:
         validate_email(address)
         return address
 
-    def wait_s(self, message: Message, *, tenant: str, now: datetime) -> float:
+    def admits(self, address: str, *, tenant: Tenant) -> bool:
+        return True
+
+    def counters_of_note(self, address: str, *, tenant: Tenant) -> Sequence[Counter]:
+        return ()
+
+    def wait_s(self, message: Message, *, tenant: Tenant, now: datetime) -> float:
         return 0.0  # the grouping of messages is limit enough
 
     def send(self, message: Message) -> str:
@@ -64,6 +74,46 @@ class EmailChannel:
                 "smtp_unreachable", permanent=False, detail=type(error).__name__, reached=False
             ) from error
         return str(mail.extra_headers["Message-ID"])
+
+    def tell(self, note: Note) -> Answer:
+        mail = EmailMessage(
+            note.subject,
+            note.text,
+            to=[note.recipient.address],  # no name: it may be what somebody wants to advertise
+            headers={
+                "Message-ID": f"<{note.key}@{settings.BASE_DOMAIN}>",
+                "Auto-Submitted": "auto-generated",
+            },
+        )
+        try:
+            code, words = _hand_over(mail)
+        except smtplib.SMTPResponseException as error:
+            code, words = error.smtp_code, _text(error.smtp_error)
+        except (smtplib.SMTPException, OSError) as error:
+            return Answer.of(f"{type(error).__name__}: {error}", accepted=False)
+        return Answer.of(f"{code} {words}", accepted=200 <= code < 300)
+
+
+def _hand_over(mail: EmailMessage) -> tuple[int, str]:
+    """The mail server's last answer, as it gave it: smtplib keeps a good one to itself.
+
+    Raises smtplib.SMTPException and OSError.
+    """
+    with SmtpBackend() as opened:
+        server = opened.connection
+        assert server is not None  # open() raises where there is none
+        server.ehlo_or_helo_if_needed()
+        sender = parseaddr(mail.from_email)[1]
+        for code, words in (server.mail(sender), server.rcpt(mail.to[0])):
+            if code >= 300:
+                return code, _text(words)
+        content = mail.message().as_bytes(linesep="\r\n")  # type: ignore[call-arg]  # Django's
+        code, words = server.data(content)
+        return code, _text(words)
+
+
+def _text(words: bytes | str) -> str:
+    return words.decode("utf-8", "replace") if isinstance(words, bytes) else words
 
 
 def compose(message: Message) -> EmailMultiAlternatives:

@@ -1,65 +1,42 @@
-"""How many SMS one number may get, counted in Redis in one atomic step."""
+"""What an SMS takes from: its number's allowance, its organisation's, and the day's of all.
 
-from collections.abc import Sequence
-from datetime import datetime
-from functools import cache
-from hashlib import blake2b
-
-import redis
-from django.conf import settings
-
-# KEYS[1]: the number's sends. ARGV: now_ms, key of this message, then window_ms and limit in turn.
-# A message that is counted already is not counted again: a repeat after a crash is no new one.
-TAKE = """
-local now = tonumber(ARGV[1])
-if redis.call('ZSCORE', KEYS[1], ARGV[2]) then return 0 end
-local longest = 0
-local wait = 0
-for i = 3, #ARGV, 2 do
-  local window, limit = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
-  longest = math.max(longest, window)
-  local sent = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. (now - window), '+inf', 'WITHSCORES')
-  local count = #sent / 2
-  if count >= limit then
-    local frees = tonumber(sent[(count - limit) * 2 + 2]) + window
-    wait = math.max(wait, frees - now)
-  end
-end
-if wait > 0 then return wait end
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - longest)
-redis.call('ZADD', KEYS[1], now, ARGV[2])
-redis.call('PEXPIRE', KEYS[1], longest)
-return 0
+Critical alarms have an allowance of their own at each number, and codes and tests may use only a
+part of the day's: nothing that somebody asks for by hand can starve them.
 """
 
+from collections.abc import Sequence
 
-def take(
-    *,
-    tenant: str,
-    number: str,
-    bucket: str,
-    message: str,
-    limits: Sequence[tuple[int, int]],
-    now: datetime,
-) -> float:
-    """Takes one message from the number's allowance; returns 0, or the seconds to wait.
+from apps.notifications import budget
+from apps.notifications.allowance import Counter
+from apps.notifications.channel import Recipient
+from apps.tenants.models import Tenant
 
-    `limits`: (window in seconds, messages in it). Counted by tenant: no tenant can use up, or
-    learn of, another's.
-    """
-    windows = [part for window_s, limit in limits for part in (window_s * 1000, limit)]
-    waited: int = _script()(
-        keys=[_key(tenant, number, bucket)],
-        args=[round(now.timestamp() * 1000), message, *windows],
-    )
-    return waited / 1000
+# (seconds, messages to one number). Grouping alone would allow 12 an hour.
+LIMITS = ((60, 1), (3600, 5), (86_400, 20))
+CRITICAL_LIMITS = ((60, 1), (3600, 12), (86_400, 60))
+ORGANISATION_LIMITS = ((86_400, 100),)
+PREFIX_LIMITS = ((3600, 20),)
+"""Codes to numbers that begin alike: consecutive numbers are how messages are pumped for money."""
+PREFIX = 8
+"""The plus sign and seven digits."""
+DAY = budget.COUNTER
 
 
-def _key(tenant: str, number: str, bucket: str) -> str:
-    digest = blake2b(number.encode(), digest_size=12).hexdigest()  # no number in clear in Redis
-    return f"ow:sms:{tenant}:{bucket}:{digest}"
+def of_alarm(recipient: Recipient, *, tenant: Tenant, urgent: bool) -> Sequence[Counter]:
+    """The counters of an alarm's message."""
+    number = recipient.address
+    if urgent:
+        return [Counter("sms-critical", number, CRITICAL_LIMITS), budget.counter(tenant)]
+    return [
+        Counter("sms-other", number, LIMITS),
+        Counter("sms-organisation", recipient.organisation, ORGANISATION_LIMITS),
+        budget.counter(tenant),
+    ]
 
 
-@cache
-def _script() -> "redis.commands.core.Script":
-    return redis.Redis.from_url(settings.REDIS_CACHE_URL, socket_timeout=2).register_script(TAKE)
+def of_note(number: str, *, tenant: Tenant) -> Sequence[Counter]:
+    """The counters of a code or a test."""
+    return [
+        Counter("sms-prefix", number[:PREFIX], PREFIX_LIMITS),
+        budget.counter(tenant, share=budget.BY_HAND),
+    ]

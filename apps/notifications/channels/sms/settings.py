@@ -10,9 +10,3 @@ class SmsSettings(BaseSettings):
     gateway_url: str = ""
     gateway_token: SecretStr = SecretStr("")
     timeout_s: float = 10.0
-
-
-# (seconds, messages to one number); critical ones have an allowance of their own, so that
-# nothing else can use it up. Grouping alone would allow 12 an hour.
-LIMITS = ((60, 1), (3600, 5), (86_400, 20))
-CRITICAL_LIMITS = ((60, 1), (3600, 12), (86_400, 60))

@@ -18,12 +18,19 @@ class Command(BaseCommand):
         parser.add_argument("slug", help="small letters, digits, hyphens: kunlun")
         parser.add_argument("name", help='as people read it: "Kunlun Connectors"')
         parser.add_argument("--plan", default=None, help="code of a plan; the standard one if left")
+        parser.add_argument("--country", default="", help="ISO 3166 code; SMS go nowhere else")
 
-    def handle(self, *, slug: str, name: str, plan: str | None, **options: Any) -> None:
+    def handle(
+        self, *, slug: str, name: str, plan: str | None, country: str, **options: Any
+    ) -> None:
         started = time.monotonic()
         try:
             tenant = create_tenant(
-                slug=slug, name=name, plan=_plan_of(plan) if plan else None, now=timezone.now()
+                slug=slug,
+                name=name,
+                plan=_plan_of(plan) if plan else None,
+                country=country,
+                now=timezone.now(),
             )
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error

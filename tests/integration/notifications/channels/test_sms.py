@@ -6,10 +6,12 @@ from uuid import uuid4
 
 import pytest
 
+from apps.notifications import allowance
+from apps.notifications.allowance import Counter, take
 from apps.notifications.channel import TransportError
 from apps.notifications.channels.sms.channel import CHANNEL
-from apps.notifications.channels.sms.limits import take
-from apps.notifications.channels.sms.settings import LIMITS
+from apps.notifications.channels.sms.limits import LIMITS
+from apps.tenants.models import Tenant
 from tests.messages import item, message
 from tests.outside import SmsGateway
 
@@ -59,14 +61,8 @@ def test_accepted_with_nonsense_is_accepted(gateway: SmsGateway, body: bytes) ->
 
 
 def allowed(now: datetime, tenant: str = "kunlun", bucket: str = "other", key: str = "") -> float:
-    return take(
-        tenant=tenant,
-        number=NUMBER,
-        bucket=bucket,
-        message=key or uuid4().hex,
-        limits=LIMITS,
-        now=now,
-    )
+    counters = [Counter(bucket, NUMBER, LIMITS)]
+    return take(tenant=tenant, message=key or uuid4().hex, counters=counters, now=now).wait_s
 
 
 def test_a_minute_an_hour_a_day() -> None:
@@ -103,12 +99,10 @@ def test_a_hundred_at_once_are_one() -> None:
     assert waits.count(0) == 1
 
 
-def test_a_counter_that_is_away_holds_back_no_alarm(settings: object) -> None:
-    from apps.notifications.channels.sms import limits
-
+def test_a_counter_that_is_away_holds_back_no_alarm(settings: object, kunlun: Tenant) -> None:
     settings.REDIS_CACHE_URL = "redis://127.0.0.1:9/0"  # type: ignore[attr-defined]
-    limits._script.cache_clear()
+    allowance.forget()
     try:
-        assert CHANNEL.wait_s(message(address=NUMBER), tenant="kunlun", now=NOW) == 0
+        assert CHANNEL.wait_s(message(address=NUMBER), tenant=kunlun, now=NOW) == 0
     finally:
-        limits._script.cache_clear()
+        allowance.forget()

@@ -1,0 +1,197 @@
+"""How acquisition is: what its workers put on the notice board in Redis, also as metrics.
+
+Workers write the keys (workers/acquisition/board.py says which); everything there can be lost and
+comes again within a second, but for the counts, which begin anew: the account is in Elasticsearch.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.utils import timezone
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from apps.telemetry.board import last_account
+from apps.telemetry.slices import to_ms
+
+OUTCOMES = ("received", "stored", "duplicate", "late")
+_COUNTS, _SLOTS = "ow:counts:", "ow:acquisition:"
+
+
+@dataclass(frozen=True)
+class SlotState:
+    """What a slot said of itself a moment ago. `holding`: since when (ms) which store is away."""
+
+    number: int
+    connected: bool
+    reading: bool
+    waiting_messages: int
+    waiting_bytes: int
+    lag_s: float
+    holding: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def stores(self) -> str:
+        """What it waits for, in a line."""
+        return ", ".join(sorted(self.holding))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """One tenant's readings since the counts began."""
+
+    tenant: str
+    outcomes: dict[str, int]
+    quarantined: dict[str, int]
+    released: dict[str, int]
+    """What a replay has taken out of the quarantine, by the reason for which it was there."""
+
+    @property
+    def refused(self) -> int:
+        """All that went to the quarantine."""
+        return sum(self.quarantined.values())
+
+
+@dataclass(frozen=True)
+class Board:
+    """All that is put up now."""
+
+    slots: list[SlotState]
+    counts: list[Counts]
+
+
+def board(*, now: datetime) -> Board:
+    """What is put up; nothing where Redis is away."""
+    with redis.Redis.from_url(
+        settings.REDIS_LOG_URL, socket_timeout=1, socket_connect_timeout=1
+    ) as client:
+        try:
+            return Board(slots(client, now_ms=to_ms(now)), counts(client))
+        except redis.RedisError:
+            return Board([], [])
+
+
+def slots(client: redis.Redis, *, now_ms: int) -> list[SlotState]:
+    """The slots that are not silent, by number. Raises redis.RedisError."""
+    keys = sorted(client.scan_iter(f"{_SLOTS}*"))
+    said = client.mget(keys) if keys else []
+    found = [
+        _slot(key.decode().removeprefix(_SLOTS), json.loads(text), now_ms)
+        for key, text in zip(keys, said, strict=True)
+        if text
+    ]
+    return sorted(found, key=lambda slot: slot.number)
+
+
+def _slot(number: str, said: dict[str, Any], now_ms: int) -> SlotState:
+    oldest_ms = said.get("oldest_ms")
+    return SlotState(
+        number=int(number),
+        connected=bool(said.get("connected")),
+        reading=bool(said.get("reading")),
+        waiting_messages=int(said.get("waiting_messages", 0)),
+        waiting_bytes=int(said.get("waiting_bytes", 0)),
+        lag_s=max(0, now_ms - oldest_ms) / 1000 if oldest_ms else 0.0,
+        holding={str(store): int(since) for store, since in (said.get("holding") or {}).items()},
+    )
+
+
+def counts(client: redis.Redis) -> list[Counts]:
+    """Every tenant's counts, by slug. Raises redis.RedisError."""
+    return [_counts(client, key) for key in sorted(client.scan_iter(f"{_COUNTS}*"))]
+
+
+def _counts(client: redis.Redis, key: bytes) -> Counts:
+    found: dict[bytes, bytes] = client.hgetall(key)  # type: ignore[assignment]
+    numbers = {name.decode(): int(number) for name, number in found.items()}
+    return Counts(
+        tenant=key.decode().removeprefix(_COUNTS),
+        outcomes={name: numbers.get(name, 0) for name in OUTCOMES},
+        quarantined=_by_reason(numbers, "quarantined:"),
+        released=_by_reason(numbers, "released:"),
+    )
+
+
+def _by_reason(numbers: dict[str, int], kind: str) -> dict[str, int]:
+    return {
+        name.removeprefix(kind): number for name, number in numbers.items() if name.startswith(kind)
+    }
+
+
+class AcquisitionCollector(Collector):
+    """The board as metrics, read when Prometheus asks. Without Redis it has none."""
+
+    def collect(self) -> Iterator[Metric]:
+        now = timezone.now()
+        found = board(now=now)
+        if found.slots or found.counts:
+            yield from _tenant_metrics(found.counts)
+            yield from _slot_metrics(found.slots, now_ms=to_ms(now))
+        yield from _account_metrics()
+
+
+def _tenant_metrics(tenants: list[Counts]) -> Iterator[Metric]:
+    readings = CounterMetricFamily(
+        "ohmwatch_readings", "Readings by what became of them", labels=["tenant", "outcome"]
+    )
+    quarantined = CounterMetricFamily(
+        "ohmwatch_readings_quarantined", "Readings refused", labels=["tenant", "reason"]
+    )
+    released = CounterMetricFamily(
+        "ohmwatch_readings_released",
+        "Readings that a replay has taken out of the quarantine",
+        labels=["tenant", "reason"],
+    )
+    for each in tenants:
+        for outcome, number in each.outcomes.items():
+            readings.add_metric([each.tenant, outcome], number)
+        for reason, number in sorted(each.quarantined.items()):
+            quarantined.add_metric([each.tenant, reason], number)
+        for reason, number in sorted(each.released.items()):
+            released.add_metric([each.tenant, reason], number)
+    yield from (readings, quarantined, released)
+
+
+def _account_metrics() -> Iterator[Metric]:
+    report = last_account()
+    if report is None:
+        return
+    checked = "When the account was closed last, seconds since 1970"
+    yield GaugeMetricFamily("ohmwatch_account_checked_seconds", checked, report.at_ms / 1000)
+    apart = GaugeMetricFamily(
+        "ohmwatch_account_apart",
+        "Readings by which the account of the last day is open; 0 is closed",
+        labels=["tenant"],
+    )
+    apart.add_metric(["total"], report.apart)
+    for tenant, number in report.open.items():
+        apart.add_metric([tenant], number)
+    yield apart
+
+
+def _slot_metrics(found: list[SlotState], *, now_ms: int) -> Iterator[Metric]:
+    for name, about, value in (
+        ("connected", "1 while every broker has accepted the slot", lambda s: s.connected),
+        ("reading", "1 while it reads, 0 while it holds the broker back", lambda s: s.reading),
+        ("waiting_messages", "Messages not acknowledged yet", lambda s: s.waiting_messages),
+        ("waiting_bytes", "Memory that they take, about", lambda s: s.waiting_bytes),
+        ("lag_seconds", "Age of the oldest batch that waits", lambda s: s.lag_s),
+    ):
+        gauge = GaugeMetricFamily(f"ohmwatch_acquisition_{name}", about, labels=["slot"])
+        for slot in found:
+            gauge.add_metric([str(slot.number)], float(value(slot)))
+        yield gauge
+    holding = GaugeMetricFamily(
+        "ohmwatch_acquisition_holding_seconds",
+        "How long the slot has waited for a store that is away or refuses",
+        labels=["slot", "store"],
+    )
+    for slot in found:
+        for store, since_ms in slot.holding.items():
+            holding.add_metric([str(slot.number), store], max(0, now_ms - since_ms) / 1000)
+    yield holding

@@ -1,0 +1,33 @@
+"""Move a tenant to another retention class: how long its readings are kept from now on."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from apps.telemetry.slices import CLASSES
+from apps.telemetry.store import the_store
+from apps.tenants.models import Tenant
+from apps.tenants.operations import change_retention
+
+
+class Command(BaseCommand):
+    help = "Keep a tenant's readings for another time. What came before stays as it was promised."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("tenant", metavar="SLUG")
+        parser.add_argument("kept_for", metavar="CLASS", choices=sorted(CLASSES))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        tenant = Tenant.objects.filter(slug=options["tenant"]).first()
+        if tenant is None:
+            raise CommandError(f"no tenant has the slug {options['tenant']}")
+        kept = CLASSES[options["kept_for"]]
+        the_store().ensure_slices(timezone.now(), classes=[kept.name])
+        change_retention(tenant=tenant, retention_class=kept.name)
+        self.stdout.write(
+            f"{tenant.slug}: readings are kept {kept.keep_days} days, minutes "
+            f"{kept.rollup_days['1m']}, hours {kept.rollup_days['1h']}, days "
+            f"{kept.rollup_days['1d']}, for what comes from now on."
+        )

@@ -1,0 +1,168 @@
+"""Forgetting a tenant or a connector for good, with a report of what was there.
+
+Documents are found by the tenant's filter and deleted by their ids, a page at a time, until none is
+left (the default node can't delete by query); an index that holds nothing else is dropped whole. At
+the end deleted documents are merged away, so that their bytes are gone from the segments too. Who
+repeats it after a crash erases the rest.
+
+A connector's readings leave the account as they came: each page of deletions carries the entries
+that take them out of the ledger, in the same request, so that the account closes afterwards.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from apps.telemetry import cluster
+from apps.telemetry.documents import ACCOUNT, KINDS, MARKS, QUARANTINE, READINGS, Kind
+from apps.telemetry.errors import StoreRefused
+from apps.telemetry.questions import Body, Clause
+from apps.telemetry.store import Id, TelemetryStore, checked_key, checked_tenant
+
+PAGE = 2_000
+SEARCH_LIMIT_S = 30.0
+
+
+@dataclass
+class Report:
+    """What was erased: documents by kind, and the indices that went as a whole."""
+
+    documents: Counter[str] = field(default_factory=Counter)
+    indices: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return self.documents.total()
+
+
+def erase(
+    store: TelemetryStore, tenant: str, connector: Id | None = None, *, now: datetime
+) -> Report:
+    """Everything of the tenant, or of one of its connectors, in every kind of index.
+
+    Nothing of it may still be coming in: end its devices first. Raises TelemetryError.
+    """
+    whose: list[Clause] = [{"term": {"tenant": checked_tenant(tenant)}}]
+    if connector is not None:
+        whose.append({"term": {"connector": checked_key(connector)}})
+    report = Report()
+    for kind in KINDS:
+        if kind is MARKS or (connector is not None and kind is ACCOUNT):
+            continue
+        store.refresh(kind)
+        if connector is None:
+            _drop_whole(store, kind, whose, report)
+        _delete_all(store, kind, whose, report, keep_account=connector is not None)
+    store.ensure_slices(now)  # of what was dropped whole, for those who write next
+    _merge_away(store)
+    return report
+
+
+def _drop_whole(store: TelemetryStore, kind: Kind, whose: Sequence[Clause], report: Report) -> None:
+    """Drop the slices that hold nothing of anybody else's."""
+    if not kind.sliced:
+        return
+    pattern = f"{store.prefix}{kind.name}-*"
+    body: Body = {
+        "size": 0,
+        "aggs": {
+            "all": {"terms": {"field": "_index", "size": 10_000}},
+            "own": {
+                "filter": {"bool": {"filter": list(whose)}},
+                "aggs": {"index": {"terms": {"field": "_index", "size": 10_000}}},
+            },
+        },
+    }
+    found = cluster.search(store.client, pattern, body, limit_s=SEARCH_LIMIT_S).get("aggregations")
+    if not found:
+        return
+    everybody = {each["key"]: each["doc_count"] for each in found["all"]["buckets"]}
+    own = {each["key"]: each["doc_count"] for each in found["own"]["index"]["buckets"]}
+    whole = [index for index, count in own.items() if everybody.get(index) == count]
+    cluster.delete(store.client, whole)
+    store.forget_marks([mark for mark in store.marks() if mark.source in whole])
+    for index in whole:
+        report.documents[kind.name] += own[index]
+        report.indices.append(index)
+
+
+def _delete_all(
+    store: TelemetryStore,
+    kind: Kind,
+    whose: Sequence[Clause],
+    report: Report,
+    *,
+    keep_account: bool,
+) -> None:
+    needed = ["tenant", "batch_id", "arrived_at", "reason", "count"]
+    body: Body = {
+        "size": PAGE,
+        "query": {"bool": {"filter": list(whose)}},
+        "_source": needed if keep_account and kind in (READINGS, QUARANTINE) else False,
+    }
+    pattern = f"{store.prefix}{kind.name}-*"
+    while True:
+        hits = cluster.search(store.client, pattern, body, limit_s=SEARCH_LIMIT_S)["hits"]["hits"]
+        if not hits:
+            return
+        lines = [_deletion(hit) for hit in hits]
+        if body["_source"]:
+            lines += _corrections(store, kind, hits)
+        for result in store.bulk(b"".join(lines)):
+            if not (result.is_stored or result.status == 404):
+                raise StoreRefused(status=result.status, reason=result.error_reason)
+        report.documents[kind.name] += len(hits)
+        store.refresh(kind)
+
+
+def _deletion(hit: Mapping[str, Any]) -> bytes:
+    return orjson.dumps({"delete": {"_index": hit["_index"], "_id": hit["_id"]}}) + b"\n"
+
+
+def _corrections(
+    store: TelemetryStore, kind: Kind, hits: Sequence[Mapping[str, Any]]
+) -> list[bytes]:
+    """Ledger entries that take these documents out of the account, batch by batch."""
+    gone: defaultdict[tuple[str, int, int], Counter[str]] = defaultdict(Counter)
+    for hit in hits:
+        source = hit["_source"]
+        if "batch_id" not in source:
+            continue
+        key = source["tenant"], int(source["batch_id"]), int(source["arrived_at"])
+        reason = "" if kind is READINGS else source["reason"]
+        gone[key][reason] += 1 if kind is READINGS else int(source.get("count", 1))
+    return [
+        _correction(store, tenant, batch_id, arrived_ms, counts)
+        for (tenant, batch_id, arrived_ms), counts in gone.items()
+    ]
+
+
+def _correction(
+    store: TelemetryStore, tenant: str, batch_id: int, arrived_ms: int, counts: Mapping[str, int]
+) -> bytes:
+    document_id = f"{tenant}:{batch_id}:erased-{uuid4().hex}"
+    action = {"_index": store.account_index(arrived_ms), "_id": document_id}
+    source = {
+        "tenant": tenant,
+        "batch_id": batch_id,
+        "arrived_at": arrived_ms,
+        "received": -sum(counts.values()),
+        "stored": -counts.get("", 0),
+        "duplicate": 0,
+        "quarantined": {reason: -number for reason, number in counts.items() if reason},
+        "reconciled": "false",
+    }
+    return orjson.dumps({"create": action}) + b"\n" + orjson.dumps(source) + b"\n"
+
+
+def _merge_away(store: TelemetryStore) -> None:
+    """Deleted documents stay in their segments until those are merged."""
+    with cluster.our_errors(600):
+        store.client.options(request_timeout=600).indices.forcemerge(
+            index=[f"{store.prefix}{kind.name}-*" for kind in KINDS], only_expunge_deletes=True
+        )

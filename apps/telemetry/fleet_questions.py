@@ -1,0 +1,298 @@
+"""What is asked of a whole fleet: percentiles, the highest, distributions, likeness, alarms.
+
+A part of `TenantTelemetry`, in a file of its own: each question is checked here and goes through
+its `_ask`, which puts the tenant's filter around it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from apps.telemetry import parsing, questions, slices
+from apps.telemetry.answers import (
+    AlarmCount,
+    Alike,
+    Distribution,
+    Group,
+    GroupPage,
+    GroupRow,
+    StatePage,
+)
+from apps.telemetry.bins import BINS
+from apps.telemetry.documents import EVENTS, STATE
+from apps.telemetry.errors import AskedTooMuch, WrongQuestion
+from apps.telemetry.fleet import Counted, Grouping
+from apps.telemetry.history import Asked, History
+from apps.telemetry.overtime import tidy
+from apps.telemetry.questions import EventFilter, FleetFilter, StateFilter
+
+AGE = "age"
+AGES = (
+    ("0-1", 0, 1),
+    ("1-2", 1, 2),
+    ("2-3", 2, 3),
+    ("3-5", 3, 5),
+    ("5+", 5, 50),
+)
+"""Years since installation, from … to before, and how the group is called."""
+YEAR = timedelta(days=365.25)
+PERCENTS = (50.0, 95.0, 99.0)
+STATISTICS: Mapping[str, Callable[[GroupRow], float]] = {
+    "maximum": lambda row: row.maximum,
+    "minimum": lambda row: -row.minimum,
+    "mean": lambda row: row.mean,
+    "count": lambda row: row.count,
+}
+"""What groups are ranked by, highest first; of minima the lowest."""
+DUTY = ("current_a", "ambient_c", "temperature_pos_c")
+DUTY_STRETCH = timedelta(days=30)
+
+
+class FleetQuestions:
+    """Questions about many connectors at once. Only `TenantTelemetry` is one."""
+
+    tenant: str
+
+    def _ask(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
+    def _history(self) -> History:
+        raise NotImplementedError
+
+    def states(
+        self,
+        filters: StateFilter | None = None,
+        *,
+        sort: str = "worst",
+        page: int = 1,
+        size: int = 50,
+        facets: Sequence[str] = (),
+    ) -> StatePage:
+        raise NotImplementedError
+
+    # --- over a range ---------------------------------------------------------------------------
+
+    def percentiles(
+        self,
+        quantity: str,
+        *,
+        start: datetime,
+        end: datetime,
+        by: Sequence[str] = (),
+        every: timedelta | None = None,
+        percents: Sequence[float] = PERCENTS,
+        filters: FleetFilter | None = None,
+        page: int = 1,
+        size: int = 1_000,
+    ) -> GroupPage:
+        """Percentiles of a quantity over start ≤ measured < end, wrong by less than a bin.
+
+        by: at most two of `fleet.BY`, or "age". every: whole hours; groups are then told apart by
+        time as well. Raises AskedTooMuch where there are more than 1 000 groups of a dimension.
+        """
+        found = self._groups(quantity, by, every, filters, start, end, binned=True)
+        rows = [_row(quantity, group, each, percents) for group, each in sorted(found.items())]
+        return _page(rows, page, size)
+
+    def top(
+        self,
+        quantity: str,
+        *,
+        by: str,
+        statistic: str,
+        start: datetime,
+        end: datetime,
+        filters: FleetFilter | None = None,
+        page: int = 1,
+        size: int = 10,
+    ) -> GroupPage:
+        """The groups with the highest maximum, mean or count of a quantity, or lowest minimum."""
+        rank = STATISTICS.get(statistic)
+        if rank is None:
+            raise WrongQuestion(field="statistic", value=statistic[:64])
+        found = self._groups(quantity, [by], None, filters, start, end, binned=False)
+        rows = [_row(quantity, group, each, ()) for group, each in sorted(found.items())]
+        return _page(sorted(rows, key=rank, reverse=True), page, size)
+
+    def distribution(
+        self,
+        quantity: str,
+        *,
+        start: datetime,
+        end: datetime,
+        every: timedelta = timedelta(days=1),
+        filters: FleetFilter | None = None,
+    ) -> Distribution:
+        """How often a quantity lay where, over a fleet, by day or another stretch of time."""
+        found = self._groups(quantity, (), every, filters, start, end, binned=True)
+        return Distribution(
+            quantity=quantity,
+            edges=BINS[quantity].edges,
+            rows=[
+                (group.start_ms or 0, [int(number) for number in each.counts])
+                for group, each in sorted(found.items())
+                if each.counts is not None
+            ],
+        )
+
+    def similar(self, connector: str | UUID, *, now: datetime, size: int = 10) -> list[Alike]:
+        """Connectors of the same model whose duty of the last 30 days was most like this one's.
+
+        Duty is mean and maximum of current, ambient and contact temperature; each is compared in
+        deviations of the model's connectors. Empty where this one has no duty to compare.
+        """
+        questions.page_size(size)
+        own = self.states(StateFilter(connector=str(connector)), size=1).states
+        if not own or not own[0].dimensions["model"]:
+            return []
+        model = FleetFilter(model=own[0].dimensions["model"])
+        duties: dict[str, dict[str, float]] = {}
+        for quantity in DUTY:
+            found = self._groups(
+                quantity, ["connector"], None, model, now - DUTY_STRETCH, now, binned=False
+            )
+            for group, each in found.items():
+                duties.setdefault(group.values[0], {}).update(_duty(quantity, each))
+        return _nearest(str(connector), duties, size)
+
+    # --- now ------------------------------------------------------------------------------------
+
+    def percentiles_now(
+        self,
+        quantity: str,
+        *,
+        now: datetime,
+        by: str | None = None,
+        percents: Sequence[float] = PERCENTS,
+        filters: StateFilter | None = None,
+    ) -> list[GroupRow]:
+        """Percentiles of the connectors' last values of a quantity, by a dimension or "age"."""
+        (name,) = questions.known_quantities([quantity])
+        field = f"last.{name}"
+        inner = {
+            "stats": {"stats": {"field": field}},
+            "percentiles": {"percentiles": {"field": field, "percents": list(percents)}},
+        }
+        groups = self._grouped_now(by, now, inner)
+        body = {"size": 0, "track_total_hits": False, "aggs": groups}
+        (answer,) = self._ask([(STATE, (filters or StateFilter()).clauses(), body)])
+        return parsing.groups_now(answer, percents)
+
+    def alarm_counts(
+        self, *, by: str = "batch", filters: EventFilter | None = None
+    ) -> list[AlarmCount]:
+        """How many alarms were opened, on how many connectors, by a dimension and by month."""
+        body = questions.alarms_by_month(by)
+        clauses = [{"term": {"kind": "opened"}}, *(filters or EventFilter()).clauses()]
+        (answer,) = self._ask([(EVENTS, clauses, body)])
+        return parsing.alarm_counts(answer)
+
+    # --- groups ---------------------------------------------------------------------------------
+
+    def _grouped_now(self, by: str | None, now: datetime, inner: questions.Body) -> questions.Body:
+        if by is None:
+            return {"by": {"filters": {"filters": {"": {"match_all": {}}}}, "aggs": inner}}
+        if by == AGE:
+            return {"by": questions.ages(_age_bounds(now), inner)}
+        if by not in questions.STATE_FACETS or by == "health":
+            raise WrongQuestion(field="by", value=by[:64])
+        return {"by": {"terms": {"field": by, "size": questions.GROUPS_LIMIT}, "aggs": inner}}
+
+    def _groups(
+        self,
+        quantity: str,
+        by: Sequence[str],
+        every: timedelta | None,
+        filters: FleetFilter | None,
+        start: datetime,
+        end: datetime,
+        *,
+        binned: bool,
+    ) -> dict[Group, Counted]:
+        questions.known_quantities([quantity])
+        start_ms, end_ms = slices.to_ms(start), slices.to_ms(end)
+        every_ms = questions.stretch_ms(every, start_ms, end_ms)
+        plain = tuple(dimension for dimension in by if dimension != AGE)
+        grouping = Grouping(quantity, plain, every_ms, binned)
+        clauses = (filters or FleetFilter()).clauses()
+        if AGE not in by:
+            return self._history().grouped(grouping, clauses, start_ms, end_ms)
+        found: dict[Group, Counted] = {}
+        for label, connectors in self._connectors_by_age(end).items():
+            aged = [*clauses, questions.any_of("connector", connectors)]
+            for group, each in self._history().grouped(grouping, aged, start_ms, end_ms).items():
+                found[Group((label, *group.values), group.start_ms)] = each
+        return found
+
+    def _connectors_by_age(self, now: datetime) -> dict[str, list[str]]:
+        """Age → the connectors that are of it. Raises AskedTooMuch beyond 10 000 of an age."""
+        bounds = _age_bounds(now)
+        body = {"size": questions.CONNECTORS_LIMIT, "_source": ["tenant", "connector"]}
+        answers = self._ask(
+            [
+                (STATE, [questions.within("installed_at", start_ms, end_ms)], body)
+                for _, start_ms, end_ms in bounds
+            ]
+        )
+        found = {}
+        for (label, _, _), answer in zip(bounds, answers, strict=True):
+            total = answer["hits"]["total"]["value"]
+            hits = answer["hits"]["hits"]
+            if total > len(hits):
+                limit = questions.CONNECTORS_LIMIT
+                raise AskedTooMuch(what="connectors of an age", asked=total, limit=limit)
+            if hits:
+                found[label] = [hit["_source"]["connector"] for hit in hits]
+        return found
+
+
+def _age_bounds(now: datetime) -> list[tuple[str, int | None, int | None]]:
+    """Each age as (label, installed from, installed before)."""
+    return [
+        (label, slices.to_ms(now - most * YEAR), slices.to_ms(now - least * YEAR))
+        for label, least, most in AGES
+    ]
+
+
+def _row(quantity: str, group: Group, counted: Counted, percents: Sequence[float]) -> GroupRow:
+    spread = counted.spread
+    if spread is None:
+        raise ValueError("a group without readings")
+    return GroupRow(
+        group=group,
+        count=spread.count,
+        minimum=tidy(quantity, spread.minimum),
+        maximum=tidy(quantity, spread.maximum),
+        mean=tidy(quantity, spread.total / spread.count),
+        percentiles=counted.percentiles(BINS[quantity], percents) if percents else {},
+    )
+
+
+def _page(rows: list[GroupRow], page: int, size: int) -> GroupPage:
+    first = questions.numbered_page(page, size)["from"]
+    return GroupPage(rows[first : first + size], len(rows))
+
+
+def _duty(quantity: str, counted: Counted) -> dict[str, float]:
+    spread = counted.spread
+    if spread is None:
+        return {}
+    mean, maximum = (tidy(quantity, each) for each in (spread.total / spread.count, spread.maximum))
+    return {f"{quantity} mean": mean, f"{quantity} maximum": maximum}
+
+
+def _nearest(connector: str, duties: Mapping[str, dict[str, float]], size: int) -> list[Alike]:
+    own = duties.get(connector)
+    if not own:
+        return []
+    names = sorted(own)
+    others = [key for key, duty in duties.items() if key != connector and duty.keys() >= set(names)]
+    table = np.array([[duties[key][name] for name in names] for key in [connector, *others]])
+    deviation = table.std(axis=0)
+    deviation[deviation == 0] = 1.0
+    apart = np.sqrt((((table - table[0]) / deviation) ** 2).mean(axis=1))[1:]
+    nearest = np.argsort(apart, kind="stable")[:size]
+    return [Alike(others[n], float(apart[n]), duties[others[n]]) for n in nearest]

@@ -1,0 +1,128 @@
+"""Marks: how far each level of rollups has taken in each index of its source.
+
+What arrived is known by the store's own sequence numbers: every document of a shard has the next
+one, in the order in which it was written, whenever it was measured and however late. A mark says:
+of this index, all documents up to sequence number S and measured before O are in the rollups. All
+others, that is those written after S and those measured at or after O, are asked of the level
+below until the next run has taken them in. So a mark that is too old costs time and never a
+reading, and one that is lost has everything built once more.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apps.telemetry.questions import Body, Clause
+from apps.telemetry.slices import DAY_MS
+
+NEVER_MS = 1 << 62
+
+
+@dataclass(frozen=True)
+class Mark:
+    """`source` is the index with its prefix; `seqs` has S for each of its shards, −1 for none.
+
+    `created_ms` tells an index from a later one of the same name; `start_ms` ≤ t < `end_ms` is
+    what it can hold; `open_from_ms` is O, at most end_ms.
+    """
+
+    level: str
+    source: str
+    created_ms: int
+    start_ms: int
+    end_ms: int
+    open_from_ms: int
+    seqs: tuple[int, ...]
+
+    @property
+    def is_closed(self) -> bool:
+        """No bucket of this index is still filling."""
+        return self.open_from_ms >= self.end_ms
+
+    @property
+    def version(self) -> int:
+        """Rises with each mark of this index: a rollup built for an older one is out of date."""
+        return sum(self.seqs) + len(self.seqs) + 1
+
+    def to_source(self) -> dict[str, Any]:
+        """As its document."""
+        return {
+            "level": self.level,
+            "source": self.source,
+            "created_at": self.created_ms,
+            "start_at": self.start_ms,
+            "end_at": self.end_ms,
+            "open_from": self.open_from_ms,
+            "seqs": list(self.seqs),
+        }
+
+    @classmethod
+    def from_source(cls, source: dict[str, Any]) -> "Mark":
+        """From its document."""
+        seqs = source["seqs"]
+        return cls(
+            level=source["level"],
+            source=source["source"],
+            created_ms=int(source["created_at"]),
+            start_ms=int(source["start_at"]),
+            end_ms=int(source["end_at"]),
+            open_from_ms=int(source["open_from"]),
+            seqs=tuple(seqs if isinstance(seqs, list) else [seqs]),
+        )
+
+
+def seam_ms(marks: Iterable[Mark]) -> int:
+    """From when on nothing is in the rollups yet; 0 without marks, NEVER_MS if all is closed."""
+    seams = [NEVER_MS if mark.is_closed else mark.open_from_ms for mark in marks]
+    return min(seams, default=0)
+
+
+def written_since(marks: Sequence[Mark]) -> Clause:
+    """Documents that were written after these marks, or to an index that has none."""
+    unmarked: Clause = {
+        "bool": {"must_not": [{"terms": {"_index": [mark.source for mark in marks]}}]}
+    }
+    newer: list[Clause] = [
+        {
+            "bool": {
+                "filter": [
+                    {"term": {"_index": mark.source}},
+                    # Shards share a clause: the least number asks for too much, never too little.
+                    {"range": {"_seq_no": {"gt": min(mark.seqs)}}},
+                ]
+            }
+        }
+        for mark in marks
+    ]
+    return {"bool": {"should": [unmarked, *newer], "minimum_should_match": 1}}
+
+
+def not_yet_built(mark: Mark, shard: int, upto: int, open_from_ms: int) -> Clause:
+    """Of one shard, what a step from this mark to (upto, open_from_ms) has to take in."""
+    seq = {"gt": mark.seqs[shard], "lte": upto}
+    newly_closed = {"gte": mark.open_from_ms, "lt": open_from_ms}
+    return {
+        "bool": {
+            "filter": [
+                {"range": {"_seq_no": {"lte": upto}}},
+                {"range": {"@timestamp": {"lt": open_from_ms}}},
+            ],
+            "should": [{"range": {"_seq_no": seq}}, {"range": {"@timestamp": newly_closed}}],
+            "minimum_should_match": 1,
+        }
+    }
+
+
+def touched_spans(answer: Body, name: str, width_ms: int) -> list[tuple[int, int]]:
+    """The buckets of a date histogram in an aggregation's answer, as spans."""
+    buckets = answer.get("aggregations", {}).get(name, {}).get("time", {}).get("buckets", ())
+    return [(int(bucket["key"]), int(bucket["key"]) + width_ms) for bucket in buckets]
+
+
+def touched(since: Clause, width_ms: int) -> Body:
+    """An aggregation that tells which buckets of width_ms hold documents of `since`."""
+    width = "1d" if width_ms == DAY_MS else f"{width_ms}ms"
+    time: Body = {
+        "date_histogram": {"field": "@timestamp", "fixed_interval": width, "min_doc_count": 1}
+    }
+    return {"filter": since, "aggs": {"time": time}}

@@ -1,0 +1,228 @@
+"""What a bench of the whole way stands on: a tenant with devices, a broker, workers, an account.
+
+The tenant's devices and connectors are rows of Postgres as people enrol them, the broker is a
+Mosquitto as it is shipped, and workers are the processes that the supervisor starts.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import redis
+from django.conf import settings
+from django.core.management import call_command
+from django.db import OperationalError, connection
+from django.utils import timezone
+from django_tenants.utils import tenant_context
+
+from apps.accounts.models import Organisation
+from apps.accounts.operations import create_organisation
+from apps.catalog.models import ConnectorModel
+from apps.devices.models import Channel, Device
+from apps.devices.passwords import hash_password
+from apps.fleet.models import Connector, Vehicle
+from apps.telemetry import cluster
+from apps.telemetry.answers import AccountLine
+from apps.telemetry.store import TelemetryStore
+from apps.tenants.models import Tenant
+from apps.tenants.operations import build_tenant, register_tenant
+from tests import mqtt
+from tests.acquisition import Worker, now_ms, until
+from workers.simulator import fleet as simulated
+
+TENANT = "bench"
+CHANNELS = 5
+"""Connectors of a device."""
+LOADER = "loader"
+PASSWORD = "loader-of-the-bench"  # noqa: S105 - a broker of its own, gone in a minute
+QUANTITIES = (
+    *("current_a", "voltage_v", "temperature_pos_c", "temperature_neg_c", "ambient_c"),
+    *("drop_pos_mv", "drop_neg_mv", "insulation_kohm", "interlock", "humidity_pct"),
+    *("vibration_g", "mated"),
+)
+_RATINGS = simulated.Ratings(250, 800, 38, 180, (80, 780), 500)
+
+
+class AccountOpen(Exception):
+    """Readings are missing or doubled: what was measured is worth nothing."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Prepared stores, and the fleet whose rows they hold."""
+
+    fleet: simulated.Fleet
+    telemetry: TelemetryStore
+
+
+def prepare(devices: int) -> Ground:
+    """Schemas, indices and a tenant with so many devices; what an earlier bench left is emptied."""
+    _make_database()
+    call_command("migrate_schemas", shared=True, verbosity=0, interactive=False)
+    tenant = Tenant.objects.filter(slug=TENANT).first() or register_tenant(
+        slug=TENANT, name="Bench", now=timezone.now()
+    )
+    build_tenant(tenant=tenant)
+    with tenant_context(tenant):
+        _write_rows(devices)
+        fleet = _fleet()
+    telemetry = TelemetryStore()
+    cluster.delete(telemetry.client, telemetry.indices())
+    telemetry.prepare(timezone.now())
+    flush_redis()
+    return Ground(fleet, telemetry)
+
+
+def _make_database() -> None:
+    """The stack's own database is there; a guest's is made on its first visit."""
+    try:
+        connection.ensure_connection()
+    except OperationalError:
+        import psycopg
+
+        url = str(settings.ENVIRONMENT.postgres_url)
+        base, _slash, name = url.rpartition("/")
+        with psycopg.connect(f"{base}/ohmwatch", autocommit=True) as server:
+            server.execute(f'CREATE DATABASE "{name}"')
+
+
+def flush_redis() -> None:
+    """Queues, logs and counts of an earlier round are gone."""
+    for url in (settings.REDIS_BROKER_URL, settings.REDIS_LOG_URL):
+        with redis.Redis.from_url(url) as client:
+            client.flushdb()
+
+
+def _write_rows(devices: int) -> None:
+    if Device.objects.count() == devices:
+        return
+    for model in (Channel, Device, Connector, Vehicle, ConnectorModel, Organisation):
+        model.objects.all().delete()
+    now = timezone.now()
+    owner = create_organisation(name="Fleet", kind="fleet")
+    kind = ConnectorModel.objects.create(
+        code="HV-250",
+        name="HV-250",
+        position="traction",
+        rated_current_a=250,
+        rated_voltage_v=800,
+        temperature_limit_c=125,
+        reports=list(QUANTITIES),
+    )
+    vehicles = [
+        Vehicle(id=uuid.uuid4(), organisation=owner, vin=f"BENCH{n:012d}", created_at=now)
+        for n in range(devices)
+    ]
+    connectors = [
+        Connector(
+            id=uuid.uuid4(),
+            model=kind,
+            serial=f"B-{n}",
+            batch=f"2026-{n % 12 + 1:02d}",
+            vehicle=vehicles[n // CHANNELS],
+            position="traction",
+            installed_at=now,
+        )
+        for n in range(devices * CHANNELS)
+    ]
+    secret = hash_password(PASSWORD)  # one for all: nobody signs in with it
+    boxes = [
+        Device(id=uuid.uuid4(), identifier=box(n), password_hash=secret, created_at=now)
+        for n in range(devices)
+    ]
+    channels = [
+        Channel(device=boxes[n // CHANNELS], number=n % CHANNELS, connector=connector)
+        for n, connector in enumerate(connectors)
+    ]
+    Vehicle.objects.bulk_create(vehicles)
+    Connector.objects.bulk_create(connectors)
+    Device.objects.bulk_create(boxes)
+    Channel.objects.bulk_create(channels)
+
+
+def _places(device: int) -> tuple[int, ...]:
+    return tuple(range(device * CHANNELS, (device + 1) * CHANNELS))
+
+
+def box(number: int) -> str:
+    """The identifier of a device; its connectors are number * CHANNELS and those after it."""
+    return f"box-{number:05d}"
+
+
+def _fleet() -> simulated.Fleet:
+    """The same rows as the simulator sees them."""
+    rows = Channel.objects.select_related("device", "connector").order_by(
+        "device__identifier", "number"
+    )
+    units = [
+        simulated.Unit(
+            connector=str(row.connector_id),
+            serial=row.connector.serial,
+            tenant=TENANT,
+            channel=row.number,
+            vehicle=place // CHANNELS,
+            position=row.connector.position,
+            ratings=_RATINGS,
+            reports=QUANTITIES,
+            scenario=None,
+        )
+        for place, row in enumerate(rows)
+    ]
+    devices = [
+        simulated.Device(f"{TENANT}.{box(n)}", "", _places(n))
+        for n in range(len(units) // CHANNELS)
+    ]
+    return simulated.Fleet(tuple(devices), tuple(units))
+
+
+# --- broker and workers -----------------------------------------------------------------------
+
+
+class Broker(mqtt.Mosquitto):
+    """As it is shipped, with one client that may publish for every device."""
+
+    def __init__(self) -> None:
+        super().__init__({LOADER: PASSWORD})
+        acl = self._folder / "acl"
+        acl.write_text(f"user {LOADER}\ntopic write ow/v1/#\n{acl.read_text()}")
+
+    def loader(self) -> mqtt.MqttClient:
+        """The client that speaks for all devices."""
+        return mqtt.MqttClient(self.port, LOADER, PASSWORD).connect()
+
+
+@contextmanager
+def broker() -> Iterator[Broker]:
+    """A broker that runs as long as the `with` lasts."""
+    running = Broker()
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def workers_on(broker: Broker, slots: int, **environment: str) -> list[Worker]:
+    """So many acquisition workers, connected."""
+    return [Worker(broker.worker_port, slot=slot, **environment).start() for slot in range(slots)]
+
+
+# --- the account ------------------------------------------------------------------------------
+
+
+def counted() -> int:
+    """Readings received up to now, as the notice board has them."""
+    with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
+        return int(client.hget(f"ow:counts:{TENANT}", "received") or 0)  # type: ignore[arg-type]
+
+
+def close_account(ground: Ground, workers: list[Worker], expected: int) -> AccountLine:
+    """Everything was received, stored once and acknowledged. Raises AccountOpen."""
+    until(lambda: all(worker.state().get("waiting_messages") == 0 for worker in workers))
+    lines = ground.telemetry.account(0, now_ms() + 3_600_000)
+    line = next((line for line in lines if line.tenant == TENANT), AccountLine(TENANT))
+    whole = len(lines) == 1 and line.is_closed
+    if not whole or line.stored != expected or line.received != expected:
+        raise AccountOpen(f"expected {expected} readings: {lines}")
+    return line

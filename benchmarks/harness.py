@@ -1,0 +1,117 @@
+"""How every bench tells what it measured: a table for people, one JSON object for machines.
+
+A machine that others use as well makes times incomparable, so a bench measures a yardstick in the
+same run, in turns with ours, and the ratio is what counts.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+_PACKAGES = ("numpy", "msgspec", "orjson", "paho-mqtt", "elasticsearch", "redis", "django")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number. `ratio` is value / yardstick; `target` is the ratio's, or the value's where
+    there is no yardstick; `met` says whether it is reached, None where there is no target."""
+
+    name: str
+    value: float
+    unit: str
+    yardstick: float | None = None
+    ratio: float | None = None
+    target: float | None = None
+    met: bool | None = None
+
+    @classmethod
+    def at_least(
+        cls, name: str, value: float, unit: str, target: float, yardstick: float | None = None
+    ) -> Self:
+        """More is better."""
+        ratio = None if yardstick is None else value / yardstick
+        reached = (value if ratio is None else ratio) >= target
+        return cls(name, value, unit, yardstick, ratio, target, reached)
+
+    @classmethod
+    def at_most(
+        cls, name: str, value: float, unit: str, target: float, yardstick: float | None = None
+    ) -> Self:
+        """Less is better."""
+        ratio = None if yardstick is None else value / yardstick
+        reached = (value if ratio is None else ratio) <= target
+        return cls(name, value, unit, yardstick, ratio, target, reached)
+
+
+def finish(
+    bench: str, measures: Sequence[Measure], quick: bool, *, results: Path = RESULTS
+) -> None:
+    """Print the table and, as the last line, the JSON object; keep it with its circumstances."""
+    told = {"bench": bench, "measures": [asdict(measure) for measure in measures]}
+    _show(bench, measures, quick)
+    results.mkdir(exist_ok=True)
+    kept = {**told, "quick": quick, **circumstances()}
+    name = f"{bench}-quick.json" if quick else f"{bench}.json"
+    (results / name).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    print(json.dumps(told, ensure_ascii=False))
+
+
+def circumstances() -> dict[str, object]:
+    """When and where: machine, load by others at the end, versions."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+            "kernel": platform.release(),
+            "load": round(os.getloadavg()[0], 1),
+        },
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _show(bench: str, measures: Sequence[Measure], quick: bool) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(bench)
+    for heading in ("value", "yardstick", "ratio", "target"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for one in measures:
+        table.add_row(
+            one.name,
+            f"{_number(one.value)} {one.unit}".strip(),
+            _number(one.yardstick),
+            _number(one.ratio),
+            _number(one.target),
+            {None: "", True: "met", False: "not met"}[one.met],
+        )
+    console = Console(highlight=False, width=120)
+    console.print(table)
+    if quick:
+        console.print("Rough: a quick look. Without --quick it is measured.")
+
+
+def _number(value: float | None) -> str:
+    """Three significant digits, or the whole number where it has more."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -1,0 +1,324 @@
+"""Questions at one, three and ten million readings: ours, raw readings only, and Postgres.
+
+Warm, median of up to nine; Elasticsearch's cache of whole answers is off, or every question but the
+first would be answered by it. Rollups are built by the product's own builder, hours and days; no
+question here needs minutes.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Any
+
+import numpy as np
+import psycopg
+from django.utils import timezone
+
+from apps.telemetry import cluster
+from apps.telemetry.levels import DAY, HOUR, HOUR_MS
+from apps.telemetry.rollups import Builder, Pace
+from apps.telemetry.slices import DAY_MS, from_ms, slice_of, to_ms
+from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from benchmarks import corpus, table
+from benchmarks.harness import Measure, finish
+
+NEEDS_STORES = True
+DAYS = 90
+STEP_MS = 155_000
+GROWTH = (20, 60, 200)
+"""Connectors: one, three and ten million readings."""
+QUICK = (6,)
+STATES = 10_000
+PREFIX = "queries-"
+KEPT_FOR = "90d"
+TARGET_MS = 100
+TARGET_FASTER = 10
+SPENT_S = 6.0
+BUSY = corpus.Connector(1_000_000)
+"""A connector that says something every second of the last hour."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question, put to each. `fleet`: it is about all connectors."""
+
+    name: str
+    ours: Callable[[], Any]
+    raw: Callable[[], Any]
+    postgres: Callable[[], Any] | None
+    fleet: bool = False
+
+
+def main(quick: bool) -> int:
+    """Loads, asks, loads more: results are kept after each size."""
+    now = timezone.now()
+    end_ms = to_ms(now) // HOUR_MS * HOUR_MS
+    store = TelemetryStore(prefix=PREFIX, open_days=DAYS + 1)
+    fleet = corpus.Corpus(start_ms=end_ms - DAYS * DAY_MS, end_ms=end_ms, step_ms=STEP_MS)
+    measures: list[Measure] = []
+    done = 0
+    with table.connected() as connection:
+        _make(store, connection, now, end_ms)
+        for connectors in QUICK if quick else GROWTH:
+            _load(store, connection, fleet, range(done, connectors))
+            done = connectors
+            measures += _measured(store, connection, now, end_ms, done * len(fleet.times_ms))
+            finish("queries", measures, quick)
+        cluster.delete(store.client, store.indices())
+        connection.execute("DROP TABLE bench_readings, bench_states")
+    return 0
+
+
+# --- what is asked ----------------------------------------------------------------------------
+
+
+def _measured(
+    store: TelemetryStore, connection: psycopg.Connection, now: datetime, end_ms: int, readings: int
+) -> list[Measure]:
+    measures: list[Measure] = [_built(store, now, readings)]
+    millions = f"{readings / 1e6:.1f} M"
+    for question in _questions(store, connection, end_ms):
+        ours_ms = _median_ms(question.ours)
+        raw_ms = _median_ms(question.raw)
+        about = f"{millions}: {question.name}"
+        measures.append(Measure.at_most(f"{about}, ours", ours_ms, "ms", TARGET_MS))
+        if question.fleet:
+            faster = Measure.at_least(
+                f"{about}, raw readings only", raw_ms, "ms", TARGET_FASTER, ours_ms
+            )
+            measures.append(faster)
+        else:
+            measures.append(
+                Measure(f"{about}, raw readings only", raw_ms, "ms", ours_ms, raw_ms / ours_ms)
+            )
+        if question.postgres:
+            theirs_ms = _median_ms(question.postgres)
+            measures.append(
+                Measure(f"{about}, Postgres", theirs_ms, "ms", ours_ms, theirs_ms / ours_ms)
+            )
+    return measures
+
+
+def _built(store: TelemetryStore, now: datetime, readings: int) -> Measure:
+    started = time.monotonic()
+    builder = Builder(store, pace=Pace(share=1.0))
+    written = builder.advance(now, levels=(HOUR, DAY))
+    seconds = time.monotonic() - started
+    store.client.indices.put_settings(
+        index=f"{PREFIX}rollup-*", settings={"index.requests.cache.enable": False}
+    )
+    return Measure(f"{readings / 1e6:.1f} M: rollups written a second", written / seconds, "1/s")
+
+
+def _questions(
+    store: TelemetryStore, connection: psycopg.Connection, end_ms: int
+) -> list[Question]:
+    telemetry = TenantTelemetry(corpus.TENANT, store=store)
+    end = from_ms(end_ms)
+    hour, month, quarter = (timedelta(hours=1), timedelta(days=30), timedelta(days=DAYS))
+    one = corpus.Connector(3).id
+    heat = "temperature_pos_c"
+
+    def series(connector: str, back: timedelta, points: int) -> Callable[[], Any]:
+        return lambda: telemetry.series(
+            connector, corpus.QUANTITIES, start=end - back, end=end, points=points
+        )
+
+    def postgres(query: Any, *values: object) -> Callable[[], Any]:
+        return lambda: table.ask(connection, query, values)
+
+    since = {back: to_ms(end - back) for back in (hour, month, quarter)}
+    return [
+        Question(
+            "last hour of one connector",
+            series(BUSY.id, hour, 600),
+            _raw_series(store, BUSY.id, since[hour], end_ms, 600),
+            postgres(*_table_series(BUSY.id, since[hour], end_ms, 600)),
+        ),
+        Question(
+            "30 days of one connector at 500 points",
+            series(one, month, 500),
+            _raw_series(store, one, since[month], end_ms, 500),
+            postgres(*_table_series(one, since[month], end_ms, 500)),
+        ),
+        Question(
+            "worst 50 of 10 000 by margin, with facets",
+            lambda: telemetry.states(sort="margin", size=50, facets=("model", "batch")),
+            lambda: telemetry.states(sort="margin", size=50, facets=("model", "batch")),
+            lambda: _worst_of_table(connection),
+        ),
+        Question(
+            "p50, p95, p99 by model and day over 90 days",
+            lambda: telemetry.percentiles(
+                heat, start=end - quarter, end=end, by=["model"], every=timedelta(days=1)
+            ),
+            _raw_percentiles(store, heat, since[quarter], end_ms),
+            postgres(_TABLE_PERCENTILES, since[quarter], end_ms),
+            fleet=True,
+        ),
+        Question(
+            "ten hottest vehicles of 30 days",
+            lambda: telemetry.top(
+                heat, by="vehicle", statistic="maximum", start=end - month, end=end
+            ),
+            _raw_hottest(store, heat, since[month], end_ms),
+            postgres(_TABLE_HOTTEST, since[month], end_ms),
+            fleet=True,
+        ),
+    ]
+
+
+def _raw(store: TelemetryStore, clauses: list[Any], aggs: dict[str, Any]) -> Callable[[], Any]:
+    query = {"bool": {"filter": [{"term": {"tenant": corpus.TENANT}}, *clauses]}}
+    body = {"size": 0, "track_total_hits": False, "query": query, "aggs": aggs}
+    return lambda: cluster.search(store.client, f"{PREFIX}readings-*", body, limit_s=120)
+
+
+def _between(start_ms: int, end_ms: int) -> dict[str, Any]:
+    return {"range": {"@timestamp": {"gte": start_ms, "lt": end_ms}}}
+
+
+def _raw_series(
+    store: TelemetryStore, connector: str, start_ms: int, end_ms: int, points: int
+) -> Callable[[], Any]:
+    time_buckets = {"field": "@timestamp", "fixed_interval": f"{(end_ms - start_ms) // points}ms"}
+    stats = {name: {"stats": {"field": name}} for name in corpus.QUANTITIES}
+    return _raw(
+        store,
+        [{"term": {"connector": connector}}, _between(start_ms, end_ms)],
+        {"time": {"date_histogram": {**time_buckets, "min_doc_count": 1}, "aggs": stats}},
+    )
+
+
+def _raw_percentiles(
+    store: TelemetryStore, name: str, start_ms: int, end_ms: int
+) -> Callable[[], Any]:
+    inner = {"p": {"percentiles": {"field": name, "percents": [50, 95, 99]}}}
+    day = {"date_histogram": {"field": "@timestamp", "fixed_interval": "1d"}, "aggs": inner}
+    by = {"terms": {"field": "model", "size": 50}, "aggs": {"day": day}}
+    return _raw(store, [_between(start_ms, end_ms)], {"by": by})
+
+
+def _raw_hottest(store: TelemetryStore, name: str, start_ms: int, end_ms: int) -> Callable[[], Any]:
+    terms = {"field": "vehicle", "size": 10, "order": {"max": "desc"}}
+    by = {"terms": terms, "aggs": {"max": {"max": {"field": name}}}}
+    return _raw(store, [_between(start_ms, end_ms)], {"by": by})
+
+
+def _table_series(connector: str, start_ms: int, end_ms: int, points: int) -> tuple[Any, ...]:
+    columns = ", ".join(
+        f"min({name}), max({name}), avg({name}), count({name})" for name in corpus.QUANTITIES
+    )
+    query = (
+        f"SELECT (measured_ms - %s) / %s AS bucket, {columns} FROM bench_readings"  # noqa: S608
+        " WHERE connector = %s AND measured_ms >= %s AND measured_ms < %s GROUP BY 1 ORDER BY 1"
+    )
+    return query, start_ms, (end_ms - start_ms) // points, connector, start_ms, end_ms
+
+
+_TABLE_PERCENTILES = (
+    "SELECT model, measured_ms / 86400000, "
+    "percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY temperature_pos_c) "
+    "FROM bench_readings WHERE measured_ms >= %s AND measured_ms < %s GROUP BY 1, 2"
+)
+_TABLE_HOTTEST = (
+    "SELECT vehicle, max(temperature_pos_c) FROM bench_readings "
+    "WHERE measured_ms >= %s AND measured_ms < %s GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
+)
+
+
+def _worst_of_table(connection: psycopg.Connection) -> None:
+    table.ask(connection, "SELECT * FROM bench_states ORDER BY margin_k, serial LIMIT 50", ())
+    table.ask(connection, "SELECT model, count(*) FROM bench_states GROUP BY 1", ())
+    table.ask(connection, "SELECT batch, count(*) FROM bench_states GROUP BY 1", ())
+
+
+def _median_ms(ask: Callable[[], Any]) -> float:
+    """Of up to nine askings, after one to warm up; fewer where they take long."""
+    took = []
+    begun = time.monotonic()
+    for _ in range(10):
+        started = time.perf_counter()
+        ask()
+        took.append((time.perf_counter() - started) * 1000)
+        if time.monotonic() - begun > SPENT_S:
+            break
+    return median(took[1:] or took)
+
+
+# --- what it is asked of ----------------------------------------------------------------------
+
+
+def _make(
+    store: TelemetryStore, connection: psycopg.Connection, now: datetime, end_ms: int
+) -> None:
+    cluster.delete(store.client, store.indices())
+    store.prepare(now)
+    store.ensure_slices(now, classes=[KEPT_FOR])
+    store.client.indices.put_settings(
+        index=f"{PREFIX}*", settings={"index.requests.cache.enable": False}
+    )
+    table.make(connection)
+    _write_states(store, connection)
+    last_hour = corpus.Corpus(start_ms=end_ms - HOUR_MS, end_ms=end_ms, step_ms=1000)
+    _write(store, connection, last_hour, BUSY)
+
+
+def _write_states(store: TelemetryStore, connection: psycopg.Connection) -> None:
+    random = np.random.default_rng(3)
+    connection.execute("DROP TABLE IF EXISTS bench_states")
+    connection.execute(
+        "CREATE TABLE bench_states (connector uuid PRIMARY KEY, serial text, model uuid,"
+        " batch text, margin_k double precision)"
+    )
+    connectors = [corpus.Connector(number) for number in range(STATES)]
+    margins = random.normal(40, 15, STATES).round(1).tolist()
+    for first in range(0, STATES, 1000):
+        rows = [
+            {"tenant": corpus.TENANT, "connector": each.id, **each.dimensions,
+             "serial": f"B-{each.number:06d}", "margin_k": margins[each.number]}
+            for each in connectors[first : first + 1000]
+        ]  # fmt: skip
+        store.update_states(rows)
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO bench_states VALUES (%(connector)s, %(serial)s, %(model)s,"
+                " %(batch)s, %(margin_k)s)",
+                rows,
+            )
+    connection.execute("CREATE INDEX ON bench_states (margin_k, serial)")
+
+
+def _load(
+    store: TelemetryStore, connection: psycopg.Connection, fleet: corpus.Corpus, numbers: range
+) -> None:
+    for number in numbers:
+        _write(store, connection, fleet, corpus.Connector(number))
+    store.refresh()
+    table.finish(connection)
+
+
+def _write(
+    store: TelemetryStore,
+    connection: psycopg.Connection,
+    readings: corpus.Corpus,
+    connector: corpus.Connector,
+) -> None:
+    """A connector's readings, to both, slice by slice."""
+    columns = readings.columns(connector)
+    table.load(connection, connector, readings.times_ms, columns)
+    starts = [slice_of("x", 7, time_ms).start_ms for time_ms in readings.times_ms.tolist()]
+    for start_ms in sorted(set(starts)):
+        these = np.asarray(starts) == start_ms
+        for part in np.array_split(np.flatnonzero(these), 1 + int(these.sum()) // 5000):
+            lines = corpus.bulk_lines(
+                store.reading_index(KEPT_FOR, start_ms),
+                connector,
+                readings.times_ms[part],
+                {name: column[part] for name, column in columns.items()},
+            )
+            results = store.bulk(lines)
+            if not all(result.is_stored for result in results):
+                raise RuntimeError(f"not stored: {results[0]}")

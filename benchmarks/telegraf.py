@@ -1,0 +1,193 @@
+"""Another yardstick: Telegraf, which carries the same messages from MQTT to Elasticsearch.
+
+It has to be built; nothing here needs it but the comparison. With only the plug-ins it needs:
+
+    GOBIN=$PWD/.run/bench go install \\
+        -tags custom,inputs.mqtt_consumer,outputs.elasticsearch,parsers.json \\
+        github.com/influxdata/telegraf/cmd/telegraf@v1.36.4
+
+Its settings are the best that we found; its index is a plain one, because it can't write a
+time-series index whose identity is ours, and plain ones take documents faster.
+"""
+
+import http.client
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from django.conf import settings
+
+from benchmarks.ground import QUANTITIES, Broker
+from deploy.stack.layout import RUN
+from tests import mqtt
+
+BINARY = RUN / "bench" / "telegraf"
+INDEX = "telegraf"
+_SLOT = 3
+_READY_S = 20.0
+_CONF = """\
+[agent]
+  interval = "1s"
+  round_interval = false
+  metric_batch_size = 2000
+  metric_buffer_limit = 200000
+  flush_interval = "200ms"
+  omit_hostname = true
+  quiet = true
+[[inputs.mqtt_consumer]]
+  servers = ["tcp://127.0.0.1:{port}"]
+  topics = ["$share/telegraf/ow/v1/+/readings"]
+  topic_tag = "topic"
+  qos = 1
+  persistent_session = true
+  client_id = "{client}"
+  username = "{client}"
+  password = "{password}"
+  max_undelivered_messages = 20000
+  data_format = "json"
+  json_time_key = "time"
+  json_time_format = "unix_ms"
+  tag_keys = ["channel"]
+[[outputs.elasticsearch]]
+  urls = ["http://127.0.0.1:{store}"]
+  username = "{user}"
+  password = "{secret}"
+  index_name = "{index}"
+  manage_template = false
+  enable_sniffer = false
+  health_check_interval = "0s"
+  enable_gzip = false
+  timeout = "60s"
+"""
+
+
+class Telegraf:
+    """A process between the broker and the store, as long as the `with` lasts."""
+
+    def __init__(self, broker: Broker, folder: Path) -> None:
+        self._broker = broker
+        self._folder = folder
+        self._front = _Front()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Telegraf":
+        url = urlsplit(str(settings.ENVIRONMENT.elasticsearch_url))
+        conf = self._folder / "telegraf.conf"
+        conf.touch(mode=0o600)
+        text = _CONF.format(
+            port=self._broker.worker_port,
+            client=mqtt.SLOTS[_SLOT],
+            password=mqtt.SLOT_PASSWORD,
+            store=self._front.port,
+            user=url.username,
+            secret=url.password,
+            index=INDEX,
+        )
+        conf.write_text(text)
+        self._process = subprocess.Popen(
+            [str(BINARY), "--config", str(conf)],
+            stdout=(self._folder / "telegraf.log").open("ab"),
+            stderr=subprocess.STDOUT,
+        )
+        time.sleep(3)  # it says nothing when it has subscribed; messages before that would be lost
+        assert self._process.poll() is None, (self._folder / "telegraf.log").read_text()[-2000:]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(_READY_S)
+        self._front.stop()
+
+
+def make_index() -> None:
+    """One shard, a refresh a second, the quantities in columns alone, as ours are."""
+    number = {"type": "double", "index": False}
+    fields = {"properties": dict.fromkeys(QUANTITIES, number)}
+    keyword = {"type": "keyword"}
+    mappings = {
+        "properties": {
+            "@timestamp": {"type": "date"},
+            "measurement_name": keyword,
+            "tag": {"properties": {"topic": keyword, "channel": keyword}},
+            "mqtt_consumer": fields,
+        }
+    }
+    index = {"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "1s"}
+    with _client() as client:
+        client.delete(f"/{INDEX}")
+        made = client.put(f"/{INDEX}", json={"settings": {"index": index}, "mappings": mappings})
+        made.raise_for_status()
+
+
+def indexed() -> int:
+    """Documents written so far, whether they can be seen yet or not."""
+    with _client() as client:
+        said = client.get(f"/{INDEX}/_stats/indexing").raise_for_status().json()
+    return int(said["_all"]["primaries"]["indexing"]["index_total"])
+
+
+def drop_index() -> None:
+    """Leave nothing behind."""
+    with _client() as client:
+        client.delete(f"/{INDEX}")
+
+
+def _client() -> httpx.Client:
+    url = str(settings.ENVIRONMENT.elasticsearch_url)
+    return httpx.Client(base_url=url, timeout=30, trust_env=False)
+
+
+class _Front:
+    """Passes requests on to the store and answers `GET /`, which the default node can't."""
+
+    def __init__(self) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+_ROOT = b'{"version":{"number":"8.19.0"},"tagline":"You Know, for Search"}'
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        url = urlsplit(str(settings.ENVIRONMENT.elasticsearch_url))
+        self._store = http.client.HTTPConnection(url.hostname or "127.0.0.1", url.port, timeout=90)
+
+    def _pass_on(self) -> None:
+        if self.path.rstrip("/") == "" and self.command in ("GET", "HEAD"):
+            self._answer(200, _ROOT if self.command == "GET" else b"")
+            return
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        kept = ("authorization", "content-type", "content-encoding")
+        headers = {name: self.headers[name] for name in kept if name in self.headers}
+        self._store.request(self.command, self.path, body, headers)
+        answer = self._store.getresponse()
+        self._answer(answer.status, answer.read())
+
+    do_GET = do_POST = do_PUT = do_HEAD = _pass_on
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("x-elastic-product", "Elasticsearch")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""

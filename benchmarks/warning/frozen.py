@@ -1,0 +1,21 @@
+"""What the engine was when the report's seeds were run: a hash over its sources."""
+
+import hashlib
+from pathlib import Path
+
+import ohmwatch
+
+
+def source() -> Path:
+    """The folder of the pure core."""
+    return Path(next(iter(ohmwatch.__path__)))
+
+
+def fingerprint(folder: Path | None = None) -> str:
+    """SHA-256 over path and content of every Python file of the core, in order of their names."""
+    folder = folder or source()
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,51 @@
+"""Recursions over readings as machine code: numba, and where it keeps what it has compiled.
+
+A recursion runs reading by reading and can't be written as whole arrays; compiled it costs
+nanoseconds a step. The code is strict IEEE arithmetic (no reassociation, no fused operations), so
+that the same readings give the same bits on every machine of a kind.
+
+What was compiled is kept on disk, never beside the sources: under NUMBA_CACHE_DIR where it is
+set, else in the user's cache folder. Below that is a folder for each state of the core's sources,
+for numba sees a change in a function's own file only, not in one that it calls.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from numba.core import config
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+SOURCES = Path(__file__).parent
+
+
+def compiled(function: Function) -> Function:
+    """The function as machine code, compiled or read from the cache at its first call."""
+    _choose_folder()
+    return cast(Function, numba.njit(cache=True, error_model="numpy", nogil=True)(function))
+
+
+def inlined(function: Function) -> Function:
+    """For a part of a compiled function: becomes machine code with the one that calls it."""
+    return cast(Function, numba.njit(error_model="numpy", nogil=True)(function))
+
+
+@cache
+def _choose_folder() -> None:
+    """Points numba to the folder of the present sources."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "ohmwatch"
+    root = Path(os.environ.get("NUMBA_CACHE_DIR") or usual / "numba")
+    # Made by numba when it is imported, out of sight of checkers.
+    config.CACHE_DIR = str(root / _state_of_sources())  # type: ignore[attr-defined]
+
+
+def _state_of_sources() -> str:
+    digest = hashlib.sha256()
+    for each in sorted(SOURCES.rglob("*.py")):
+        digest.update(each.read_bytes())
+    return digest.hexdigest()[:16]

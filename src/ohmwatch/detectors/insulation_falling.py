@@ -1,0 +1,155 @@
+"""The insulation falls against the connector's own beginning, and weather does not explain it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ohmwatch.conditions import Condition, Pole
+from ohmwatch.detector import Batch, Floats, Ratings, State
+from ohmwatch.findings import Finding, Severity
+from ohmwatch.physics.hold import Level, as_findings, hold_dtype, judge
+from ohmwatch.physics.insulation import (
+    COURSE_DTYPE,
+    Course,
+    follow_insulation,
+    insulation_minimum_kohm,
+)
+
+_HALVED = math.log(2.0)
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class InsulationFalling:
+    """The trend of the insulation resistance, in log kΩ, with humidity taken out.
+
+    Fault: a seal that lets water in, a track that carbonises, a cable that chafes: seen while the
+    insulation is still ten times what it must be, days to months before `insulation_low`.
+
+    Physics: see `ohmwatch.physics.insulation`. From the unit's first days its usual value and
+    what humidity does to it are learnt; what stays below that for hours is a fall. It is carried
+    to the minimum on a straight line in the logarithm, which is how a leak that doubles goes on.
+
+    Inputs: `insulation_kohm` (kΩ). Of use: `humidity_pct`; without it a fall must last longer and
+    be deeper. Ratings: `insulation_minimum_kohm`, else `rated_voltage_v` (100 Ω/V).
+
+    Parameters:
+        notice_drop: log kΩ below the baseline that is worth a look: to half.
+        warning_drop: log kΩ at which a fall whose end is near counts: to 64 %, five times what
+            is left of noise and humidity.
+        unmeasured_factor: times both where humidity is not measured: a week that is 30 % damper
+            takes 65 % of the worst plastic's insulation away, and nothing tells it from a leak.
+        horizon_days: within which the minimum must be reached to be a warning: until the next
+            service that can be planned.
+        hysteresis: of a level, by which it must be undercut.
+        soon_spread, late_spread: the 80 % interval of the time left goes from the minimum crossed
+            in condensing air, the next wet start, to the minimum crossed in usual air, and so
+            much further, in the logarithm of time. Falls are seldom slower than they began; a
+            seal that lets water in makes them faster.
+
+    Can't see: a fall within the first two days; one that began before the first reading (see
+    insulation_low, ageing_outlier); which part of the system leaks.
+
+    Cost: about 1 µs a reading in batches; state: 141 bytes a connector.
+
+    >>> detector = InsulationFalling()
+    >>> state = np.zeros(1, detector.state_dtype)
+    >>> hours = np.arange(0, 15 * 24, 0.25)
+    >>> times = 1_795_420_800_000 + (hours * 3_600_000).astype(np.int64)
+    >>> kohm = 20_000.0 * np.exp(-np.maximum(hours / 24 - 7, 0) / 3)  # to 1/e in three days
+    >>> leak = Batch.of_one("inlet", times, insulation_kohm=kohm, humidity_pct=hours * 0 + 50.0)
+    >>> model = Ratings(insulation_minimum_kohm=500.0, interval_s=900.0)
+    >>> first = detector.observe(leak, [model], state)[0]
+    >>> first.severity.name, round((first.measured_ms - times[0]) / 86_400_000)
+    ('WARNING', 9)
+    >>> round(first.time_left_s / 86_400)  # the minimum is crossed on day 18, wet days before
+    8
+    """
+
+    notice_drop: float = _HALVED
+    warning_drop: float = 0.45
+    unmeasured_factor: float = 2.3
+    horizon_days: float = 45.0
+    hysteresis: float = 0.3
+    soon_spread: float = 1.2
+    late_spread: float = 0.25
+
+    name = "insulation_falling"
+    version = "1"
+    condition: str = Condition.INSULATION_FALLING
+    needs: frozenset[str] = frozenset({"insulation_kohm"})
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Excess is the drop over the level's, as a share of it; the filter is the hold time."""
+        return (
+            Level(Severity.NOTICE, 0.0, -self.hysteresis, 0.0, 0.0),
+            Level(Severity.WARNING, 0.0, -self.hysteresis, 0.0, 0.0),
+        )
+
+    @property
+    def state_dtype(self) -> np.dtype[Any]:
+        return np.dtype([("hold", hold_dtype(self.levels)), ("course", COURSE_DTYPE)])
+
+    def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
+        minimum_kohm = insulation_minimum_kohm(ratings)[batch.connector]
+        usable = (batch.column("insulation_kohm") > 0) & ~np.isnan(minimum_kohm)
+        batch, minimum_kohm = batch.rows(usable), minimum_kohm[usable]
+        if not len(batch):
+            return []
+        course = follow_insulation(batch, state["course"])
+        known = ~np.isnan(course.drop)
+        batch, minimum_kohm = batch.rows(known), minimum_kohm[known]
+        course = course.rows(known)
+        left_s = _left_s(course.usual, course, minimum_kohm)
+        excess = self._excess(course, left_s, measured=state["course"]["humid"][batch.connector])
+        said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
+        evidence = {
+            "insulation_kohm": batch.column("insulation_kohm"),
+            "insulation_expected_kohm": np.exp(course.expected),
+            "insulation_usual_air_kohm": np.exp(course.usual),
+            "insulation_minimum_kohm": minimum_kohm,
+            "humidity_pct": batch.column("humidity_pct"),
+            **self._interval(course, minimum_kohm),
+        }
+        none = lambda index: Pole.NONE  # noqa: E731 - insulation has no pole
+        findings = as_findings(self, batch, said, pole=none, evidence=evidence)
+        return [_with_time_left(finding) for finding in findings]
+
+    def _excess(self, course: Course, left_s: Floats, *, measured: np.ndarray) -> list[Floats]:
+        factor = np.where(measured, 1.0, self.unmeasured_factor)
+        near = 1.0 - left_s / (self.horizon_days * _DAY_S)
+        notice = course.drop / (factor * self.notice_drop) - 1.0
+        warning = np.minimum(course.drop / (factor * self.warning_drop) - 1.0, near)
+        return [notice, np.maximum(warning, -1.0)]
+
+    def _interval(self, course: Course, minimum_kohm: Floats) -> dict[str, Floats]:
+        """The time left: between the next wet start and usual air, and its 80 % interval."""
+        usual_s = _left_s(course.usual, course, minimum_kohm)
+        usual_s = np.where(np.isfinite(usual_s), usual_s, np.nan)
+        wet_s = np.fmin(_left_s(course.wet, course, minimum_kohm), usual_s)
+        wet_s = np.where(np.isnan(usual_s), np.nan, wet_s)
+        return {
+            "time_left_s": np.where(wet_s > 0, np.sqrt(wet_s * usual_s), usual_s / 2),
+            "time_left_from_s": wet_s * math.exp(-self.soon_spread),
+            "time_left_to_s": usual_s * math.exp(self.late_spread),
+        }
+
+
+def _left_s(log_kohm: Floats, course: Course, minimum_kohm: Floats) -> Floats:
+    """Until a fall from there, as it went so far, reaches the minimum; infinite without a fall."""
+    room = np.maximum(log_kohm - np.log(minimum_kohm), 0.0)
+    with np.errstate(divide="ignore"):
+        return np.where(course.fall_a_second > 0, room / course.fall_a_second, np.inf)
+
+
+def _with_time_left(finding: Finding) -> Finding:
+    """The middle of the interval, told as the finding's own."""
+    left_s = finding.evidence.get("time_left_s")
+    evidence = {name: value for name, value in finding.evidence.items() if name != "time_left_s"}
+    if finding.ended or not isinstance(left_s, float):
+        return replace(finding, evidence=evidence)
+    return replace(finding, evidence=evidence, time_left_s=left_s)

@@ -1,0 +1,206 @@
+"""What an episode of load says about the contacts, and what many episodes say together; compiled.
+
+An episode is as much load as a steady estimate needs. Its estimates stand by themselves (the
+heating of the one before is forgotten), so that a row of them is a row of independent witnesses.
+Each channel keeps the unit's own mean from its first episodes, and two cumulative sums of
+log-likelihood ratios (Page 1954, Biometrika 41): of a level that has risen by the channel's
+`STEP` against one that has not, and the same for a fall. A level within half a step of its base
+adds nothing, however long it lasts, and no single episode can add more than ONE_WITNESS.
+"""
+
+import math
+
+from ohmwatch.compiled import inlined
+from ohmwatch.physics.estimate.record import (
+    AIR,
+    APART,
+    COMMON,
+    COOLING,
+    DROP_NEG,
+    DROP_POS,
+    NEG,
+    PER_K,
+    POS,
+    REFERENCE_C,
+)
+from ohmwatch.physics.estimate.sensors import TRUSTED, trust
+from ohmwatch.physics.estimate.thermal import start_episode
+
+LOADED = 0.02
+"""Load from which on a contact warms noticeably: 14 % of rated current."""
+
+SHORTEST_S = 600.0
+LONGEST_S = 5_400.0
+"""Loaded seconds of an episode; the shorter where the poles' difference is sharp."""
+
+SHARP = 0.03
+DULL = 0.25
+"""Relative standard deviation of the heating that ends an episode early, or makes it void."""
+
+GIVEN_UP_MS = 36 * 3_600_000
+"""Device time after which an episode that says nothing starts again."""
+
+LEAST_DROP_SHARE = 0.1
+"""Of the rated current: below, a voltage drop is mostly noise."""
+
+DROP_NOISE_MV2 = 0.5**2
+
+BASE_EPISODES = 5.0
+BASE_MS = 24 * 3_600_000
+MOST_EPISODES = 40.0
+"""Of which a unit's own mean is made: at least so many, over at least a day; at most so many."""
+
+WITNESS_MS = 1_800_000
+"""Episodes nearer to one another share the same sun and air: they count in part."""
+
+ONE_WITNESS = 4.0
+MOST_PLAIN = 3.0
+MOST_EVIDENCE = 60.0
+
+STEPS = (0.28, 0.09, 0.16, 0.16, 0.7)
+APART_STEP_K = 2.2
+"""Of COMMON, APART, DROP_POS, DROP_NEG: the change looked for, in logs, and of APART in parts of
+the rise at rated current; yet never less than would show as APART_STEP_K in the unit's own use."""
+
+FLOORS = (0.05**2, 0.012**2, 0.02**2, 0.02**2, 0.12**2)
+"""Their variance from one episode to another in a healthy contact: draught, driving wind."""
+
+
+@inlined
+def note_drop(s, p, pole, current_a, drop_mv, temperature_c):  # type: ignore[no-untyped-def]
+    """A voltage drop under current, referred to REFERENCE_C."""
+    if math.isnan(drop_mv) or abs(current_a) < LEAST_DROP_SHARE * p.rated_a:
+        return
+    warm = 1.0 + PER_K * (min(max(temperature_c, -40.0), 200.0) - REFERENCE_C)
+    sums = s.drop[pole]
+    sums.square += current_a * current_a
+    sums.product += current_a * drop_mv / warm
+    sums.count += 1.0
+
+
+@inlined
+def is_over(s, p, t_ms):  # type: ignore[no-untyped-def]
+    """Whether the present episode has said what it can: 1, or is to be forgotten: −1, else 0."""
+    if s.loaded_s >= SHORTEST_S:
+        apart = math.sqrt(s.apart.hh) / p.rise_k
+        common = math.sqrt(s.common.hh) / p.rise_k
+        if apart < SHARP and common < 2.0 * DULL:
+            return 1
+        if s.loaded_s >= LONGEST_S and min(apart, common) < DULL:
+            return 1
+    return -1 if t_ms - s.began_ms > GIVEN_UP_MS else 0
+
+
+@inlined
+def _learn(c, value, variance, share):  # type: ignore[no-untyped-def]
+    """One more episode into the unit's own mean."""
+    weight = share / variance
+    if c.count >= 1.0:
+        away = abs(value - c.base) / math.sqrt(variance * max(c.scatter, 1.0))
+        weight /= max(1.0, away / 2.0)
+    c.precision += weight
+    c.base += weight / c.precision * (value - c.base)
+    c.count += share
+
+
+@inlined
+def _add_evidence(c, change, variance, step, share, t_ms):  # type: ignore[no-untyped-def]
+    """The episode's log-likelihood ratios into both cumulative sums."""
+    # What is far beyond the step needs fewer witnesses, nearer to one another.
+    plain = min(max(abs(change) / (1.5 * step), 1.0), MOST_PLAIN)
+    share = min(share * plain, 1.0)
+    rise = share * step / variance * (change - 0.5 * step)
+    fall = share * step / variance * (-change - 0.5 * step)
+    if c.up <= 0.0:
+        c.up_ms = t_ms
+    if c.down <= 0.0:
+        c.down_ms = t_ms
+    most = share * ONE_WITNESS * (0.5 + 0.5 * plain)
+    c.up = min(max(c.up + min(max(rise, -most), most), 0.0), MOST_EVIDENCE)
+    c.down = min(max(c.down + min(max(fall, -most), most), 0.0), MOST_EVIDENCE)
+
+
+@inlined
+def hear(s, number, value, variance, step, believed, t_ms):  # type: ignore[no-untyped-def]
+    """What a channel makes of an episode's value with its variance.
+
+    Where the sensors are not `believed`, it is neither learnt nor evidence.
+    """
+    c = s.channels[number]
+    own = variance + FLOORS[number]
+    share = min((t_ms - c.newest_ms) / WITNESS_MS, 1.0)
+    c.newest_ms = t_ms
+    if not believed:
+        return
+    c.newest = value
+    if c.count < BASE_EPISODES or t_ms - s.anew_ms < BASE_MS:
+        before = value - c.base
+        _learn(c, value, own, share)
+        if c.count > 1.0:
+            c.scatter += share * (min(before * before / own, 9.0) - c.scatter) / (c.count + 5.0)
+        c.level, c.level_var = value - c.base, own
+        return
+    change = value - c.base
+    total = own * max(c.scatter, 0.5) + 1.0 / c.precision
+    gain = max(c.level_var / (c.level_var + total), 0.3)
+    c.level += gain * (change - c.level)
+    c.level_var = max((1.0 - gain) * c.level_var, 0.15 * total)
+    _add_evidence(c, change, total, step, share, t_ms)
+    if c.up < ONE_WITNESS and c.down < ONE_WITNESS:
+        rate = share / min(c.count + 5.0, 40.0)
+        c.scatter += rate * (min(change * change / own, 9.0) - c.scatter)
+        if c.count < MOST_EPISODES:
+            _learn(c, value, own * max(c.scatter, 0.5), share)
+
+
+@inlined
+def _note_flutter(s):  # type: ignore[no-untyped-def]
+    """How restless the difference of the poles is under load, against the unit's own ways; and
+    whether more heat or slower cooling fits the mean better."""
+    unlike = math.log((s.cooling.fit + 0.02) / (s.common.fit + 0.02))
+    s.slower_fit += 0.25 * (unlike - s.slower_fit)
+    s.flutter += 0.4 * (s.apart.fit - s.flutter)
+    if s.channels[APART].count < MOST_EPISODES and s.channels[APART].up < ONE_WITNESS:
+        s.flutter_base += 0.1 * (max(s.apart.fit, 0.2) - s.flutter_base)
+
+
+@inlined
+def close(s, p, t_ms):  # type: ignore[no-untyped-def]
+    """Tells the channels what the episode said, and starts the next."""
+    pos = trust(s, POS, t_ms)
+    neg = trust(s, NEG, t_ms)
+    poles = min(pos, neg) == TRUSTED
+    mean_k = max(s.common.heat_k, 0.05 * p.rise_k)
+    common_var = s.common.hh / (mean_k * mean_k)
+    better_k = mean_k
+    if math.sqrt(s.apart.hh) < DULL * p.rise_k:
+        lean = s.apart.heat_k / p.rise_k
+        common = s.channels[COMMON]
+        if max(common.up, common.down) >= ONE_WITNESS:
+            # What both poles gain or lose, by cooling or a wrong current, their difference does.
+            lean *= math.exp(-common.level)
+        peak_k = p.rise_k * max(s.peak, s.day_peak, 0.05)
+        step = max(STEPS[APART], APART_STEP_K / peak_k)
+        hear(s, APART, lean, s.apart.hh / p.rise_k**2, step, poles, t_ms)
+        change_k = abs(s.apart.heat_k - s.channels[APART].base * p.rise_k)
+        better_k = max(mean_k - 0.5 * change_k, 0.05 * p.rise_k)
+    if common_var < 4.0 * DULL * DULL:
+        believed = poles and trust(s, AIR, t_ms) == TRUSTED
+        value = math.log(better_k / p.rise_k)
+        hear(s, COMMON, value, common_var, STEPS[COMMON], believed, t_ms)
+    own_k = p.rise_k * math.exp(s.channels[COMMON].base)
+    cooling_var = s.cooling.hh / (own_k * own_k)
+    if s.channels[COMMON].count >= BASE_EPISODES and cooling_var < 1.0:
+        believed = poles and trust(s, AIR, t_ms) == TRUSTED
+        value = s.cooling.heat_k / own_k
+        hear(s, COOLING, value, cooling_var, STEPS[COOLING], believed, t_ms)
+    for pole in range(2):
+        sums = s.drop[pole]
+        if sums.count >= 10.0 and sums.product > 0.0:
+            ohm = sums.product / sums.square
+            variance = DROP_NOISE_MV2 / sums.square / (ohm * ohm)
+            number = DROP_POS if pole == 0 else DROP_NEG
+            hear(s, number, math.log(1000.0 * ohm), variance, STEPS[number], poles, t_ms)
+    _note_flutter(s)
+    s.episodes += 1
+    start_episode(s, p, t_ms)

@@ -1,0 +1,448 @@
+"""The recursion over a batch: each reading into its connector's record, what is known out of it."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ohmwatch.compiled import compiled, inlined
+from ohmwatch.detector import Batch, Floats, Ratings, State
+from ohmwatch.physics.estimate.episodes import LOADED, close, is_over, note_drop
+from ohmwatch.physics.estimate.outlook import add_point, forecast
+from ohmwatch.physics.estimate.record import (
+    AIR,
+    APART,
+    COMMON,
+    COOLING,
+    DROP_NEG,
+    DROP_POS,
+    NEG,
+    PER_K,
+    POS,
+    REFERENCE_C,
+    parameters_of,
+)
+from ohmwatch.physics.estimate.sensors import (
+    LEAP_K,
+    LIES,
+    STILL_K,
+    TRUSTED,
+    air_shift_k,
+    is_at_rest,
+    is_noisy,
+    is_stuck,
+    leapt_k,
+    note_rest,
+    note_sensor,
+    shift_k,
+    still_k,
+    trust,
+)
+from ohmwatch.physics.estimate.thermal import (
+    filter_reading,
+    follow_ambient,
+    follow_load,
+    mixed_load,
+    start,
+    start_episode,
+)
+
+MEASURED = (
+    "current_a",
+    "temperature_pos_c",
+    "temperature_neg_c",
+    "ambient_c",
+    "drop_pos_mv",
+    "drop_neg_mv",
+    "mated",
+    "mating_cycles",
+)
+"""What the recursion reads, in this order."""
+
+OF_CONTACTS = (
+    "apart",  # the poles' heating against one another, less the unit's own, in rated rises
+    "apart_up",  # evidence that the positive pole has grown, in logs of odds
+    "apart_down",  # … the negative
+    "common",
+    "common_up",
+    "cooling",
+    "cooling_up",
+    "common_down",
+    "drop_pos",
+    "drop_pos_up",
+    "drop_neg",
+    "drop_neg_up",
+    "heating_pos_k",
+    "heating_neg_k",
+    "heating_sd_k",
+    "resistance_pos_uohm",
+    "resistance_neg_uohm",
+    "episodes",
+    "left_s",
+    "left_from_s",
+    "left_to_s",
+    "apart_base",
+    "common_base",
+    "load",
+)
+OF_PRESENT = (
+    "apart_now_k",  # heating of the positive over the negative pole in the present episode
+    "apart_now_sd_k",
+    "slower_fit",  # over 0: more heat explains the mean of the poles better than slower cooling
+    "limit_share",  # growth of the worse pole over the growth that takes it to its limit
+)
+OF_HISTORY = (
+    "news",  # 1: an episode ended, 2: the sensors are seen otherwise than at the reading before
+    "apart_since_ms",
+    "common_since_ms",
+    "cooling_since_ms",
+    "drop_since_ms",
+    "apart_sd",
+    "witnesses",
+    "flutter",
+    "resistance_pos_base_uohm",
+    "resistance_neg_base_uohm",
+)
+OF_SENSORS = (
+    "trust_pos",
+    "trust_neg",
+    "trust_air",
+    "still_pos_k",
+    "still_neg_k",
+    "stuck_pos",
+    "stuck_neg",
+    "still_air_s",
+    "shift_pos_k",
+    "shift_neg_k",
+    "shift_air_k",
+    "noise_pos_k",
+    "noise_neg_k",
+    "noise_air_k",
+    "most_share",  # largest current of a day over that of the unit's first days
+    "delayed_s",
+    "leapt_pos_k",
+    "leapt_neg_k",
+    "leapt_air_k",
+    "noisy_pos",
+    "noisy_neg",
+    "noisy_air",
+)
+TOLD = OF_CONTACTS + OF_PRESENT + OF_HISTORY + OF_SENSORS
+"""What each reading is told, in this order; `estimate.<name>` in the batch."""
+
+LATE_S = 3 * 3600.0
+LATE_MS = 20 * 60_000
+"""A reading that comes so much after its measurement was held back, or its clock is behind."""
+
+_COLUMN = {name: number for number, name in enumerate(TOLD)}
+PREFIX = "estimate."
+
+
+def follow(batch: Batch, ratings: Sequence[Ratings], state: State) -> dict[str, Floats]:
+    """Carries `state` (CONTACT_DTYPE[connectors]) forward; the columns of TOLD, float64[n]."""
+    measured = np.empty((len(batch), len(MEASURED)))
+    for number, name in enumerate(MEASURED):
+        measured[:, number] = batch.column(name)
+    told = np.empty((len(TOLD), len(batch)))
+    _follow(
+        batch.connector.copy(),
+        batch.time_ms.copy(),
+        batch.arrived_ms.copy(),
+        measured,
+        parameters_of(ratings),
+        state,
+        told,
+    )
+    return {PREFIX + name: told[number] for number, name in enumerate(TOLD)}
+
+
+@compiled
+def _follow(connector, time_ms, arrived_ms, measured, parameters, state, told):  # type: ignore[no-untyped-def]
+    for at in range(len(time_ms)):
+        owner = connector[at]
+        s, p = state[owner], parameters[owner]
+        if not math.isnan(p.rated_a):
+            if s.first_ms == 0:
+                start(s, p, time_ms[at])
+            _take_in(s, p, time_ms[at], arrived_ms[at], measured[at])
+        _tell(s, p, time_ms[at], told, at)
+
+
+@inlined
+def _take_in(s, p, t_ms, arrived_ms, values):  # type: ignore[no-untyped-def]
+    current_a, pos_c, neg_c, ambient_c = values[0], values[1], values[2], values[3]
+    _note_delay(s, t_ms, arrived_ms)
+    _note_mating(s, p, t_ms, values[6], values[7])
+    note_sensor(s, p, AIR, t_ms, ambient_c, False)
+    if trust(s, AIR, t_ms) == LIES:
+        ambient_c = math.nan
+    air_known = follow_ambient(s, p, t_ms, ambient_c)
+    since_s = (t_ms - s.last_ms) / 1000.0 if s.last_ms > 0 else 0.0
+    if not math.isnan(current_a):
+        seen = follow_load(s, p, t_ms, current_a, pos_c, neg_c)
+        s.day_most_a = max(s.day_most_a, abs(current_a))
+        if seen and mixed_load(s) > LOADED:
+            s.loaded_s += min(since_s, p.gap_ms / 1000.0)
+    at_rest = is_at_rest(s, p)
+    note_sensor(s, p, POS, t_ms, pos_c, at_rest)
+    note_sensor(s, p, NEG, t_ms, neg_c, at_rest)
+    if at_rest:
+        note_rest(s, t_ms, pos_c, neg_c, air_known)
+    _estimate(s, p, t_ms, pos_c, neg_c, air_known, at_rest)
+    if not math.isnan(current_a):
+        own_k = s.felt_c + s.common.heat_k * mixed_load(s)
+        note_drop(
+            s,
+            p,
+            0,
+            current_a,
+            values[4],
+            pos_c if trust(s, POS, t_ms) == TRUSTED and pos_c > -99.0 else own_k,
+        )
+        note_drop(
+            s,
+            p,
+            1,
+            current_a,
+            values[5],
+            neg_c if trust(s, NEG, t_ms) == TRUSTED and neg_c > -99.0 else own_k,
+        )
+    s.last_ms = t_ms
+    over = is_over(s, p, t_ms)
+    if over > 0:
+        close(s, p, t_ms)
+        _look_ahead(s, p, t_ms)
+    elif over < 0:
+        start_episode(s, p, t_ms)
+
+
+@inlined
+def _estimate(s, p, t_ms, pos_c, neg_c, air_known, at_rest):  # type: ignore[no-untyped-def]
+    """The poles' temperatures into the filters, without those that lie."""
+    if s.current_ms == 0 or t_ms - s.current_ms > p.gap_ms or s.slow_known < 0.5:
+        return
+    if _is_left_out(s, POS, t_ms):
+        pos_c = math.nan
+    if _is_left_out(s, NEG, t_ms):
+        neg_c = math.nan
+    if not (math.isnan(pos_c) and math.isnan(neg_c)):
+        load = filter_reading(s, p, t_ms, pos_c, neg_c, air_known, at_rest)
+        _note_peak(s, p, t_ms, load)
+
+
+@inlined
+def _is_left_out(s, place, t_ms):  # type: ignore[no-untyped-def]
+    own = s.sensors[place]
+    return trust(s, place, t_ms) == LIES or still_k(own) > STILL_K
+
+
+@inlined
+def _note_delay(s, t_ms, arrived_ms):  # type: ignore[no-untyped-def]
+    """For how long all readings have come much later than measured: a clock that is behind."""
+    if arrived_ms - t_ms < LATE_MS:
+        s.delayed_ms = 0
+        s.delayed_s = 0.0
+    elif s.delayed_ms == 0:
+        s.delayed_ms = arrived_ms
+    else:
+        s.delayed_s = (arrived_ms - s.delayed_ms) / 1000.0
+
+
+@inlined
+def _note_mating(s, p, t_ms, mated, cycles):  # type: ignore[no-untyped-def]
+    """A connector that a workshop opened and closed starts anew."""
+    reopened = not math.isnan(mated) and mated > 0.5 and s.mated <= 0.5
+    counted = not math.isnan(cycles) and cycles > s.cycles
+    if (reopened or counted) and not p.routine:
+        for number in range(5):
+            c = s.channels[number]
+            c.precision = c.count = c.up = c.down = c.level = 0.0
+            c.scatter = 1.0
+        s.anew_ms = t_ms
+        s.point_count = 0
+        start_episode(s, p, t_ms)
+    if not math.isnan(mated):
+        s.mated = mated
+    if not math.isnan(cycles):
+        s.cycles = cycles
+
+
+@inlined
+def _note_peak(s, p, t_ms, load):  # type: ignore[no-untyped-def]
+    """The hottest hours of a day by load and air, averaged over days: the unit's own duty."""
+    day = t_ms // 86_400_000
+    if day != s.day:
+        if s.day_most_a > 0.1 * p.rated_a:
+            _note_most(s)
+        if s.day_peak > 0.05:
+            share = 1.0 if s.peak == 0.0 else 0.3
+            s.peak += share * (s.day_peak - s.peak)
+            s.peak_c += share * (s.day_peak_c - s.peak_c)
+        s.day = day
+        s.day_peak = s.day_most_a = 0.0
+    if load > s.day_peak:
+        s.day_peak = load
+        s.day_peak_c = s.felt_c
+
+
+@inlined
+def _note_most(s):  # type: ignore[no-untyped-def]
+    """The largest current of a day, against that of the unit's first days."""
+    s.most_days += 1.0
+    s.most_a += (s.day_most_a - s.most_a) / min(s.most_days, 2.0)
+    if s.most_days <= 5.0:
+        s.most_base_a += (s.day_most_a - s.most_base_a) / s.most_days
+
+
+@inlined
+def _look_ahead(s, p, t_ms):  # type: ignore[no-untyped-def]
+    """A point of the course, and the time left where there is evidence that it goes anywhere."""
+    apart, common = s.channels[APART], s.channels[COMMON]
+    lean = apart.newest - apart.base if apart.count > 0.0 else 0.0
+    both = common.newest - common.base if common.count > 0.0 else 0.0
+    for number, sign in ((DROP_POS, 1.0), (DROP_NEG, -1.0)):
+        c = s.channels[number]
+        if apart.count == 0.0 and c.count > 0.0 and c.newest_ms == t_ms:
+            lean += sign * (c.newest - c.base)
+    add_point(s, t_ms / 86_400_000.0 - s.first_ms / 86_400_000.0, lean, both)
+    strongest = max(apart.up, apart.down)
+    s.limit_share = 0.0
+    single = apart.count == 0.0 and common.up >= 6.0 and s.slower_fit > 0.0
+    if strongest < 6.0 and not single:
+        # Both poles alike: cooling, which doesn't grow by a law.
+        s.left_s = s.left_from_s = s.left_to_s = math.nan
+        return
+    side = 0.0 if single else (1.0 if apart.up > apart.down else -1.0)
+    peak = max(s.peak, s.day_peak)
+    air_c = s.peak_c if s.peak > 0.0 else s.day_peak_c
+    base_k = p.rise_k * (math.exp(common.base) + 0.5 * side * apart.base)
+    hotter = 1.0 + PER_K * (p.limit_c - REFERENCE_C)
+    usual = 1.0 + PER_K * (air_c + base_k * peak - REFERENCE_C)
+    growth = (p.limit_c - air_c) / max(base_k * peak * hotter / usual, 0.1) - 1.0
+    grown = math.exp(common.level) - 1.0 if single else side * apart.level
+    s.limit_share = grown / max(growth, 0.02) if growth == growth else 0.0
+    forecast(s, side, growth)
+
+
+@inlined
+def _tell(s, p, t_ms, told, at):  # type: ignore[no-untyped-def]
+    """What is known now, into the reading's columns."""
+    row = 0
+    for value in _of_contacts(s, p):
+        told[row, at] = value
+        row += 1
+    for value in _of_present(s):
+        told[row, at] = value
+        row += 1
+    for value in _of_history(s, t_ms):
+        told[row, at] = value
+        row += 1
+    for value in _of_sensors(s, t_ms):
+        told[row, at] = value
+        row += 1
+
+
+@inlined
+def _of_contacts(s, p):  # type: ignore[no-untyped-def]
+    apart, common = s.channels[APART], s.channels[COMMON]
+    pos, neg = s.channels[DROP_POS], s.channels[DROP_NEG]
+    mean_k = p.rise_k * math.exp(common.base + common.level)
+    half_k = 0.5 * p.rise_k * apart.base
+    change_k = p.rise_k * apart.level
+    known = common.count > 0.0
+    return (
+        apart.level + 0.0,
+        apart.up + 0.0,
+        apart.down + 0.0,
+        common.level + 0.0,
+        common.up + 0.0,
+        s.channels[COOLING].level + 0.0,
+        s.channels[COOLING].up + 0.0,
+        common.down + 0.0,
+        pos.level + 0.0,
+        pos.up + 0.0,
+        neg.level + 0.0,
+        neg.up + 0.0,
+        mean_k + half_k + max(change_k, 0.0) if known else math.nan,
+        mean_k - half_k + max(-change_k, 0.0) if known else math.nan,
+        math.sqrt(mean_k**2 * common.level_var + p.rise_k**2 * apart.level_var)
+        if known
+        else math.nan,
+        math.exp(pos.base + pos.level) if pos.count > 0.0 else math.nan,
+        math.exp(neg.base + neg.level) if neg.count > 0.0 else math.nan,
+        float(s.episodes),
+        s.left_s + 0.0,
+        s.left_from_s + 0.0,
+        s.left_to_s + 0.0,
+        apart.base + 0.0,
+        common.base + 0.0,
+        mixed_load(s),
+    )
+
+
+@inlined
+def _of_present(s):  # type: ignore[no-untyped-def]
+    return s.apart.heat_k, math.sqrt(s.apart.hh), s.slower_fit + 0.0, s.limit_share + 0.0
+
+
+@inlined
+def _news(s, t_ms):  # type: ignore[no-untyped-def]
+    """What has changed since the reading before."""
+    news, flags = 0.0, 0
+    for place in (POS, NEG, AIR):
+        flags = 8 * flags + int(2.0 * trust(s, place, t_ms))
+        flags = 2 * flags + (1 if is_noisy(s.sensors[place]) else 0)
+        flags = 2 * flags + (1 if abs(leapt_k(s.sensors[place], t_ms)) >= LEAP_K else 0)
+    flags = 2 * flags + (1 if s.delayed_s > LATE_S else 0)
+    if s.episodes != s.told:
+        news += 1.0
+    if flags != s.flags:
+        news += 2.0
+    s.told, s.flags = s.episodes, flags
+    return news
+
+
+@inlined
+def _of_history(s, t_ms):  # type: ignore[no-untyped-def]
+    common, apart = s.channels[COMMON], s.channels[APART]
+    pos, neg = s.channels[DROP_POS], s.channels[DROP_NEG]
+    return (
+        _news(s, t_ms),
+        float(apart.up_ms if apart.up > apart.down else apart.down_ms),
+        float(common.up_ms),
+        float(s.channels[COOLING].up_ms),
+        float(pos.up_ms if pos.up > neg.up else neg.up_ms),
+        math.sqrt(1.0 / apart.precision) if apart.precision > 0.0 else math.nan,
+        max(apart.count, common.count) + 0.0,
+        s.flutter / max(s.flutter_base, 0.2) + 0.0,
+        math.exp(pos.base) if pos.count > 0.0 else math.nan,
+        math.exp(neg.base) if neg.count > 0.0 else math.nan,
+    )
+
+
+@inlined
+def _of_sensors(s, t_ms):  # type: ignore[no-untyped-def]
+    return (
+        trust(s, POS, t_ms),
+        trust(s, NEG, t_ms),
+        trust(s, AIR, t_ms),
+        still_k(s.sensors[POS]) + 0.0,
+        still_k(s.sensors[NEG]) + 0.0,
+        1.0 if is_stuck(s.sensors[POS]) else 0.0,
+        1.0 if is_stuck(s.sensors[NEG]) else 0.0,
+        s.sensors[AIR].unchanged_s + 0.0,
+        shift_k(s.sensors[POS]) + air_shift_k(s) + 0.0,
+        shift_k(s.sensors[NEG]) + air_shift_k(s) + 0.0,
+        air_shift_k(s) + 0.0,
+        math.sqrt(max(s.sensors[POS].noise_k2, 0.0)),
+        math.sqrt(max(s.sensors[NEG].noise_k2, 0.0)),
+        math.sqrt(max(s.sensors[AIR].noise_k2, 0.0)),
+        s.most_a / max(s.most_base_a, 1e-6) if s.most_days > 5.0 else 1.0,
+        s.delayed_s + 0.0,
+        leapt_k(s.sensors[POS], t_ms) + 0.0,
+        leapt_k(s.sensors[NEG], t_ms) + 0.0,
+        leapt_k(s.sensors[AIR], t_ms) + 0.0,
+        1.0 if is_noisy(s.sensors[POS]) else 0.0,
+        1.0 if is_noisy(s.sensors[NEG]) else 0.0,
+        1.0 if is_noisy(s.sensors[AIR]) else 0.0,
+    )

@@ -1,0 +1,215 @@
+"""Whether the temperature sensors can be believed; compiled.
+
+Questions that need no opinion about the contact: does a sensor move when the model says that its
+place must have moved; does it agree at rest with the air and with its twin, as it used to; does
+it leap, or jump about, more than heat can. What is suspected is held apart until the contact has
+rested: at rest a lie stays, and a fault is cold.
+"""
+
+import math
+
+from ohmwatch.compiled import inlined
+from ohmwatch.physics.estimate.record import AIR, NEG, POS
+from ohmwatch.physics.estimate.thermal import mixed_load
+
+AT_REST_K = 0.03
+"""A rise by load below this is none, also where heat gets away three times as slowly."""
+
+SETTLED = 0.98
+"""Share of the load that must be known for a contact to be surely at rest."""
+
+REST_MEMORY = 10.0
+REST_BASE = 24.0
+LEAST_RESTS = 6.0
+"""Readings at rest: of the mean now, of the first mean, and the least that say something."""
+
+NOISE_BASE = 20.0
+NOISE_MEMORY = 12.0
+LEAST_NOISE_K2 = 0.4**2
+
+LEAP_K = 5.0
+LEAP_FORGOTTEN_MS = 36 * 3_600_000
+
+STILL_K = 2.5
+STUCK_K = 5.0
+"""K that the model saw a pole go while its sensor stood still: left out; stuck."""
+
+STILL_AIR_READINGS = 60.0
+STILL_AIR_S = 10 * 3600.0
+
+SHIFT_K = 3.2
+SHIFT_AIR_K = 4.5
+"""How far a sensor at rest may come from where it used to be."""
+
+NOISY = 9.0
+"""Variance of the jumps at rest over the sensor's own."""
+
+TRUSTED, SUSPECT, LIES = 1.0, 0.5, 0.0
+
+
+@inlined
+def is_at_rest(s, p):  # type: ignore[no-untyped-def]
+    """True where load explains no rise, and the air has not just changed."""
+    heat_k = max(s.common.heat_k, p.rise_k)
+    rested = heat_k * max(s.fast, s.slow) < AT_REST_K and s.slow_known > SETTLED
+    return rested and not abs(s.ambient_c - s.felt_c) > 2.0
+
+
+@inlined
+def pole_heat_k(s, p, place):  # type: ignore[no-untyped-def]
+    """The heating of a pole as the present filters see it, between nothing and six times new."""
+    side = 0.5 if place == POS else -0.5
+    heat_k = s.common.heat_k + side * s.apart.heat_k
+    return min(max(heat_k, 0.3 * p.rise_k), 6.0 * p.rise_k)
+
+
+@inlined
+def note_sensor(s, p, place, t_ms, value_c, at_rest):  # type: ignore[no-untyped-def]
+    """One temperature."""
+    if math.isnan(value_c):
+        return
+    own = s.sensors[place]
+    dt_s = (t_ms - own.last_ms) / 1000.0
+    in_sight = own.last_ms > 0 and dt_s * 1000.0 <= max(p.gap_ms, 4_000_000)
+    new_k = s.felt_c + p.rise_k * mixed_load(s) if place != AIR else 0.0
+    if in_sight and value_c == own.last_c:
+        own.unchanged += 1.0
+        own.unchanged_s += dt_s
+        if s.slow_known > 0.9:
+            own.low_k = min(own.low_k, new_k)
+            own.high_k = max(own.high_k, new_k)
+    elif value_c != own.last_c:
+        own.unchanged = own.unchanged_s = 0.0
+        own.low_k = own.high_k = new_k
+    if in_sight:
+        moved_k = 0.0
+        if place != AIR:
+            warmed = mixed_load(s) - own.last_load
+            moved_k = s.felt_c - own.last_felt_c + pole_heat_k(s, p, place) * warmed
+        jump_k = value_c - own.last_c - moved_k
+        _note_noise(own, jump_k if place == AIR or at_rest else math.nan)
+        explained_k = 0.6 * abs(moved_k)
+        noise_k = 3.0 * math.sqrt(max(own.noise_base_k2, 0.0))
+        if abs(jump_k) > LEAP_K * (1.0 + own.cleared) + explained_k + noise_k:
+            own.jump_k += jump_k
+            own.jump_ms = t_ms
+    own.last_c = value_c
+    own.last_felt_c = s.felt_c
+    own.last_load = mixed_load(s)
+    own.last_ms = t_ms
+
+
+@inlined
+def _note_noise(own, jump_k):  # type: ignore[no-untyped-def]
+    """Noise leaps back, heat doesn't: minus the product of two jumps in a row is its variance."""
+    if not (math.isnan(own.step_k) or math.isnan(jump_k)):
+        square = -jump_k * own.step_k
+        if own.noises < NOISE_BASE:
+            own.noises += 1.0
+            own.noise_base_k2 += (min(square, 4.0) - own.noise_base_k2) / own.noises
+            own.noise_k2 = own.noise_base_k2
+        else:
+            most = 0.5 * NOISE_MEMORY * NOISY * max(own.noise_base_k2, LEAST_NOISE_K2)
+            own.noise_k2 += (min(max(square, -most), most) - own.noise_k2) / NOISE_MEMORY
+    own.step_k = jump_k
+
+
+@inlined
+def note_rest(s, t_ms, pos_c, neg_c, air_known):  # type: ignore[no-untyped-def]
+    """What the sensors show of a contact at rest; at most one reading in two minutes."""
+    if t_ms - s.rest_ms < 120_000:
+        return
+    s.rest_ms = t_ms
+    if air_known:
+        _note_shift(s.sensors[POS], pos_c - s.felt_c)
+        _note_shift(s.sensors[NEG], neg_c - s.felt_c)
+    _note_shift(s.sensors[AIR], pos_c - neg_c)
+
+
+@inlined
+def _note_shift(own, rise_k):  # type: ignore[no-untyped-def]
+    if math.isnan(rise_k) or own.unchanged >= 5.0 or is_noisy(own):
+        return
+    own.rests += 1.0
+    own.rest_k += (rise_k - own.rest_k) / min(own.rests, REST_MEMORY)
+    if own.bases < REST_BASE:
+        own.bases += 1.0
+        own.base_k += (rise_k - own.base_k) / own.bases
+    elif abs(own.rest_k - own.base_k) < 0.3 * SHIFT_K:
+        own.base_k += 0.01 * (rise_k - own.base_k)
+    if abs(own.jump_k) > 0.0 and abs(rise_k - own.base_k) < SHIFT_K:
+        # It leapt under load and is right at rest: a contact does that, a sensor doesn't.
+        own.jump_k = 0.0
+        own.cleared = min(own.cleared + 1.0, 5.0)
+
+
+@inlined
+def shift_k(own):  # type: ignore[no-untyped-def]
+    """How far the sensor at rest has come from its first rests, K; 0 where that is unknown."""
+    if own.bases < REST_BASE:
+        return 0.0
+    return own.rest_k - own.base_k
+
+
+@inlined
+def air_shift_k(s):  # type: ignore[no-untyped-def]
+    """The shift that both poles show against the air: then it is the air's sensor that moved."""
+    pos_k, neg_k = shift_k(s.sensors[POS]), shift_k(s.sensors[NEG])
+    if s.sensors[NEG].rests == 0.0:
+        return 0.0
+    if abs(pos_k - neg_k) < max(0.5 * max(abs(pos_k), abs(neg_k)), 1.5):
+        return -0.5 * (pos_k + neg_k)
+    return 0.0
+
+
+@inlined
+def is_noisy(own):  # type: ignore[no-untyped-def]
+    """Whether the sensor jumps about more than it used to."""
+    base_k2 = max(own.noise_base_k2, LEAST_NOISE_K2)
+    return own.noises >= NOISE_BASE and own.noise_k2 > NOISY * base_k2
+
+
+@inlined
+def still_k(own):  # type: ignore[no-untyped-def]
+    """How far the model saw the place go since the sensor last moved, K."""
+    return own.high_k - own.low_k if own.unchanged >= 3.0 else 0.0
+
+
+@inlined
+def is_stuck(own):  # type: ignore[no-untyped-def]
+    """Whether the sensor has stood still for good."""
+    return still_k(own) > STUCK_K and own.unchanged >= 5.0
+
+
+@inlined
+def leapt_k(own, t_ms):  # type: ignore[no-untyped-def]
+    """What the sensor has leapt, as long as no rest has told; 0 after a day and a half."""
+    forgotten = t_ms - own.jump_ms > LEAP_FORGOTTEN_MS and abs(shift_k(own)) < SHIFT_K
+    if own.jump_ms == 0 or forgotten:
+        return 0.0
+    return own.jump_k
+
+
+@inlined
+def trust(s, place, t_ms):  # type: ignore[no-untyped-def]
+    """TRUSTED, SUSPECT or LIES."""
+    own = s.sensors[place]
+    if is_noisy(own):
+        return LIES
+    if place == AIR:
+        still = own.unchanged > STILL_AIR_READINGS and own.unchanged_s > STILL_AIR_S
+        if still or abs(air_shift_k(s)) > SHIFT_AIR_K:
+            return LIES
+    else:
+        other = s.sensors[NEG if place == POS else POS]
+        shift = shift_k(own) + air_shift_k(s)
+        if is_stuck(own):
+            return LIES
+        if abs(shift) > SHIFT_K and abs(shift) >= 0.6 * abs(shift_k(other) + air_shift_k(s)):
+            return LIES
+        # Without air one can't say which of the two it is.
+        if own.bases == 0.0 and abs(shift_k(s.sensors[AIR])) > SHIFT_K:
+            return LIES
+        if still_k(own) > STILL_K:
+            return SUSPECT
+    return SUSPECT if abs(leapt_k(own, t_ms)) > 0.6 * LEAP_K else TRUSTED

@@ -1,0 +1,198 @@
+"""From what the contacts stage knows to findings: what the detectors that stand on it share."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ohmwatch.conditions import Pole
+from ohmwatch.detector import Batch, Detector, Flags, Floats, Ratings, State
+from ohmwatch.findings import Finding
+from ohmwatch.physics.estimate.follow import PREFIX
+from ohmwatch.physics.estimate.record import PER_K, REFERENCE_C
+from ohmwatch.physics.heat import column
+from ohmwatch.physics.hold import Level, as_findings, judge
+
+HOT_DAY_C = 40.0
+"""Ambient for which margins are told, that of rated currents in most catalogues."""
+
+MOST_RISE_K = 500.0
+"""By then the housing has given way."""
+
+LIES = 0.0
+SUSPECT = 0.5
+"""Of `trust_pos`, `trust_neg`, `trust_air`; 1 is trusted."""
+
+
+def known(batch: Batch, name: str) -> Floats:
+    """A column of the contacts stage, float64[n]; NaN where the stage did not run."""
+    return batch.column(PREFIX + name)
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """At rated current and HOT_DAY_C, K to the temperature limit, float64[n]; NaN: unknown.
+
+    `worst_k` of the worse pole; `from_k`, `to_k` its 80 % interval.
+    """
+
+    worst_k: Floats
+    from_k: Floats
+    to_k: Floats
+
+
+EPISODE = 1.0
+"""Bit of `news`: an episode of load has ended at this reading, and was told to the channels."""
+
+
+def news(batch: Batch, *, episodes_only: bool = False) -> Batch:
+    """The readings at which the stage knows something new: of many, few.
+
+    Their columns are cut out where one is asked for.
+    """
+    column = batch.values.get(PREFIX + "news")
+    if column is None:
+        return batch.rows(np.zeros(len(batch), dtype=np.bool_))
+    at = np.flatnonzero(column)
+    if episodes_only:
+        at = at[column[at] % 2.0 == EPISODE]
+    return Batch(
+        connectors=batch.connectors,
+        connector=batch.connector[at],
+        time_ms=batch.time_ms[at],
+        arrived_ms=batch.arrived_ms[at],
+        values=_Cut(batch.values, at),
+    )
+
+
+class _Cut(Mapping[str, Floats]):
+    """Columns of which some rows are wanted; each is cut when it is asked for."""
+
+    def __init__(self, whole: Mapping[str, Floats], at: np.ndarray) -> None:
+        self._whole, self._at = whole, at
+
+    def __getitem__(self, name: str) -> Floats:
+        return self._whole[name][self._at]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._whole)
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+
+def steady_rise_k(heating_k: Floats, ambient_c: float = HOT_DAY_C) -> Floats:
+    """The rise at rated current of a contact with this heating, copper's own warming included.
+
+    From rise = heating · (1 + α·(ambient + rise − reference)); MOST_RISE_K where it runs away.
+
+    >>> steady_rise_k(np.array([30.0, 300.0])).round(1).tolist()
+    [36.6, 500.0]
+    """
+    cold = 1.0 + PER_K * (ambient_c - REFERENCE_C)
+    left = np.maximum(1.0 - PER_K * heating_k, 1e-6)
+    return np.minimum(heating_k * cold / left, MOST_RISE_K)
+
+
+def margins(batch: Batch, ratings: Sequence[Ratings]) -> Margins:
+    """What is left at rated load on a hot day, of each reading's connector."""
+    limit_c = column(ratings, "temperature_limit_c")[batch.connector]
+    heating_k = np.fmax(known(batch, "heating_pos_k"), known(batch, "heating_neg_k"))
+    spread_k = 1.28 * known(batch, "heating_sd_k")
+    room_k = limit_c - HOT_DAY_C
+    return Margins(
+        worst_k=room_k - steady_rise_k(heating_k),
+        from_k=room_k - steady_rise_k(heating_k + spread_k),
+        to_k=room_k - steady_rise_k(np.maximum(heating_k - spread_k, 0.0)),
+    )
+
+
+def state(
+    detector: Detector,
+    batch: Batch,
+    ratings: Sequence[Ratings],
+    holds: State,
+    *,
+    levels: Sequence[Level],
+    excess: Sequence[Floats],
+    pole: Callable[[int], Pole],
+    evidence: Mapping[str, Floats],
+    since_ms: Floats | None = None,
+    time_left: bool = False,
+) -> list[Finding]:
+    """Findings where the levels' excess says so; carries `holds` (hold_dtype) forward.
+
+    Where `since_ms` is given, a finding has lasted since then: the change came before there was
+    enough evidence of it. With `time_left` it says how long there is until the limit.
+    """
+    clean = [np.where(np.isnan(each), -np.inf, each) for each in excess]
+    said = judge(batch.connector, batch.time_ms, clean, levels, ratings, holds)
+    shown = {**evidence, **_trust(batch), **(_left(batch) if time_left else {})}
+    findings = as_findings(detector, batch, said, pole=pole, evidence=shown)
+    for number, at in enumerate(said):
+        finding = findings[number]
+        if since_ms is not None and not finding.ended and since_ms[at.index] > 0:
+            began_ms = min(finding.since_ms, int(since_ms[at.index]))
+            finding = replace(finding, since_ms=began_ms)
+        if time_left and not finding.ended:
+            left_s = float(known(batch, "left_s")[at.index])
+            finding = replace(finding, time_left_s=left_s if math.isfinite(left_s) else None)
+        findings[number] = finding
+    return findings
+
+
+def _trust(batch: Batch) -> dict[str, Floats]:
+    """The least trust in any of the three temperature sensors: what it says is less sure."""
+    places = [known(batch, f"trust_{place}") for place in ("pos", "neg", "air")]
+    return {"trust": np.fmin(np.fmin(places[0], places[1]), places[2])}
+
+
+def _left(batch: Batch) -> dict[str, Floats]:
+    return {
+        "time_left_from_s": known(batch, "left_from_s"),
+        "time_left_to_s": known(batch, "left_to_s"),
+    }
+
+
+def contact_evidence(batch: Batch, ratings: Sequence[Ratings], worse: Flags) -> dict[str, Floats]:
+    """What is told about a contact; `worse` (bool[n]) is true where the positive pole is meant."""
+    margin = margins(batch, ratings)
+    return {
+        "heating_k": np.where(worse, known(batch, "heating_pos_k"), known(batch, "heating_neg_k")),
+        "heating_sd_k": known(batch, "heating_sd_k"),
+        "resistance_uohm": np.where(
+            worse, known(batch, "resistance_pos_uohm"), known(batch, "resistance_neg_uohm")
+        ),
+        "margin_k": margin.worst_k,
+        "margin_from_k": margin.from_k,
+        "margin_to_k": margin.to_k,
+        "episodes": known(batch, "episodes"),
+        "current_a": batch.column("current_a"),
+    }
+
+
+def believed(batch: Batch, *, suspects: bool = False) -> Batch:
+    """The batch without temperatures of sensors that lie (or, with `suspects`, may lie)."""
+    least = SUSPECT if suspects else LIES
+    values = dict(batch.values)
+    for quantity, place in _PLACES.items():
+        trust = known(batch, f"trust_{place}")
+        if quantity in values:
+            values[quantity] = np.where(trust <= least, np.nan, values[quantity])
+    return replace(batch, values=values)
+
+
+_PLACES = {"temperature_pos_c": "pos", "temperature_neg_c": "neg", "ambient_c": "air"}
+
+
+def which(worse: Flags) -> Callable[[int], Pole]:
+    """The pole by a column that is true where the positive one is meant."""
+    return lambda index: Pole.POSITIVE if worse[index] else Pole.NEGATIVE
+
+
+def rises_k(ratings: Sequence[Ratings]) -> Floats:
+    """The typical rise at rated current of each connector's model, K; NaN where none is stated."""
+    rated_k = column(ratings, "temperature_rise_rated_k")
+    by_limit: Floats = 0.7 * column(ratings, "temperature_rise_limit_k")
+    return np.where(np.isnan(rated_k), by_limit, rated_k)

@@ -1,0 +1,220 @@
+"""Back-tests over stored readings: the alarms of the live run, carried on after a kill."""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.utils import timezone
+
+from apps.accounts.models import User
+from apps.alarms import truth
+from apps.alarms.models import Outcome
+from apps.alarms.truth import Found
+from apps.fleet.models import Connector
+from apps.telemetry.store import TenantTelemetry
+from apps.warning import backtests, operations
+from apps.warning.models import BackTest, Mode, Progress
+from apps.warning.operations import Content
+from tests import cast, journal
+from tests.contacts import contact
+from workers.backtest import running
+from workers.backtest.running import Runner
+
+pytestmark = pytest.mark.usefixtures("elasticsearch", "in_kunlun")
+
+
+@pytest.fixture
+def stored(empty_elasticsearch: str) -> None:
+    """The story's readings, as acquisition would have stored them."""
+    journal.store(journal.story(late=False, repeated=False))
+
+
+def asked(user: User, **content: Any) -> BackTest:
+    now = timezone.now()
+    said = Content(**{"name": "Trial", "parameters": {"margin_k": 60.0}, **content})
+    return backtests.request(
+        user=user,
+        detector="overtemperature",
+        content=said,
+        start=now - timedelta(hours=2),
+        end=now + timedelta(hours=1),
+        now=now,
+    )
+
+
+def runner() -> Runner:
+    return Runner(TenantTelemetry("kunlun"), clock=timezone.now)
+
+
+def carried_on(row: BackTest, *, is_time_up: Callable[[], bool] = lambda: False) -> BackTest:
+    claimed = backtests.claim(row.pk, now=timezone.now())
+    assert claimed is not None
+    runner().carry_on(claimed, is_time_up=is_time_up)
+    return claimed
+
+
+def summary_of(row: BackTest) -> Any:
+    return BackTest.objects.get(pk=row.pk).result["summary"]
+
+
+@pytest.mark.usefixtures("stored")
+def test_both_sides_over_the_same_readings(anna: User) -> None:
+    contact(name="Staff", address="staff@kunlun.example", minimum_severity="notice")
+    row = carried_on(asked(anna))
+    assert row.state == Progress.DONE
+    assert (row.connectors_done, row.readings) == (3, 3 * journal.SECONDS)
+    said = summary_of(row)
+    assert said["seen"] == 3
+    for side in ("tried", "in_force"):
+        assert said[side]["alarms"] == said[side]["connectors"] == 3
+        assert said[side]["by_severity"] == {"critical": 3}
+        assert said[side]["messages"]["email"] >= 1
+    # 60 K before the limit it is seen no later, at each connector, in its device's time.
+    earlier, later = (
+        {each["connector"]: each["since_ms"] for each in said[side]["rows"]}
+        for side in ("tried", "in_force")
+    )
+    assert all(earlier[connector] <= later[connector] for connector in later)
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_rule_that_is_off_raises_nothing_and_severities_count(anna: User) -> None:
+    off = summary_of(carried_on(asked(anna, mode=Mode.OFF.value, parameters={})))
+    assert (off["tried"]["alarms"], off["in_force"]["alarms"]) == (0, 3)
+    mild = {"warning": "notice", "critical": "notice"}
+    milder = summary_of(carried_on(asked(anna, severities=mild)))
+    assert milder["tried"]["by_severity"] == {"notice": 3}
+    assert milder["tried"]["false"] == 0
+
+
+@pytest.mark.usefixtures("stored")
+def test_what_is_in_force_is_the_rule_that_is(anna: User) -> None:
+    """A rule in force is compared with what held without it; a changed one with itself."""
+    one = {"connector": [str(cast.BENS_CONNECTOR)]}
+    content = Content(name="Off", mode=Mode.OFF.value, selection=one)
+    rule = operations.make_rule(
+        user=anna, detector="overtemperature", content=content, now=timezone.now()
+    )
+    row = asked(anna, parameters={})
+    assert summary_of(carried_on(row))["in_force"]["alarms"] == 2
+    own = asked(anna, mode=Mode.OFF.value, selection=one, parameters={})
+    BackTest.objects.filter(pk=own.pk).update(rule=rule, rule_version=1)
+    said = summary_of(carried_on(own))
+    assert (said["tried"]["alarms"], said["in_force"]["alarms"]) == (0, 1)
+
+
+@pytest.mark.usefixtures("stored")
+def test_ground_truth_says_what_is_caught_and_what_is_false(anna: User) -> None:
+    now = timezone.now()
+    connector = Connector.objects.get(pk=cast.BENS_CONNECTOR)
+    found = Found(Outcome.FAULT.value, now, "terminal_loose", "pos", 2100.0)
+    truth.record_failure(user=anna, connector=connector, found=found, now=now)
+    said = summary_of(carried_on(asked(anna)))
+    for side in ("tried", "in_force"):
+        [caught] = said[side]["caught"]
+        assert caught["connector"] == str(cast.BENS_CONNECTOR)
+        assert 0 < caught["days_ahead"] < 0.02
+        assert (said[side]["missed"], said[side]["false"]) == (0, 2)
+        years = said["seen"] * said["days"] / 365.25
+        assert said[side]["false_a_connector_year"] == pytest.approx(2 / years)
+
+
+# --- carried on, overtaken, cancelled -------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("stored")
+def test_carried_on_group_by_group_it_comes_to_the_same(
+    anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = summary_of(carried_on(asked(anna)))
+    monkeypatch.setattr(running, "GROUP", 1)
+    row, states = asked(anna), []
+    BackTest.objects.filter(pk=row.pk).update(
+        start=BackTest.objects.last().start,
+        end=BackTest.objects.last().end,  # type: ignore[union-attr]
+    )
+    while not states or states[-1] == Progress.WAITING:
+        states.append(carried_on(row, is_time_up=lambda: True).state)
+    assert Counter(states) == {"waiting": 3, "done": 1}
+    assert summary_of(row) == whole
+
+
+@pytest.mark.usefixtures("stored")
+def test_who_lost_the_claim_writes_nothing(anna: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that was thought dead comes back: another one has gone on meanwhile."""
+    monkeypatch.setattr(running, "GROUP", 1)
+    row = asked(anna)
+    now = timezone.now()
+    asleep = backtests.claim(row.pk, now=now)
+    assert asleep is not None
+    assert backtests.claim(row.pk, now=now) is None
+    later = now + backtests.LEASE + timedelta(seconds=1)
+    assert backtests.to_wake(["t_kunlun", "t_aurora"], now=later) == [("t_kunlun", row.pk)]
+    other = backtests.claim(row.pk, now=later)
+    assert other is not None
+    runner().carry_on(other, is_time_up=lambda: False)
+    with pytest.raises(backtests.Overtaken):
+        runner().carry_on(asleep, is_time_up=lambda: False)
+    assert BackTest.objects.get(pk=row.pk).state == Progress.DONE
+
+
+@pytest.mark.usefixtures("stored")
+def test_cancelled_while_it_runs_it_ends(anna: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "GROUP", 1)
+    row = asked(anna)
+    claimed = backtests.claim(row.pk, now=timezone.now())
+    assert claimed is not None
+
+    def cancel_now() -> bool:
+        return backtests.cancel(user=anna, back_test=row, now=timezone.now()) and False
+
+    with pytest.raises(backtests.Overtaken):
+        runner().carry_on(claimed, is_time_up=cancel_now)
+    row.refresh_from_db()
+    assert (row.state, row.connectors_done) == (Progress.CANCELLED, 1)
+    assert not backtests.cancel(user=anna, back_test=row, now=timezone.now())
+
+
+def test_who_dies_of_it_each_time_has_failed(anna: User) -> None:
+    row, now = asked(anna), timezone.now()
+    for _ in range(backtests.ATTEMPTS):
+        assert backtests.claim(row.pk, now=now) is not None
+        now += backtests.LEASE + timedelta(seconds=1)
+    assert backtests.claim(row.pk, now=now) is None
+    row.refresh_from_db()
+    assert (row.state, row.error) == (Progress.FAILED, "worker_died")
+
+
+def test_a_detector_that_is_gone_is_told(anna: User) -> None:
+    row = asked(anna)
+    BackTest.objects.filter(pk=row.pk).update(detector="of a plug-in")
+    claimed = backtests.claim(row.pk, now=timezone.now())
+    assert claimed is not None
+    with pytest.raises(running.DetectorGone):
+        runner().carry_on(claimed, is_time_up=lambda: False)
+
+
+def test_what_may_not_be_asked(anna: User, sam: User, ben: User) -> None:
+    with pytest.raises(PermissionDenied):
+        asked(sam)
+    with pytest.raises(ValidationError):
+        asked(anna, parameters={"margin_k": 9999})
+    now = timezone.now()
+
+    def over(start: datetime, end: datetime) -> BackTest:
+        said = Content(name="Trial")
+        return backtests.request(
+            user=anna, detector="overtemperature", content=said, start=start, end=end, now=now
+        )
+
+    for start, end in ((now, now), (now - timedelta(days=500), now)):
+        with pytest.raises(ValidationError):
+            over(start, end)
+    for _ in range(backtests.UNDONE_AT_ONCE):
+        asked(anna)
+    with pytest.raises(ValidationError, match="Five back-tests are under way"):
+        asked(anna)
+    assert not backtests.back_tests(for_user=ben).exists()

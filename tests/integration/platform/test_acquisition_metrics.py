@@ -1,0 +1,114 @@
+"""What acquisition puts up in Redis, Prometheus can read; and every metric is documented."""
+
+import re
+from pathlib import Path
+
+import pytest
+import redis
+from django.test import Client
+
+from apps.accounts.models import User
+from apps.platform.acquisition import counts, slots
+from ohmwatch.refusals import Reason
+from tests import mqtt
+from tests.acquisition import (
+    Slot,
+    device,
+    elasticsearch_behind,
+    elasticsearch_port,
+    now_ms,
+    reading,
+    received,
+    topic,
+    until,
+)
+from tests.faults import proxy
+
+TBOX = topic("kunlun.tbox-1")
+DOCS = Path(__file__).parents[3] / "docs" / "operations.md"
+
+
+def metrics(client: Client) -> str:
+    return client.get("/metrics").content.decode()
+
+
+@pytest.mark.usefixtures("kunlun", "empty_elasticsearch")
+def test_every_reading_is_counted_by_what_became_of_it(
+    broker: mqtt.Mosquitto, client: Client, redis_log: redis.Redis
+) -> None:
+    now = now_ms()
+    with Slot(broker.worker_port), device(broker, "kunlun.tbox-1") as box:
+        good = [reading(now), reading(now), reading(now - 2 * 3_600_000)]
+        box.deliver(TBOX, [*good, reading(now, current_a=9_999), b"rubbish"])
+        until(lambda: received() == 5)
+        until(lambda: bool(slots(redis_log, now_ms=now_ms())))
+        said = metrics(client)
+    assert 'ohmwatch_readings_total{outcome="received",tenant="kunlun"} 5.0' in said
+    assert 'ohmwatch_readings_total{outcome="stored",tenant="kunlun"} 2.0' in said
+    assert 'ohmwatch_readings_total{outcome="duplicate",tenant="kunlun"} 1.0' in said
+    assert 'ohmwatch_readings_total{outcome="late",tenant="kunlun"} 1.0' in said
+    for reason in (Reason.OUT_OF_RANGE, Reason.UNDECODABLE):
+        counted = f'ohmwatch_readings_quarantined_total{{reason="{reason}",tenant="kunlun"}} 1.0'
+        assert counted in said
+    assert 'ohmwatch_acquisition_connected{slot="0"} 1.0' in said
+    (kunlun,) = counts(redis_log)
+    found = kunlun.outcomes
+    assert found["received"] == found["stored"] + found["duplicate"] + 2
+
+
+@pytest.mark.usefixtures("kunlun", "empty_elasticsearch")
+def test_a_worker_says_which_store_it_waits_for(
+    broker: mqtt.Mosquitto, client: Client, redis_log: redis.Redis
+) -> None:
+    with proxy.between(elasticsearch_port()) as way:
+        address = elasticsearch_behind(way.port)
+        with Slot(broker.worker_port, elasticsearch_url=address) as slot:
+            way.cut()
+            began = now_ms()
+            device(broker, "kunlun.tbox-1").deliver(TBOX, [reading(now_ms())])
+            until(lambda: "elasticsearch" in slot.crew.state()["holding"])
+            until(lambda: "holding_seconds{" in metrics(client), within_s=5)
+            (told,) = slots(redis_log, now_ms=now_ms())
+            assert began - 1_000 <= told.holding["elasticsearch"] <= now_ms()
+            assert told.waiting_messages == 1
+            way.mend()
+            until(lambda: received() == 1)
+            until(lambda: slot.crew.state()["holding"] == {})
+
+
+def test_without_redis_there_are_the_other_metrics(
+    client: Client, db: None, settings: object
+) -> None:
+    settings.REDIS_LOG_URL = "redis://127.0.0.1:1/0"  # type: ignore[attr-defined]
+    said = metrics(client)
+    assert "python_info" in said
+    assert "ohmwatch_readings" not in said
+
+
+@pytest.mark.usefixtures("db")
+def test_every_metric_of_acquisition_is_documented(client: Client, redis_log: redis.Redis) -> None:
+    redis_log.hset("ow:counts:kunlun", mapping={"stored": 1, "quarantined:too_large": 1})
+    redis_log.set("ow:acquisition:0", '{"at_ms": 1, "holding": {"redis": 1}}')
+    pattern = r"^# TYPE (ohmwatch_(?:readings|acquisition)\w*)"
+    names = set(re.findall(pattern, metrics(client), re.M))
+    assert len(names) == 8
+    documented = DOCS.read_text()
+    assert {name for name in names if f"`{name}`" not in documented} == set()
+
+
+def test_the_operator_sees_slots_and_counts(
+    operator: User, client: Client, redis_log: redis.Redis
+) -> None:
+    redis_log.hset(
+        "ow:counts:kunlun",
+        mapping={"received": 7, "stored": 4, "duplicate": 1, "quarantined:too_large": 2},
+    )
+    redis_log.set(
+        "ow:acquisition:3", '{"connected": true, "waiting_messages": 5, "holding": {"redis": 1}}'
+    )
+    client.force_login(operator)
+    shown = client.get("/readiness/", headers={"host": "localhost"}).content.decode()
+    assert "Waits for redis; nothing is lost." in shown
+    row = shown[shown.index("kunlun") :]
+    numbers = re.findall(r'class="number"[^>]*>(\d+)<', row)
+    assert numbers == ["7", "4", "1", "2", "0"]

@@ -1,0 +1,166 @@
+"""Who is erased is in no index any more, others are untouched, and the account still closes."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+from secrets import token_hex
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from apps.telemetry import erasing, parsing
+from apps.telemetry.answers import LedgerEntry
+from apps.telemetry.erasing import erase
+from apps.telemetry.errors import WrongQuestion
+from apps.telemetry.rollups import Builder, Pace
+from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.tenants.models import Tenant
+from apps.tenants.operations import change_retention, drop_tenant
+from tests.integration.telemetry.conftest import NOW, NOW_MS, reading_lines
+
+CONNECTORS = ("c-1", "c-2")
+
+
+@pytest.fixture
+def filled(store: TelemetryStore, ours: str, theirs: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """One of everything of two connectors of two tenants, on the same page; the batch's number."""
+    monkeypatch.setattr(erasing, "PAGE", 3)  # several pages each
+    batch = 5 << 48 | int(token_hex(4), 16)
+    for tenant in (ours, theirs):
+        lines = b""
+        for number, connector in enumerate(CONNECTORS):
+            rows = [(NOW_MS - 3_600_000 * hour, {"current_a": 1.0}) for hour in range(1, 6)]
+            lines += reading_lines(store, tenant, rows, connector=connector, batch_id=batch)
+            lines += parsing.quarantine_lines(
+                store.quarantine_index(NOW_MS), tenant=tenant, batch_id=batch, number=number,
+                arrived_ms=NOW_MS, reason="out_of_range", connector=connector, count=2,
+            )  # fmt: skip
+            row = {"tenant": tenant, "connector": connector}
+            store.update_states([row])
+            store.index_events([{**row, "event": f"e-{number}", "number": 1, "judged_at": NOW_MS}])
+        assert all(result.is_stored for result in store.bulk(lines))
+        store.write_ledger([LedgerEntry(tenant, batch, NOW_MS, 10, 0, {"out_of_range": 4})])
+    store.refresh()
+    Builder(store, pace=Pace(share=1.0)).advance(NOW + timedelta(days=2))
+    return batch
+
+
+@pytest.fixture
+def held(store: TelemetryStore) -> Callable[..., int]:
+    """How many documents of a tenant, or of one connector, there are in all indices."""
+
+    def count(tenant: str, connector: str | None = None) -> int:
+        store.refresh()
+        whose = [{"term": {"tenant": tenant}}]
+        if connector:
+            whose.append({"term": {"connector": connector}})
+        query = {"bool": {"filter": whose}}
+        answer = store.client.count(index=f"{store.prefix}*", query=query)
+        return int(answer["count"])
+
+    return count
+
+
+def test_a_connector_goes_and_the_account_still_closes(
+    store: TelemetryStore, ours: str, theirs: str, filled: int, held: Callable[..., int]
+) -> None:
+    stays, others = held(ours, "c-2"), held(theirs)
+
+    report = erase(store, ours, "c-1", now=NOW)
+
+    assert held(ours, "c-1") == 0
+    assert (held(ours, "c-2"), held(theirs)) == (stays, others)
+    assert report.documents["readings"] == 5
+    assert report.documents["state"] == report.documents["events"] == 1
+    assert report.documents["quarantine"] == 1
+    assert report.documents["rollup-1h"] == report.documents["rollup-1m"] == 5
+    assert not report.indices
+    (line,) = store.account(NOW_MS - 86_400_000, NOW_MS + 1, tenant=ours)
+    assert line.is_closed
+    assert (line.stored, line.received, line.quarantined) == (5, 7, {"out_of_range": 2})
+    assert erase(store, ours, "c-1", now=NOW).total == 0
+
+
+def test_a_tenant_goes_from_every_index(
+    store: TelemetryStore, ours: str, theirs: str, filled: int, held: Callable[..., int]
+) -> None:
+    before, others = held(ours), held(theirs)
+
+    report = erase(store, ours, now=NOW)
+
+    assert held(ours) == 0
+    assert held(theirs) == others
+    assert report.total == before
+    series = TenantTelemetry(ours, store=store).series(
+        "c-1", ["current_a"], start=NOW - timedelta(days=8), end=NOW, points=100
+    )
+    assert series.buckets == []
+    assert store.account(0, NOW_MS + 1, tenant=ours) == []
+
+
+def test_an_index_that_is_a_tenants_alone_is_dropped_whole(elasticsearch: str, ours: str) -> None:
+    store = TelemetryStore(prefix=f"{elasticsearch}alone-", open_days=1)
+    store.prepare(NOW)
+    try:
+        store.bulk(reading_lines(store, ours, [(NOW_MS, {"current_a": 1.0})]))
+
+        report = erase(store, ours, now=NOW)
+
+        index = store.reading_index("30d", NOW_MS)
+        assert report.indices == [index]
+        assert store.client.count(index=index)["count"] == 0  # there again, empty
+    finally:
+        for index in store.indices():
+            store.client.indices.delete(index=index)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_erases_schema_hosts_and_record(
+    elasticsearch: str, store: TelemetryStore, kunlun: Tenant
+) -> None:
+    call_command("create_tenant", "doomed", "Doomed", stdout=StringIO())
+    store.bulk(reading_lines(store, "doomed", [(NOW_MS, {"current_a": 1.0})]))
+    told = StringIO()
+    with pytest.raises(ValueError, match="being served"):
+        drop_tenant(tenant=Tenant.objects.get(slug="doomed"))
+
+    call_command("erase", "--tenant", "doomed", "--yes", "--wait", "0", stdout=told)
+
+    assert not Tenant.objects.filter(slug="doomed").exists()
+    assert "schema t_doomed" in told.getvalue()
+    assert "1 documents in all" in told.getvalue()
+    call_command("erase", "--tenant", "doomed", "--yes", stdout=told)  # nothing is left to erase
+    with pytest.raises(CommandError, match="no tenant"):
+        call_command("erase", "--tenant", "doomed", "--connector", "c-1", "--yes")
+
+
+def test_nothing_is_erased_without_the_word(
+    elasticsearch: str, kunlun: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: "no")
+
+    with pytest.raises(CommandError, match="Nothing was erased"):
+        call_command("erase", "--tenant", "kunlun")
+
+    assert Tenant.objects.get(slug="kunlun").is_ready
+
+
+def test_a_tenant_is_moved_to_another_class(
+    store: TelemetryStore, elasticsearch: str, kunlun: Tenant
+) -> None:
+    told = StringIO()
+
+    call_command("retention", "kunlun", "90d", stdout=told)
+
+    assert Tenant.objects.get(slug="kunlun").retention_class == "90d"
+    assert store.reading_index("90d", NOW_MS) in store.indices()
+    assert "90 days" in told.getvalue()
+    change_retention(tenant=kunlun, retention_class="30d")
+    with pytest.raises(CommandError):
+        call_command("retention", "nobody", "30d")
+
+
+def test_only_what_is_one_tenants_can_be_named(store: TelemetryStore) -> None:
+    for tenant, connector in (("*", None), ("kunlun", "*"), ("a,b", None), ("kunlun", "a,b")):
+        with pytest.raises(WrongQuestion):
+            erase(store, tenant, connector, now=NOW)

@@ -1,0 +1,157 @@
+"""Messages decoded together are answered as if each had come alone."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ohmwatch.codecs.json import Decoded, decode
+from ohmwatch.codecs.together import decode_together
+from ohmwatch.readings import MESSAGE_BYTES_LIMIT, READINGS_LIMIT
+from ohmwatch.refusals import Reason, Refused
+
+T = 1_795_420_800_000
+
+
+def plain(answer: Decoded | Refused) -> Any:
+    """An answer as values that compare; NaN as None."""
+    if isinstance(answer, Refused):
+        return (answer.reason, answer.field, answer.detail)
+    columns = answer.columns
+    return (
+        columns.time_ms.tolist(),
+        columns.channel.tolist(),
+        {
+            name: [None if np.isnan(value) else value for value in column.tolist()]
+            for name, column in columns.values.items()
+        },
+        answer.rows.tolist(),
+        answer.refused,
+        answer.unknown_fields,
+    )
+
+
+def alone(payload: bytes) -> Any:
+    try:
+        return plain(decode(payload))
+    except Refused as refused:
+        return plain(refused)
+
+
+def assert_the_same(payloads: Sequence[bytes]) -> None:
+    together = [plain(answer) for answer in decode_together(payloads)]
+    assert together == [alone(payload) for payload in payloads]
+
+
+NAMES = ("current_a", "ambient_c", "interlock", "mating_cycles", "x_own", "nonsense")
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.floats(-300, 300),
+    st.sampled_from([10**400, 5000, -61, "1", 1.5]),
+)
+TIMES = st.one_of(
+    st.integers(T, T + 5),
+    st.sampled_from([None, "2026-11-23T08:00:00Z", "yesterday", 1.5, True, 10**18]),
+)
+CHANNELS = st.sampled_from([0, 1, 63, 64, -1, True, 1.0, "0", None])
+
+
+def readings(good: bool) -> st.SearchStrategy[dict[str, Any]]:
+    values = st.integers(0, 1) if good else VALUES
+    times = st.integers(T, T + 5) if good else TIMES
+    fields = st.dictionaries(st.sampled_from(NAMES[: 4 if good else 6]), values, max_size=4)
+    return st.builds(lambda time, more: {"time": time, **more}, times, fields)
+
+
+def messages(good: bool) -> st.SearchStrategy[dict[str, Any]]:
+    channel = st.fixed_dictionaries({}, optional={"channel": st.just(2) if good else CHANNELS})
+    by_rows = st.builds(
+        lambda more, rows: {**more, "readings": rows},
+        channel,
+        st.lists(readings(good), min_size=0 if not good else 1, max_size=4),
+    )
+    one = st.builds(lambda more, reading: {**more, **reading}, channel, readings(good))
+    return st.one_of(one, by_rows, columns(good, channel))
+
+
+def columns(
+    good: bool, channel: st.SearchStrategy[dict[str, Any]]
+) -> st.SearchStrategy[dict[str, Any]]:
+    values = st.integers(0, 1) if good else VALUES
+    lengths = st.just(3) if good else st.integers(0, 3)
+    some = st.dictionaries(
+        st.sampled_from(NAMES[:4]),
+        lengths.flatmap(lambda n: st.lists(values, min_size=n, max_size=n)),
+        max_size=3,
+    )
+    starts = st.fixed_dictionaries({"start": st.just(T), "step_ms": st.just(10)})
+    odd = st.fixed_dictionaries(
+        {},
+        optional={
+            "start": TIMES,
+            "step_ms": st.sampled_from([0, 1, None, 1.0, 10**9]),
+            "time": st.lists(TIMES, max_size=3),
+        },
+    )
+    return st.builds(
+        lambda more, at, table: {**more, **at, "columns": table},
+        channel,
+        starts if good else odd,
+        some,
+    )
+
+
+PAYLOADS = st.lists(
+    st.one_of(messages(good=True), messages(good=False)).map(lambda one: json.dumps(one).encode()),
+    max_size=12,
+)
+
+
+@given(PAYLOADS)
+def test_together_is_as_alone(payloads: list[bytes]) -> None:
+    assert_the_same(payloads)
+
+
+@given(st.lists(messages(good=True).map(lambda one: json.dumps(one).encode()), max_size=12))
+def test_good_ones_too(payloads: list[bytes]) -> None:
+    assert_the_same(payloads)
+
+
+@given(st.lists(st.one_of(st.binary(max_size=30), st.just(b'{"time":1,"time":2}')), max_size=6))
+def test_what_is_no_json_is_nobody_elses_trouble(rubbish: list[bytes]) -> None:
+    good = json.dumps({"time": T, "current_a": 1}).encode()
+    assert_the_same([good, *rubbish, good])
+
+
+@pytest.mark.parametrize("place", [0, 3, 7])
+def test_one_bad_message_is_named_and_the_others_pass(place: int) -> None:
+    payloads = [json.dumps({"time": T + n, "current_a": n}).encode() for n in range(8)]
+    payloads[place] = json.dumps({"time": T, "current_a": 5000}).encode()
+    answers = decode_together(payloads)
+    assert_the_same(payloads)
+    bad = answers[place]
+    assert isinstance(bad, Decoded)
+    assert [one.reason for one in bad.refused] == [Reason.OUT_OF_RANGE]
+
+
+def test_limits_hold_for_each_message() -> None:
+    large = b" " * (MESSAGE_BYTES_LIMIT + 1)
+    many = json.dumps({"start": T, "step_ms": 1, "columns": {"current_a": [1] * 5001}}).encode()
+    most = json.dumps({"start": T, "step_ms": 1, "columns": {"current_a": [1] * 5000}}).encode()
+    own = {f"x_{n}": 1 for n in range(17)}
+    too_many_own = json.dumps({"time": T, **own}).encode()
+    assert_the_same([large, many, most, most, too_many_own, too_many_own])
+    assert READINGS_LIMIT == 5000
+
+
+def test_the_rows_of_an_answer_cant_be_changed_for_others() -> None:
+    (answer,) = decode_together([json.dumps({"time": T, "current_a": 1}).encode()])
+    assert isinstance(answer, Decoded)
+    with pytest.raises(ValueError, match="read-only"):
+        answer.rows[0] = 7
