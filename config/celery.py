@@ -3,23 +3,32 @@
 import os
 
 from celery import signals
+from django.conf import settings
 from tenant_schemas_celery.app import CeleryApp as TenantAwareCelery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = TenantAwareCelery("ohmwatch")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(
-    [
-        "apps.tenants",
-        "apps.devices",
-        "workers.acquisition",
-        "workers.backtest",
-        "workers.detection",
-        "workers.notification",
-        "workers.upkeep",
-    ]
+
+_ALL = (
+    "apps.tenants",
+    "apps.devices",
+    "workers.acquisition",
+    "workers.backtest",
+    "workers.detection",
+    "workers.notification",
+    "workers.upkeep",
 )
+
+
+def packages_of(slot: int) -> tuple[str, ...]:
+    """Where a process finds its tasks. An acquisition slot is sent none: what the others' import
+    (numba, pyarrow) is 60 MB, a quarter of what it may hold."""
+    return ("apps.tenants",) if slot >= 0 else _ALL
+
+
+app.autodiscover_tasks(lambda: packages_of(settings.ENVIRONMENT.acquisition_slot))
 # Of the worker, not of its consumer: that one restarts whenever the connection to Redis does.
 app.steps["worker"].add("workers.acquisition.step:AcquisitionStep")
 

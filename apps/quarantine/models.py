@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.tenants.identifiers import new_id
 
 BATCHES_LIMIT = 1 << 20
-"""Messages a run may take up: its part of the batch numbers (decision 0003)."""
+"""Messages a run may take up: its part of the batch numbers (decision 0005)."""
 RUNS_LIMIT = 1 << 21
 
 

@@ -151,7 +151,7 @@ class Mark(Document):
 class Quarantined(Document):
     """A refused message, or the refused rows of one. `_id` is `<tenant>:<batch>-<number>-<reason>`.
 
-    What a replay does to it is in decision 0003: `count` sinks by what has become readings.
+    What a replay does to it is in decision 0005: `count` sinks by what has become readings.
     """
 
     tenant = Keyword()

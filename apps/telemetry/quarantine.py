@@ -1,6 +1,6 @@
 """The quarantine as replays and downloads use it: many messages with their bytes, claimed, settled.
 
-Decision 0003 says how a replay enters the account. A document is claimed under the number of the
+Decision 0005 says how a replay enters the account. A document is claimed under the number of the
 run and a batch number of its own before anything is stored, so that whoever finishes the work after
 a crash stores under the same number, and nothing is entered twice.
 """

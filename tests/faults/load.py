@@ -127,6 +127,18 @@ class Load:
             and all(line.is_closed for line in lines.values())
         )
 
+    def unheld(self) -> int:
+        """Readings that were acknowledged and are not held (yet), about."""
+        held = sum(line.held_readings for line in account().values())
+        return max(0, len(self.history.acknowledged) - held)
+
+    def forgive_unheld(self) -> None:
+        """What a killed broker lost is not asked of anybody else: it counts as never answered."""
+        found = self.outcome()
+        held = {(tenant, connector, time_ms) for tenant, connector, time_ms, _ in found.readings}
+        self.history.acknowledged &= held
+        self.history.rubbish &= set(found.quarantined)
+
     def outcome(self, *, memory_mb: float = 0.0) -> Outcome:
         readings = [
             (tenant, one.connector, one.measured_ms, one.values["current_a"])

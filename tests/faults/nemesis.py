@@ -37,7 +37,7 @@ def kill_store(name: str) -> None:
     if name == "postgres":
         connections.close_all()
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not _listens(port) or listener(port) != pid, what=f"{name} is gone")
+    until(lambda: not _is_alive(pid), what=f"{name} is gone")
 
 
 def wait_for_store(name: str, *, within_s: float = 90.0) -> None:
@@ -70,6 +70,14 @@ def listener(port: int) -> int:
     if not found:
         raise LookupError(f"nobody listens on {port}")
     return min(found)  # a server before its children
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def _listens(port: int) -> bool:

@@ -1,6 +1,6 @@
 """Refused messages once more, the same way as new ones: decode ▸ check ▸ resolve ▸ keep ▸ enter.
 
-Decision 0003 says how this enters the account. In short: a message keeps its time of arrival, by
+Decision 0005 says how this enters the account. In short: a message keeps its time of arrival, by
 which limits are measured and under which the account carries it; what becomes of it moves from
 "quarantined" to "stored" or "duplicate" by an entry in the ledger under a batch number of its own.
 What is refused again stays where it is.

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -90,7 +89,6 @@ def deliver(redis_log: redis.Redis) -> Deliver:
             partition_log=PartitionLog(redis_log, wake=lambda _: None),
             board=Board(redis_log),
             turnstile=Turnstile(),
-            stopping=threading.Event(),
         )
         stores.directory.load()
         messages = [Message(topic(device_id), payload) for payload in payloads]
