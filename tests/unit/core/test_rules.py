@@ -8,6 +8,7 @@ import pytest
 
 from ohmwatch.checks.detectors import EXAMPLE
 from ohmwatch.detector import Batch
+from ohmwatch.detectors.defaults import default_detectors
 from ohmwatch.detectors.insulation_low import InsulationLow
 from ohmwatch.detectors.overtemperature import Overtemperature
 from ohmwatch.detectors.pole_imbalance import PoleImbalance
@@ -41,7 +42,7 @@ def of_overtemperature(plan: Plan) -> list[tuple[str, str]]:
 # --- parameters -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("detector", DETECTORS, ids=lambda each: each.name)
+@pytest.mark.parametrize("detector", default_detectors(), ids=lambda each: each.name)
 def test_every_parameter_has_unit_bounds_and_reason(detector: Any) -> None:
     found = parameters_of(detector)
     assert found
