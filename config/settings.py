@@ -368,7 +368,8 @@ REST_FRAMEWORK = {
 API_RATE = "1200/min"
 SPECTACULAR_SETTINGS = {
     "TITLE": "Ohmwatch API",
-    "DESCRIPTION": "Read access to vehicles, connectors, readings and alarms. All times are "
+    "DESCRIPTION": "Read access to vehicles, connectors, readings, alarms and rules; what "
+    "workshops find at an alarm can be entered. All times are "
     "RFC 3339 in UTC, units are in the fields' names, failures are RFC 9457 problems.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",

@@ -24,7 +24,7 @@ PROBLEM = {
     },
 }
 WHEN = {
-    "400": "A parameter can't be read, or asks for too much.",
+    "400": "A parameter or the body can't be read, or asks for too much.",
     "401": "No session and no good key.",
     "403": "The key lacks the scope.",
     "404": "Not there, or not yours.",
@@ -61,7 +61,8 @@ def add_problems(
 
 def _possible(path: str, operation: dict[str, Any]) -> list[str]:
     possible = ["401", "403", "429"]
-    if any(each["in"] == "query" for each in operation.get("parameters", ())):
+    asks = any(each["in"] == "query" for each in operation.get("parameters", ()))
+    if asks or "requestBody" in operation:
         possible.append("400")
     if "{" in path:
         possible.append("404")

@@ -14,8 +14,9 @@ from apps.accounts.permissions import Permission
 from apps.tenants.changes import announce
 from apps.warning.detectors import known_detectors
 from apps.warning.models import Change, Mode, Rule, RuleContent, RuleVersion
+from ohmwatch.detector import Detector
 from ohmwatch.findings import Severity
-from ohmwatch.parameters import Fault, faults_in
+from ohmwatch.parameters import Fault, faults_in, with_parameters
 from ohmwatch.rules import DIMENSIONS, SILENT
 
 SEVERITIES = tuple(severity.name.lower() for severity in Severity)
@@ -57,6 +58,7 @@ def check(detector: str, content: Content) -> None:
     else:
         for fault in faults_in(known, content.parameters):
             errors.setdefault(PARAMETER + fault.parameter, []).append(describe(fault))
+        errors |= _errors_in_state(known, content) if not errors else {}
     if not content.name.strip() or len(content.name) > 120:
         errors["name"] = [_("A name has 1 to 120 characters.")]
     if content.mode not in Mode.values:
@@ -207,6 +209,13 @@ def _write(
         **says,
     )
     announce()
+
+
+def _errors_in_state(detector: Detector, content: Content) -> dict[str, list[str]]:
+    """The state of a connector goes on when a rule changes, so its shape must be the same."""
+    if with_parameters(detector, content.parameters).state_dtype == detector.state_dtype:
+        return {}
+    return {"parameters": [_("The detector can't change these parameters while it runs.")]}
 
 
 def _errors_in_selection(selection: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -157,6 +157,9 @@ class Rulebook:
         except ValueError as refusal:
             self.unusable[rule.id] = str(refusal)
             return
+        if detector.state_dtype != default.detector.state_dtype:
+            self.unusable[rule.id] = "these parameters need a record of another shape"
+            return
         self._judges.append((rule, self._judge(rule, detector)))
 
     def _judge(self, rule: Rule, detector: Detector) -> Judge | None:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import structlog
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 from django_tenants.utils import schema_context
 
 from apps.devices.directory import Directory, TenantEntry
 from apps.warning.queries import core_rules
 from ohmwatch.detector import Detector, Flags
 from ohmwatch.findings import Finding
-from ohmwatch.rules import Judge, Plan, Rulebook
+from ohmwatch.rules import Judge, Plan, Rule, Rulebook
 from ohmwatch.watch import Judgement, Post
 from workers.detection.gathering import key_of
 
@@ -30,6 +30,7 @@ class _Known:
     """A tenant's rules with the state of the directory that they were read for."""
 
     entry: TenantEntry
+    rules: list[Rule]
     book: Rulebook
     plans: dict[str, Plan] = field(default_factory=dict)
 
@@ -88,7 +89,7 @@ class Rulebooks:
     def _plan(self, name: str) -> Plan:
         slug, connector = key_of(name)
         known = self._known.get(slug)
-        if known is None:
+        if known is None or not known.rules:
             return self._nobody.default
         plan = known.plans.get(connector)
         if plan is None:
@@ -104,13 +105,18 @@ class Rulebooks:
             return
         try:
             with schema_context(entry.schema_name):
-                book = Rulebook(core_rules(), self._detectors, owner=slug)
+                rules = core_rules()
         except (OperationalError, InterfaceError) as error:
             logger.warning("rules_unread", tenant=slug, error=str(error))
+            connection.close()
             return
+        if known is not None and known.rules == rules:
+            self._known[slug] = _Known(entry, rules, known.book)
+            return
+        book = Rulebook(rules, self._detectors, owner=slug)
         for rule, reason in book.unusable.items():
             logger.error("rule_unusable", tenant=slug, rule=rule, reason=reason)
-        self._known[slug] = _Known(entry, book)
+        self._known[slug] = _Known(entry, rules, book)
 
 
 def _posts(plans: Sequence[Plan]) -> list[Post]:

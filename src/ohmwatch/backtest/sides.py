@@ -31,6 +31,8 @@ class Sided:
         self._prefix = f"{side}/"
         self.name = self._prefix + judge.detector.name
         self.condition = self._prefix + judge.detector.condition
+        # What a detector stands on is computed once for both sides, under its own name.
+        self.stages = getattr(judge.detector, "stages", ())
 
     @property
     def version(self) -> str:

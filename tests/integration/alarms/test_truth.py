@@ -16,6 +16,7 @@ from apps.warning.queries import schemas_switching_off
 from tests import cast
 from tests.conftest import Clock
 from tests.findings import CRITICAL, WARNING, finding
+from workers.upkeep.unwatched import unwatched
 
 pytestmark = pytest.mark.usefixtures("in_kunlun")
 
@@ -153,3 +154,12 @@ def test_switched_off_its_alarms_end(clock: Clock, anna: User) -> None:
     hers.refresh_from_db()
     assert hers.state == "open"
     assert schemas_switching_off(["t_kunlun", "t_aurora"]) == ["t_kunlun"]
+
+
+def test_the_task_ends_them_in_every_tenant(clock: Clock, anna: User) -> None:
+    alarm = raised(clock)
+    off = Content(name="Off", mode="off")
+    make_rule(user=anna, detector="overtemperature", content=off, now=clock.now)
+    unwatched()
+    alarm.refresh_from_db()
+    assert alarm.state == "cleared"

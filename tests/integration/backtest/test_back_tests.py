@@ -14,13 +14,14 @@ from apps.alarms import truth
 from apps.alarms.models import Outcome
 from apps.alarms.truth import Found
 from apps.fleet.models import Connector
+from apps.telemetry.errors import StoreUnavailable
 from apps.telemetry.store import TenantTelemetry
 from apps.warning import backtests, operations
 from apps.warning.models import BackTest, Mode, Progress
 from apps.warning.operations import Content
 from tests import cast, journal
 from tests.contacts import contact
-from workers.backtest import running
+from workers.backtest import running, tasks
 from workers.backtest.running import Runner
 
 pytestmark = pytest.mark.usefixtures("elasticsearch", "in_kunlun")
@@ -218,3 +219,44 @@ def test_what_may_not_be_asked(anna: User, sam: User, ben: User) -> None:
     with pytest.raises(ValidationError, match="Five back-tests are under way"):
         asked(anna)
     assert not backtests.back_tests(for_user=ben).exists()
+
+
+# --- the tasks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_task_carries_it_through_and_a_second_one_finds_nothing_to_do(anna: User) -> None:
+    row = asked(anna)
+    for _ in range(2):  # Redis delivers twice at times
+        tasks.work(schema="t_kunlun", back_test=str(row.pk))
+    row.refresh_from_db()
+    assert (row.state, row.attempt, row.connectors_done) == (Progress.DONE, 1, 3)
+
+
+def test_a_task_that_cannot_tells_why(anna: User) -> None:
+    row = asked(anna)
+    BackTest.objects.filter(pk=row.pk).update(detector="of a plug-in")
+    tasks.work(schema="t_kunlun", back_test=str(row.pk))
+    row.refresh_from_db()
+    assert (row.state, row.error) == (Progress.FAILED, "DetectorGone: of a plug-in")
+
+
+def test_a_store_that_is_away_is_waited_for(anna: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_args: object, **_more: object) -> None:
+        raise StoreUnavailable
+
+    row = asked(anna)
+    monkeypatch.setattr(TenantTelemetry, "replay", away)
+    tasks.work(schema="t_kunlun", back_test=str(row.pk))
+    row.refresh_from_db()
+    assert (row.state, row.is_undone) == (Progress.RUNNING, True)
+    later = timezone.now() + backtests.LEASE + timedelta(seconds=1)
+    assert backtests.to_wake(["t_kunlun"], now=later) == [("t_kunlun", row.pk)]
+
+
+def test_the_sweep_wakes_what_waits(anna: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[tuple[str, object]] = []
+    monkeypatch.setattr(backtests, "work_soon", lambda schema, pk: woken.append((schema, pk)))
+    row = asked(anna)
+    tasks.sweep()
+    assert woken == [("t_kunlun", row.pk)]

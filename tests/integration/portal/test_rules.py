@@ -263,7 +263,8 @@ def test_the_alarm_names_detector_and_rule(
     assert f"/portal/rules/{made.pk}/versions/1/" in staff
     assert "rule Taxis earlier, version 1" in staff
     owner = page(browser(ben, kunlun), f"/alarms/{world.alarm}/")
-    assert "Taxis earlier" in owner
+    assert "a rule of the manufacturer's" in owner
+    assert "Taxis earlier" not in owner
     assert "/portal/" not in owner
 
 

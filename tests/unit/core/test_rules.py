@@ -8,6 +8,7 @@ import pytest
 
 from ohmwatch.checks.detectors import EXAMPLE
 from ohmwatch.detector import Batch
+from ohmwatch.detectors.defaults import default_detectors
 from ohmwatch.detectors.insulation_low import InsulationLow
 from ohmwatch.detectors.overtemperature import Overtemperature
 from ohmwatch.detectors.pole_imbalance import PoleImbalance
@@ -41,7 +42,7 @@ def of_overtemperature(plan: Plan) -> list[tuple[str, str]]:
 # --- parameters -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("detector", DETECTORS, ids=lambda each: each.name)
+@pytest.mark.parametrize("detector", default_detectors(), ids=lambda each: each.name)
 def test_every_parameter_has_unit_bounds_and_reason(detector: Any) -> None:
     found = parameters_of(detector)
     assert found
@@ -67,11 +68,16 @@ def test_reasons_are_the_docstrings() -> None:
 
 @dataclass(frozen=True)
 class Odd(Overtemperature):
-    """Has one parameter of each kind."""
+    """Has one parameter of each kind; its record is as long as one of them says."""
 
+    name = "odd"
     several: int = 3
     strict: bool = False
     words: str = "not to be set"
+
+    @property
+    def state_dtype(self) -> np.dtype[Any]:
+        return np.dtype([("last", "<f8", (self.several,))])
 
 
 def test_kinds_are_kept_apart() -> None:
@@ -163,9 +169,10 @@ def test_what_can_not_be_used_is_named_and_the_defaults_judge() -> None:
     rules = [
         rule("r1", parameters={"margin_k": 9999}),
         rule("r2", detector="of a plug-in that is gone"),
+        rule("r3", detector="odd", parameters={"several": 7}),
     ]
-    book = Rulebook(rules, DETECTORS)
-    assert set(book.unusable) == {"r1", "r2"}
+    book = Rulebook(rules, [*DETECTORS, Odd()])
+    assert set(book.unusable) == {"r1", "r2", "r3"}
     assert book.plan_for("a", INLET) is book.default
 
 
