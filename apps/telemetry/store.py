@@ -178,7 +178,7 @@ class TelemetryStore:
         For the default class, those given, and those that have slices already: a class that no
         tenant is in costs no indices.
         """
-        there = set(self.indices())
+        there = self._names()
         return [
             each.name
             for kind, each in self._wanted(now, {DEFAULT_CLASS, *classes, *self._classes(there)})
@@ -187,7 +187,8 @@ class TelemetryStore:
 
     def ensure_rollup_index(self, level: Level, index: str) -> None:
         """Make an index that `rollup_index` named, if it is not there yet."""
-        self._create(ROLLUP[level.name], index.removeprefix(self.prefix), {})
+        if index not in self._names():
+            self._create(ROLLUP[level.name], index.removeprefix(self.prefix), {})
 
     def drop_expired(self, now: datetime) -> list[str]:
         """Drop whole slices that are past their class's time; returns their names."""
@@ -198,10 +199,18 @@ class TelemetryStore:
 
     def indices(self) -> list[str]:
         """The names of all indices of this installation."""
+        return sorted(self._indices())
+
+    def _names(self) -> set[str]:
+        """The names that can be written to: a slice that was written anew keeps its own."""
+        found = self._indices()
+        return {*found, *(alias for each in found.values() for alias in each["aliases"])}
+
+    def _indices(self) -> dict[str, Any]:
         patterns = [f"{self.prefix}{kind.name}-*" for kind in KINDS]
         with cluster.our_errors():
             found = self.client.indices.get(index=patterns, features="aliases")
-        return sorted(found.body)
+        return dict(found.body)
 
     def own_fields(self) -> list[str]:
         """The names of all tenants' own quantities; which are whose is not known here."""
