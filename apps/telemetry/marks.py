@@ -78,9 +78,12 @@ class Mark:
 
 
 def seam_ms(marks: Iterable[Mark]) -> int:
-    """From when on nothing is in the rollups yet; 0 without marks, NEVER_MS if all is closed."""
+    """From when on nothing is in the rollups yet; NEVER_MS where all that has marks is closed.
+
+    What has no mark is told by `written_since`, document by document.
+    """
     seams = [NEVER_MS if mark.is_closed else mark.open_from_ms for mark in marks]
-    return min(seams, default=0)
+    return min(seams, default=NEVER_MS)
 
 
 def written_since(marks: Sequence[Mark]) -> Clause:

@@ -61,6 +61,9 @@ KEEP_REFUSED_DAYS = 37
 """How long quarantine and account stay: the shortest class's readings, and a week of late ones."""
 SLICE_DAYS = 7
 REACH_S = 30.0
+SHARD_BYTES = 40 << 30
+"""Shards of this size are still moved, merged and searched in good time."""
+SHARDS_LIMIT = 16
 
 Id = str | UUID
 
@@ -245,8 +248,30 @@ class TelemetryStore:
         bounds = {
             "index.time_series.start_time": each.start_ms,
             "index.time_series.end_time": each.end_ms,
+            "index.number_of_shards": self._shards_of(each),
         }
         return self._create(kind, each.name, bounds)
+
+    def _shards_of(self, each: Slice) -> int:
+        """As many as keep a shard below SHARD_BYTES, if it grows like the largest before it.
+
+        A slice keeps its name, which every process knows without asking; it is its shards that
+        follow the size (decision 0005).
+        """
+        with cluster.our_errors():
+            stats = self.client.indices.stats(
+                index=f"{self.prefix}{each.family}-*", metric="store"
+            ).body
+        begun = {name: slices.begin_of(name) for name in stats.get("indices", {})}
+        largest = max(
+            (
+                int(stats["indices"][name]["primaries"]["store"]["size_in_bytes"])
+                for name, begin in begun.items()
+                if begin is not None and slices.to_ms(begin) < each.start_ms
+            ),
+            default=0,
+        )
+        return min(SHARDS_LIMIT, -(-largest // SHARD_BYTES) or 1)
 
     def _create(self, kind: Kind, name: str, more: Mapping[str, Any]) -> bool:
         # The template alone doesn't do: its mode is not seen while the bounds are checked.

@@ -100,7 +100,7 @@ def a_mark(open_from_ms: int, end_ms: int = 100) -> Mark:
 
 
 def test_the_seam_lies_where_the_first_index_is_still_open() -> None:
-    assert seam_ms([]) == 0
+    assert seam_ms([]) == NEVER_MS
     assert seam_ms([a_mark(100), a_mark(60, 200), a_mark(150, 200)]) == 60
     assert seam_ms([a_mark(100)]) == NEVER_MS
 
