@@ -134,10 +134,14 @@ class GroupRow:
 
 @dataclass(frozen=True)
 class GroupPage:
-    """One page of groups, and how many there are in all."""
+    """One page of groups, and how many there are in all.
+
+    `settled` is False where very many late readings wait for their rollups, and are not in it yet.
+    """
 
     rows: list[GroupRow]
     total: int
+    settled: bool = True
 
 
 @dataclass(frozen=True)
@@ -145,11 +149,13 @@ class Distribution:
     """How often a quantity lay in which bin, for each stretch of time.
 
     `edges` has one more than each row's counts; what lies beyond is in the outermost bins.
+    `settled` as in GroupPage.
     """
 
     quantity: str
     edges: list[float]
     rows: list[tuple[int, list[int]]]
+    settled: bool = True
 
 
 @dataclass(frozen=True)

@@ -93,9 +93,9 @@ class FleetQuestions:
         by: at most two of `fleet.BY`, or "age". every: whole hours; groups are then told apart by
         time as well. Raises AskedTooMuch where there are more than 1 000 groups of a dimension.
         """
-        found = self._groups(quantity, by, every, filters, start, end, binned=True)
+        found, settled = self._groups(quantity, by, every, filters, start, end, binned=True)
         rows = [_row(quantity, group, each, percents) for group, each in sorted(found.items())]
-        return _page(rows, page, size)
+        return _page(rows, page, size, settled)
 
     def top(
         self,
@@ -113,9 +113,9 @@ class FleetQuestions:
         rank = STATISTICS.get(statistic)
         if rank is None:
             raise WrongQuestion(field="statistic", value=statistic[:64])
-        found = self._groups(quantity, [by], None, filters, start, end, binned=False)
+        found, settled = self._groups(quantity, [by], None, filters, start, end, binned=False)
         rows = [_row(quantity, group, each, ()) for group, each in sorted(found.items())]
-        return _page(sorted(rows, key=rank, reverse=True), page, size)
+        return _page(sorted(rows, key=rank, reverse=True), page, size, settled)
 
     def distribution(
         self,
@@ -127,7 +127,7 @@ class FleetQuestions:
         filters: FleetFilter | None = None,
     ) -> Distribution:
         """How often a quantity lay where, over a fleet, by day or another stretch of time."""
-        found = self._groups(quantity, (), every, filters, start, end, binned=True)
+        found, settled = self._groups(quantity, (), every, filters, start, end, binned=True)
         return Distribution(
             quantity=quantity,
             edges=BINS[quantity].edges,
@@ -136,6 +136,7 @@ class FleetQuestions:
                 for group, each in sorted(found.items())
                 if each.counts is not None
             ],
+            settled=settled,
         )
 
     def similar(self, connector: str | UUID, *, now: datetime, size: int = 10) -> list[Alike]:
@@ -151,7 +152,7 @@ class FleetQuestions:
         model = FleetFilter(model=own[0].dimensions["model"])
         duties: dict[str, dict[str, float]] = {}
         for quantity in DUTY:
-            found = self._groups(
+            found, _ = self._groups(
                 quantity, ["connector"], None, model, now - DUTY_STRETCH, now, binned=False
             )
             for group, each in found.items():
@@ -211,21 +212,23 @@ class FleetQuestions:
         end: datetime,
         *,
         binned: bool,
-    ) -> dict[Group, Counted]:
+    ) -> tuple[dict[Group, Counted], bool]:
+        """The groups, and whether all that has arrived is in them."""
         questions.known_quantities([quantity])
         start_ms, end_ms = slices.to_ms(start), slices.to_ms(end)
         every_ms = questions.stretch_ms(every, start_ms, end_ms)
         plain = tuple(dimension for dimension in by if dimension != AGE)
         grouping = Grouping(quantity, plain, every_ms, binned)
         clauses = (filters or FleetFilter()).clauses()
+        history = self._history()
         if AGE not in by:
-            return self._history().grouped(grouping, clauses, start_ms, end_ms)
+            return history.grouped(grouping, clauses, start_ms, end_ms), history.settled
         found: dict[Group, Counted] = {}
         for label, connectors in self._connectors_by_age(end).items():
             aged = [*clauses, questions.any_of("connector", connectors)]
-            for group, each in self._history().grouped(grouping, aged, start_ms, end_ms).items():
+            for group, each in history.grouped(grouping, aged, start_ms, end_ms).items():
                 found[Group((label, *group.values), group.start_ms)] = each
-        return found
+        return found, history.settled
 
     def _connectors_by_age(self, now: datetime) -> dict[str, list[str]]:
         """Age → the connectors that are of it. Raises AskedTooMuch beyond 10 000 of an age."""
@@ -271,9 +274,9 @@ def _row(quantity: str, group: Group, counted: Counted, percents: Sequence[float
     )
 
 
-def _page(rows: list[GroupRow], page: int, size: int) -> GroupPage:
+def _page(rows: list[GroupRow], page: int, size: int, settled: bool) -> GroupPage:
     first = questions.numbered_page(page, size)["from"]
-    return GroupPage(rows[first : first + size], len(rows))
+    return GroupPage(rows[first : first + size], len(rows), settled)
 
 
 def _duty(quantity: str, counted: Counted) -> dict[str, float]:

@@ -27,7 +27,8 @@ from apps.telemetry.spans import Span, inward, joined, outward, without
 Asked = tuple[Kind, Sequence[Clause], Mapping[str, Any]]
 Ask = Callable[[Sequence[Asked]], list[dict[str, Any]]]
 UNSETTLED_HOURS = 72
-"""More hours than these that wait for their rollups are not read from readings for a fleet."""
+"""More hours than these that wait for their rollups are not read from readings for a fleet: the
+answer then says that it is not settled."""
 
 
 class Reach(Protocol):
@@ -65,6 +66,8 @@ class History:
     def __init__(self, ask: Ask, store: Reach) -> None:
         self._ask = ask
         self._store = store
+        self.settled = True
+        """False once an answer lacks late readings that wait for their rollups."""
 
     # --- over time ------------------------------------------------------------------------------
 
@@ -197,8 +200,9 @@ class History:
         dirty: dict[str, list[Span]] = {}
         for each, answer in zip(reversed(rolled), reversed(answers), strict=True):
             late = marks.touched_spans(answer, "late", _touched_width(each))
-            if fleet and len(late) * _touched_width(each) > UNSETTLED_HOURS * HOUR_MS:
-                late = []
+            waiting_ms = len(late) * _touched_width(each)
+            if fleet and known[each.name] and waiting_ms > UNSETTLED_HOURS * HOUR_MS:
+                late, self.settled = [], False
             open_part = (seams[each.name], marks.NEVER_MS)
             below = dirty.get(BELOW[each.name].name, [])
             dirty[each.name] = joined([*late, open_part, *below])

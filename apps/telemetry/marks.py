@@ -16,6 +16,7 @@ from apps.telemetry.questions import Body, Clause
 from apps.telemetry.slices import DAY_MS
 
 NEVER_MS = 1 << 62
+_EPOCH_S = 1_672_531_200
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,13 @@ class Mark:
 
     @property
     def version(self) -> int:
-        """Rises with each mark of this index: a rollup built for an older one is out of date."""
-        return sum(self.seqs) + len(self.seqs) + 1
+        """Rises with each mark of this index, and with each later index of the same readings.
+
+        A rollup built for an older one is out of date. Seconds since 2023 in the high bits leave
+        eight thousand million documents for an index.
+        """
+        age_s = max(0, self.created_ms // 1000 - _EPOCH_S)
+        return age_s << 33 | (sum(self.seqs) + len(self.seqs) + 1)
 
     def to_source(self) -> dict[str, Any]:
         """As its document."""
@@ -72,9 +78,12 @@ class Mark:
 
 
 def seam_ms(marks: Iterable[Mark]) -> int:
-    """From when on nothing is in the rollups yet; 0 without marks, NEVER_MS if all is closed."""
+    """From when on nothing is in the rollups yet; NEVER_MS where all that has marks is closed.
+
+    What has no mark is told by `written_since`, document by document.
+    """
     seams = [NEVER_MS if mark.is_closed else mark.open_from_ms for mark in marks]
-    return min(seams, default=0)
+    return min(seams, default=NEVER_MS)
 
 
 def written_since(marks: Sequence[Mark]) -> Clause:

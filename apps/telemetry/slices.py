@@ -94,7 +94,7 @@ def wanted(family: str, slice_days: int, now: datetime, open_days: int) -> list[
 
 def begin_of(index: str) -> datetime | None:
     """When the slice of that index name begins; None where the name is not a slice's."""
-    day = index.rsplit("-", 1)[-1]
+    day = index.rsplit("-", 1)[-1].partition(".")[0]  # .2 and on: it was written anew
     try:
         return datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
     except ValueError:

@@ -68,6 +68,9 @@ KEEP_REFUSED_DAYS = 37
 """How long quarantine and account stay: the shortest class's readings, and a week of late ones."""
 SLICE_DAYS = 7
 REACH_S = 30.0
+SHARD_BYTES = 40 << 30
+"""Shards of this size are still moved, merged and searched in good time."""
+SHARDS_LIMIT = 16
 
 Id = str | UUID
 
@@ -187,7 +190,7 @@ class TelemetryStore:
         For the default class, those given, and those that have slices already: a class that no
         tenant is in costs no indices.
         """
-        there = set(self.indices())
+        there = self._names()
         return [
             each.name
             for kind, each in self._wanted(now, {DEFAULT_CLASS, *classes, *self._classes(there)})
@@ -196,7 +199,8 @@ class TelemetryStore:
 
     def ensure_rollup_index(self, level: Level, index: str) -> None:
         """Make an index that `rollup_index` named, if it is not there yet."""
-        self._create(ROLLUP[level.name], index.removeprefix(self.prefix), {})
+        if index not in self._names():
+            self._create(ROLLUP[level.name], index.removeprefix(self.prefix), {})
 
     def drop_expired(self, now: datetime) -> list[str]:
         """Drop whole slices that are past their class's time; returns their names."""
@@ -207,10 +211,18 @@ class TelemetryStore:
 
     def indices(self) -> list[str]:
         """The names of all indices of this installation."""
+        return sorted(self._indices())
+
+    def _names(self) -> set[str]:
+        """The names that can be written to: a slice that was written anew keeps its own."""
+        found = self._indices()
+        return {*found, *(alias for each in found.values() for alias in each["aliases"])}
+
+    def _indices(self) -> dict[str, Any]:
         patterns = [f"{self.prefix}{kind.name}-*" for kind in KINDS]
         with cluster.our_errors():
             found = self.client.indices.get(index=patterns, features="aliases")
-        return sorted(found.body)
+        return dict(found.body)
 
     def own_fields(self) -> list[str]:
         """The names of all tenants' own quantities; which are whose is not known here."""
@@ -254,8 +266,30 @@ class TelemetryStore:
         bounds = {
             "index.time_series.start_time": each.start_ms,
             "index.time_series.end_time": each.end_ms,
+            "index.number_of_shards": self._shards_of(each),
         }
         return self._create(kind, each.name, bounds)
+
+    def _shards_of(self, each: Slice) -> int:
+        """As many as keep a shard below SHARD_BYTES, if it grows like the largest before it.
+
+        A slice keeps its name, which every process knows without asking; it is its shards that
+        follow the size (decision 0005).
+        """
+        with cluster.our_errors():
+            stats = self.client.indices.stats(
+                index=f"{self.prefix}{each.family}-*", metric="store"
+            ).body
+        begun = {name: slices.begin_of(name) for name in stats.get("indices", {})}
+        largest = max(
+            (
+                int(stats["indices"][name]["primaries"]["store"]["size_in_bytes"])
+                for name, begin in begun.items()
+                if begin is not None and slices.to_ms(begin) < each.start_ms
+            ),
+            default=0,
+        )
+        return min(SHARDS_LIMIT, -(-largest // SHARD_BYTES) or 1)
 
     def _create(self, kind: Kind, name: str, more: Mapping[str, Any]) -> bool:
         # The template alone doesn't do: its mode is not seen while the bounds are checked.

@@ -240,6 +240,24 @@ def test_percentiles_by_day_and_a_distribution_add_up(
     assert len(heat.edges) == len(heat.rows[0][1]) + 1
 
 
+def test_a_flood_of_late_readings_is_told_until_rollups_have_it(
+    telemetry: TenantTelemetry, fleet: dict[str, list[float]], ours: str, write: Write,
+    build: Callable[..., int], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(history, "UNSETTLED_HOURS", 24)
+    build()
+    first_ms = DAY.start_of(NOW_MS) - 2 * DAY.width_ms
+    late = [(first_ms + n * 1_800_000, {"temperature_pos_c": 30.0}) for n in range(90)]
+    write(ours, late, connector="c-9", model="HV-250", batch_id=3)
+
+    before = telemetry.percentiles("temperature_pos_c", **stretch())
+    build()
+    after = telemetry.percentiles("temperature_pos_c", **stretch())
+
+    assert (before.settled, before.rows[0].count) == (False, 6 * 216)
+    assert (after.settled, after.rows[0].count) == (True, 6 * 216 + 90)
+
+
 def test_the_hottest_are_found_and_filtered(
     telemetry: TenantTelemetry, fleet: dict[str, list[float]]
 ) -> None:

@@ -11,6 +11,8 @@ from django.core.management import CommandError, call_command
 from apps.telemetry import cluster
 from apps.telemetry.documents import KINDS
 from apps.telemetry.errors import StoreRefused, StoreUnavailable
+from apps.telemetry.levels import HOUR
+from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from tests.integration.telemetry.conftest import CONNECTOR, NOW, reading_lines
 
@@ -136,3 +138,62 @@ def test_search_index_is_refused_before_it_touches_anything(elasticsearch: str) 
         call_command("search_index")
 
     assert httpx.get(f"{url}_cat/indices/{elasticsearch}events-1?h=uuid").text == before
+
+
+def test_a_slice_has_shards_for_the_size_of_those_before_it(
+    young_store: TelemetryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.telemetry.store.SHARD_BYTES", 50)
+    monkeypatch.setattr("apps.telemetry.store.SHARDS_LIMIT", 3)
+    later = NOW + timedelta(days=14)
+
+    made = [name for name in young_store.ensure_slices(later) if name.startswith("readings-")]
+
+    settings_of = young_store.client.indices.get_settings(index=young_store.prefix + made[-1])
+    (held,) = (each["settings"]["index"] for each in settings_of.values())
+    assert held["number_of_shards"] == "3"
+    moment_ms = int(later.timestamp() * 1000) - 2 * 3_600_000
+    lines = b"".join(
+        reading_lines(young_store, "kunlun", [(moment_ms, {"current_a": float(n)})],
+                      connector=f"c-{n}") for n in range(40)
+    )  # fmt: skip
+    assert all(result.is_stored for result in young_store.bulk(lines))
+    assert all(result.is_duplicate for result in young_store.bulk(lines))
+
+    builder = Builder(young_store, pace=Pace(share=1.0))
+    assert builder.advance(later, levels=[HOUR]) == 40  # from three shards, each with its mark
+    assert builder.advance(later, levels=[HOUR]) == 0
+    top = TenantTelemetry("kunlun", store=young_store).top(
+        "current_a", by="connector", statistic="maximum", start=later - timedelta(days=1), end=later
+    )
+    assert (top.total, top.rows[0].maximum) == (40, 39.0)
+
+
+def test_rollups_expire_after_their_own_time_and_their_marks_with_the_source(
+    young_store: TelemetryStore,
+) -> None:
+    moment_ms = young_store.open_range_ms(NOW)[0] + 1
+    young_store.bulk(reading_lines(young_store, "kunlun", [(moment_ms, {"current_a": 1.0})]))
+    builder = Builder(young_store, pace=Pace(share=1.0))
+    builder.advance(NOW)
+    assert {mark.level for mark in young_store.marks()} >= {"1m", "1h"}
+
+    young_store.drop_expired(NOW + timedelta(days=60))
+
+    left = [name.removeprefix(young_store.prefix) for name in young_store.indices()]
+    assert not [name for name in left if name.startswith("readings-")]
+    assert {name.rsplit("-", 2)[0] for name in left if name.startswith("rollup-")} == {
+        "rollup-1m",
+        "rollup-1h",
+        "rollup-1d",
+    }
+    assert {mark.level for mark in young_store.marks()} <= {"1d"}
+    builder.advance(NOW + timedelta(days=60))
+    series = TenantTelemetry("kunlun", store=young_store).series(
+        CONNECTOR, ["current_a"], start=NOW - timedelta(days=5), end=NOW, points=500
+    )
+    assert [bucket.count for bucket in series.buckets] == [1]  # minutes know it still
+
+    dropped = young_store.drop_expired(NOW + timedelta(days=700))
+    assert [name for name in dropped if "rollup-1h" in name]
+    assert not [name for name in dropped if "rollup-1d" in name]

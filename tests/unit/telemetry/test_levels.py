@@ -100,7 +100,7 @@ def a_mark(open_from_ms: int, end_ms: int = 100) -> Mark:
 
 
 def test_the_seam_lies_where_the_first_index_is_still_open() -> None:
-    assert seam_ms([]) == 0
+    assert seam_ms([]) == NEVER_MS
     assert seam_ms([a_mark(100), a_mark(60, 200), a_mark(150, 200)]) == 60
     assert seam_ms([a_mark(100)]) == NEVER_MS
 
@@ -112,6 +112,10 @@ def test_a_mark_survives_its_document_and_its_version_rises() -> None:
     assert Mark.from_source({**mark.to_source(), "seqs": 7}).seqs == (7,)
     assert Mark("1h", "x", 1, 0, 1, 0, (-1, -1)).version == 1
     assert mark.version < Mark("1h", "x", 1, 0, 1, 0, (8, 9)).version
+    later = Mark("1h", "x", 1_795_000_001_000, 0, 1, 0, (-1, -1))
+    assert (
+        Mark("1h", "x", 1_795_000_000_000, 0, 1, 0, (1 << 32, 9)).version < later.version < 1 << 63
+    )
 
 
 # --- what is built together -------------------------------------------------------------------

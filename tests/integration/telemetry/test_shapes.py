@@ -1,0 +1,139 @@
+"""What differs on the cluster is told, and a slice is written anew while readings come in."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from apps.telemetry import cluster, reindexing
+from apps.telemetry.differences import differences, mend
+from apps.telemetry.documents import KINDS, READINGS
+from apps.telemetry.errors import StoreRefused, WrongQuestion
+from apps.telemetry.reindexing import Copy
+from apps.telemetry.rollups import Builder, Pace
+from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from tests.integration.telemetry.conftest import CONNECTOR, NOW, NOW_MS, reading_lines
+
+TENANT = "kunlun"
+
+
+@pytest.fixture
+def old_store(elasticsearch: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[TelemetryStore]:
+    """A store of its own whose readings were made by a version with doubles."""
+    store = TelemetryStore(prefix=f"{elasticsearch}shapes-", open_days=1)
+    wanted = READINGS.mappings
+    older = {**wanted, "properties": {**wanted["properties"]}}
+    older["properties"]["current_a"] = {"type": "double", "index": False}
+    del older["properties"]["humidity_pct"]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(READINGS), "mappings", property(lambda self: _shape(self, older)))
+        store.prepare(NOW)
+    yield store
+    cluster.delete(store.client, store.indices())
+    for kind in KINDS:
+        store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
+
+
+def _shape(kind: Any, older: dict[str, Any]) -> dict[str, Any]:
+    return older if kind is READINGS else kind.document._doc_type.mapping.to_dict()
+
+
+def test_a_fresh_store_is_as_wanted(elasticsearch: str) -> None:
+    told = StringIO()
+
+    call_command("stores", stdout=told)
+
+    assert "as this version wants it" in told.getvalue()
+
+
+def test_what_differs_is_told_and_what_is_missing_is_added(old_store: TelemetryStore) -> None:
+    index = old_store.reading_index("30d", NOW_MS)
+
+    found = {(each.where, each.what): each for each in differences(old_store)}
+
+    changed = found[index, "current_a"]
+    assert (changed.wanted, changed.found) == ("type=float index=false", "type=double index=false")
+    assert changed.needs_rewriting
+    assert found[index, "humidity_pct"].found is None
+    assert (f"template {old_store.prefix}readings", "current_a") in found
+
+    old_store.prepare(NOW)
+    assert mend(old_store) == len([name for name in old_store.indices() if "readings" in name])
+
+    left = differences(old_store)
+    assert {each.what for each in left} == {"current_a"}
+    assert all(each.needs_rewriting for each in left)
+
+
+def test_a_slice_is_written_anew_while_readings_come_in(
+    old_store: TelemetryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reindexing, "PAGE", 50)
+    monkeypatch.setattr(reindexing, "LITTLE", 10)
+    index = old_store.reading_index("30d", NOW_MS)
+    rows = [(NOW_MS - 3_600_000 + n * 1000, {"current_a": n / 10}) for n in range(400)]
+    old_store.bulk(reading_lines(old_store, TENANT, rows[:300]))
+    Builder(old_store, pace=Pace(share=1.0)).advance(NOW + timedelta(hours=3))
+    more = iter(range(300, 400, 20))
+    write = Copy._write
+
+    def meanwhile(self: Copy, page: list[dict[str, Any]]) -> None:
+        write(self, page)
+        first = next(more, None)
+        if first is not None:
+            lines = reading_lines(old_store, TENANT, rows[first : first + 20])
+            assert all(result.is_stored for result in old_store.bulk(lines))
+
+    monkeypatch.setattr(Copy, "_write", meanwhile)
+    done = Copy(old_store, index).run()
+    old_store.refresh()
+
+    assert (done.new, done.documents) == (f"{index}.2", 400)
+    assert done.old not in old_store.indices()
+    assert not [each for each in differences(old_store) if each.where == done.new]
+    assert old_store.ensure_slices(NOW) == []
+    late = reading_lines(old_store, TENANT, [(NOW_MS, {"current_a": 5.0}), rows[7]])
+    stored, repeated = old_store.bulk(late)  # by the name that everybody knows
+    assert stored.is_stored
+    assert repeated.is_duplicate
+    old_store.refresh()
+    Builder(old_store, pace=Pace(share=1.0)).advance(NOW + timedelta(hours=3))
+    telemetry = TenantTelemetry(TENANT, store=old_store)
+    week = {"start": NOW - timedelta(days=2), "end": NOW + timedelta(minutes=1)}
+    series = telemetry.series(CONNECTOR, ["current_a"], points=48, **week)
+    assert sum(bucket.count for bucket in series.buckets) == 401
+    assert max(bucket.values["current_a"].maximum for bucket in series.buckets) == 39.9
+    again = Copy(old_store, done.new).run()
+    assert (again.new, again.documents) == (f"{index}.3", 401)
+
+
+def test_a_copy_that_fails_leaves_all_as_it_was(
+    old_store: TelemetryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = old_store.reading_index("30d", NOW_MS)
+    old_store.bulk(reading_lines(old_store, TENANT, [(NOW_MS, {"current_a": 1.0})]))
+    before = old_store.indices()
+    monkeypatch.setattr(Copy, "_write", lambda *_: None)  # it loses what it should copy
+
+    with pytest.raises(StoreRefused, match="1 documents became 0"):
+        Copy(old_store, index).run()
+
+    assert old_store.indices() == before
+    lines = reading_lines(old_store, TENANT, [(NOW_MS - 1, {"current_a": 2.0})])
+    assert old_store.bulk(lines)[0].is_stored  # it takes writes again
+
+
+@pytest.mark.parametrize("index", ["*", "state-1", "nothing", "readings-30d-19700101"])
+def test_only_a_slice_that_exists_can_be_written_anew(
+    old_store: TelemetryStore, index: str
+) -> None:
+    with pytest.raises(WrongQuestion):
+        Copy(old_store, index)
+
+
+def test_the_command_says_that_nothing_has_changed(elasticsearch: str) -> None:
+    with pytest.raises(CommandError, match="nothing has changed"):
+        call_command("stores", "--rewrite", "readings-nothing")
