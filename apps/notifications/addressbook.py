@@ -243,7 +243,9 @@ def _admitted(kind: str, address: str) -> str:
 
     Again when something is sent: what is allowed may have changed since.
     """
-    channel = channels()[kind]
+    channel = channels().get(kind)
+    if channel is None:  # of a plug-in that is there no more
+        raise ValidationError({"kind": _("There is no such channel.")})
     try:
         normal = channel.normalise(address)
     except ValidationError as refusal:

@@ -18,6 +18,7 @@ from apps.alarms.queries import alarms
 from apps.catalog.queries import models
 from apps.devices.queries import devices
 from apps.fleet.queries import connectors, vehicles
+from apps.notifications.queries import contacts
 from apps.portal.base import with_connectors
 from apps.portal.people import StaffRequest, for_staff
 from apps.telemetry.answers import State
@@ -61,6 +62,7 @@ def _counts(user: User) -> dict[str, int]:
         "vehicles": vehicles(for_user=user).count(),
         "connectors": connectors(for_user=user).filter(state="in_service").count(),
         "devices": devices(for_user=user).count(),
+        "contacts": contacts(for_user=user).filter(verified_at__isnull=False).count(),
         "online": devices(for_user=user).filter(online=True).count(),
     }
 
@@ -82,6 +84,7 @@ def _steps(counts: dict[str, int], heard: bool) -> list[Step]:
         Step(_("Add a vehicle"), reverse("portal:vehicle-add"), counts["vehicles"] > 0),
         Step(_("Install a connector"), reverse("portal:connector-add"), counts["connectors"] > 0),
         Step(_("Enrol a device"), reverse("portal:device-add"), counts["devices"] > 0),
+        Step(_("Add a contact"), reverse("console:contact-add"), counts["contacts"] > 0),
         Step(_("See the first reading arrive"), reverse("portal:devices"), heard),
     ]
 

@@ -17,6 +17,9 @@ OWNER = [
     "/alarms/",
     "/contacts/",
     "/contacts/add/",
+    "/account/two-factor/",
+    "/account/sessions/",
+    "/account/password/",
 ]
 STAFF = [
     "/portal/",

@@ -32,7 +32,7 @@ from apps.platform.demo.fleet import (
     Person,
 )
 from apps.tenants.models import Tenant
-from apps.tenants.operations import build_tenant, register_tenant
+from apps.tenants.operations import build_tenant, change_countries, register_tenant
 
 _AGE_OF_THE_FLEET = timedelta(days=420)
 
@@ -73,6 +73,12 @@ def _tenant(manufacturer: Manufacturer, now: datetime) -> Tenant:
             country=manufacturer.country,
             sms_countries=manufacturer.sms_countries,
             now=now,
+        )
+    elif not tenant.country:  # of a demo from before countries were known
+        change_countries(
+            tenant=tenant,
+            country=manufacturer.country,
+            sms_countries=manufacturer.sms_countries,
         )
     return tenant if tenant.is_ready else build_tenant(tenant=tenant)
 
