@@ -1,4 +1,4 @@
-"""The default detectors in the suite, and four of them closely: their suite, their numbers, and what noise, gaps and late news do to them."""
+"""The default detectors in the suite, and four of them closely: numbers, noise, gaps, late news."""
 
 from collections.abc import Sequence
 from dataclasses import replace
