@@ -134,6 +134,12 @@ class Worker:
                 return int(line.split()[1]) / 1024
         raise AssertionError("no VmRSS")
 
+    def cpu_s(self) -> float:
+        """Processor time that it has spent, in user and in system."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def wait(self, *, within_s: float = 40.0) -> int:
         """Until the process has ended by itself; its exit status, negative for a signal."""
         assert self.process is not None

@@ -5,15 +5,18 @@ comes again within a second, but for the counts, which begin anew: the account i
 """
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import redis
 from django.conf import settings
+from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from apps.telemetry.slices import to_ms
 
 OUTCOMES = ("received", "stored", "duplicate", "late")
 _QUARANTINED = "quarantined:"
@@ -32,6 +35,11 @@ class SlotState:
     lag_s: float
     holding: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def stores(self) -> str:
+        """What it waits for, in a line."""
+        return ", ".join(sorted(self.holding))
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -40,6 +48,30 @@ class Counts:
     tenant: str
     outcomes: dict[str, int]
     quarantined: dict[str, int]
+
+    @property
+    def refused(self) -> int:
+        """All that went to the quarantine."""
+        return sum(self.quarantined.values())
+
+
+@dataclass(frozen=True)
+class Board:
+    """All that is put up now."""
+
+    slots: list[SlotState]
+    counts: list[Counts]
+
+
+def board(*, now: datetime) -> Board:
+    """What is put up; nothing where Redis is away."""
+    with redis.Redis.from_url(
+        settings.REDIS_LOG_URL, socket_timeout=1, socket_connect_timeout=1
+    ) as client:
+        try:
+            return Board(slots(client, now_ms=to_ms(now)), counts(client))
+        except redis.RedisError:
+            return Board([], [])
 
 
 def slots(client: redis.Redis, *, now_ms: int) -> list[SlotState]:
@@ -90,15 +122,11 @@ class AcquisitionCollector(Collector):
     """The board as metrics, read when Prometheus asks. Without Redis it has none."""
 
     def collect(self) -> Iterator[Metric]:
-        with redis.Redis.from_url(
-            settings.REDIS_LOG_URL, socket_timeout=1, socket_connect_timeout=1
-        ) as client:
-            try:
-                tenants, found = counts(client), slots(client, now_ms=time.time_ns() // 1_000_000)
-            except redis.RedisError:
-                return
-        yield from _tenant_metrics(tenants)
-        yield from _slot_metrics(found, now_ms=time.time_ns() // 1_000_000)
+        now = timezone.now()
+        found = board(now=now)
+        if found.slots or found.counts:
+            yield from _tenant_metrics(found.counts)
+            yield from _slot_metrics(found.slots, now_ms=to_ms(now))
 
 
 def _tenant_metrics(tenants: list[Counts]) -> Iterator[Metric]:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from apps.platform.acquisition import board
 from apps.platform.doors import for_operators
 from apps.platform.forms import TenantForm
 from apps.platform.health import check_dependencies
@@ -53,7 +54,9 @@ def tenant_retry(request: HttpRequest, pk: str) -> HttpResponse:
 @require_GET
 @for_operators
 def readiness(request: HttpRequest) -> HttpResponse:
-    return render(request, "platform/readiness.html", {"checks": check_dependencies()})
+    found = board(now=timezone.now())
+    shown = {"checks": check_dependencies(), "slots": found.slots, "counts": found.counts}
+    return render(request, "platform/readiness.html", shown)
 
 
 def _register(form: TenantForm) -> Tenant | None:

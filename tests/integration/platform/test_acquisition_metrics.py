@@ -7,6 +7,7 @@ import pytest
 import redis
 from django.test import Client
 
+from apps.accounts.models import User
 from apps.platform.acquisition import counts, slots
 from ohmwatch.refusals import Reason
 from tests import mqtt
@@ -93,3 +94,21 @@ def test_every_metric_of_acquisition_is_documented(client: Client, redis_log: re
     assert len(names) == 8
     documented = DOCS.read_text()
     assert {name for name in names if f"`{name}`" not in documented} == set()
+
+
+def test_the_operator_sees_slots_and_counts(
+    operator: User, client: Client, redis_log: redis.Redis
+) -> None:
+    redis_log.hset(
+        "ow:counts:kunlun",
+        mapping={"received": 7, "stored": 4, "duplicate": 1, "quarantined:too_large": 2},
+    )
+    redis_log.set(
+        "ow:acquisition:3", '{"connected": true, "waiting_messages": 5, "holding": {"redis": 1}}'
+    )
+    client.force_login(operator)
+    shown = client.get("/readiness/", headers={"host": "localhost"}).content.decode()
+    assert "Waits for redis; nothing is lost." in shown
+    row = shown[shown.index("kunlun") :]
+    numbers = re.findall(r'class="number"[^>]*>(\d+)<', row)
+    assert numbers == ["7", "4", "1", "2", "0"]
