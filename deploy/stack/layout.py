@@ -15,6 +15,8 @@ RUN = CHECKOUT / ".run"
 VENV = RUN / "venv"
 ELASTICSEARCH_VERSION = "8.19.21"
 ELASTICSEARCH_HOME = RUN / f"elasticsearch-{ELASTICSEARCH_VERSION}"
+# Detectors as machine code: depends on the sources alone, so that every stack may use it.
+COMPILED = RUN / "compiled"
 # A Unix socket's path can't be longer (sun_path is 108 bytes with its end).
 SOCKET_PATH_LIMIT = 107
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.stack.layout import CHECKOUT
+from deploy.stack.layout import CHECKOUT, COMPILED
 from deploy.stack.python_environment import VENV
 from deploy.stack.stack import Stack
 
@@ -59,7 +59,7 @@ def process_environment(stack: Stack, extra: Mapping[str, str] | None = None) ->
         "PYTHONPATH": f"{CHECKOUT / 'src'}:{CHECKOUT}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
-        "NUMBA_CACHE_DIR": str(stack.home.data / "compiled"),
+        "NUMBA_CACHE_DIR": str(COMPILED),
         "DJANGO_SETTINGS_MODULE": "config.settings",
         **product_environment(stack),
         **(extra or {}),

@@ -84,7 +84,6 @@ def test_environment(stack: Stack) -> dict[str, str]:
         "MYPY_CACHE_DIR": str(cache / "mypy"),
         "RUFF_CACHE_DIR": str(cache / "ruff"),
         "HYPOTHESIS_STORAGE_DIRECTORY": str(cache / "hypothesis"),
-        "NUMBA_CACHE_DIR": str(cache / "compiled"),
     }
 
 
@@ -99,6 +98,7 @@ def _stores(stack: Stack) -> Iterator[None]:
         management.compile_translations(stack)
     try:
         up.bring_up(stack)
+        management.compile_detectors(stack)
         yield
     finally:
         up.bring_down(stack)

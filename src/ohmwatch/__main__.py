@@ -6,6 +6,8 @@ import typer
 
 from ohmwatch.backtest.command import backtest
 from ohmwatch.backtest.errors import RecordingError
+from ohmwatch.detectors.defaults import default_detectors
+from ohmwatch.watch import warm_up
 
 app = typer.Typer(
     name="ohmwatch",
@@ -14,6 +16,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("backtest")(backtest)
+
+
+@app.command("compile")
+def compile_detectors() -> None:
+    """Turn the default detectors into machine code now, so that no reading waits for it."""
+    warm_up(default_detectors())
 
 
 @app.callback()
