@@ -23,6 +23,7 @@ from apps.warning.operations import Content
 FORMAT = "ohmwatch-rules/1"
 LARGEST_BYTES = 256 * 1024
 MOST_RULES = 500
+DEEPEST = 8
 _FIELDS = ("name", "detector", "mode", "share_pct", "selection", "parameters", "severities")
 
 
@@ -174,21 +175,32 @@ def _parse(text: str) -> yaml.Node:
     if len(text.encode()) > LARGEST_BYTES:
         raise FileRefused([Problem(1, "", _("The file is larger than 256 KiB."))])
     try:
-        for event in yaml.parse(text, yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                # A few lines of aliases can stand for more values than a machine can hold.
-                line = event.start_mark.line + 1 if event.start_mark else 1
-                raise FileRefused([Problem(line, "", _("Aliases are not read; write it out."))])
+        _refuse_hostile(text)
         root = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or _("This is neither YAML nor JSON.")
         raise FileRefused([Problem(mark.line + 1 if mark else 1, "", str(what))]) from error
-    except RecursionError as error:
-        raise FileRefused([Problem(1, "", _("The file is nested too deeply."))]) from error
     if root is None:
         raise FileRefused([Problem(1, "", _("The file is empty."))])
     return root
+
+
+def _refuse_hostile(text: str) -> None:
+    """Raises FileRefused for what costs more than it is long: aliases, and depth.
+
+    A few lines of aliases can stand for more values than a machine can hold, and the parser's
+    time grows with the square of the depth. Events come as they are read, so it ends early.
+    """
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.AliasEvent):
+            raise FileRefused([Problem(line, "", _("Aliases are not read; write it out."))])
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise FileRefused([Problem(line, "", _("The file is nested too deeply."))])
 
 
 @dataclass
