@@ -127,11 +127,9 @@ def test_a_copy_that_fails_leaves_all_as_it_was(
 
 
 @pytest.mark.parametrize("index", ["*", "state-1", "nothing", "readings-30d-19700101"])
-def test_only_a_slice_that_exists_can_be_written_anew(
-    old_store: TelemetryStore, index: str
-) -> None:
+def test_only_a_slice_that_exists_can_be_written_anew(store: TelemetryStore, index: str) -> None:
     with pytest.raises(WrongQuestion):
-        Copy(old_store, index)
+        Copy(store, index)
 
 
 def test_the_command_says_that_nothing_has_changed(elasticsearch: str) -> None:
