@@ -202,6 +202,7 @@ FAILURE_WORDS: Words = {
     "gateway_unreachable": _("The SMS gateway can't be reached."),
     "smtp_unreachable": _("The mail server can't be reached."),
     "channel_failed": _("The channel failed."),
+    "restored_from_backup": _("It waited when a backup was made: old news."),
     "country_not_allowed": _("SMS to this country are not allowed."),
     "sms_cap_reached": _("The day's SMS were used up: said by email instead."),
 }
