@@ -34,7 +34,8 @@ from workers.simulator import fleet as simulated
 TENANT = "bench"
 CHANNELS = 5
 """Connectors of a device."""
-LOADER = "loader"
+LOADER, PROBE = "loader", "probe"
+"""Clients that may publish for every device; a client has one connection."""
 PASSWORD = "loader-of-the-bench"  # noqa: S105 - a broker of its own, gone in a minute
 QUANTITIES = (
     *("current_a", "voltage_v", "temperature_pos_c", "temperature_neg_c", "ambient_c"),
@@ -180,16 +181,17 @@ def _fleet() -> simulated.Fleet:
 
 
 class Broker(mqtt.Mosquitto):
-    """As it is shipped, with one client that may publish for every device."""
+    """As it is shipped, with two clients that may publish for every device."""
 
     def __init__(self) -> None:
-        super().__init__({LOADER: PASSWORD})
+        super().__init__(dict.fromkeys((LOADER, PROBE), PASSWORD))
         acl = self._folder / "acl"
-        acl.write_text(f"user {LOADER}\ntopic write ow/v1/#\n{acl.read_text()}")
+        more = "".join(f"user {name}\ntopic write ow/v1/#\n" for name in (LOADER, PROBE))
+        acl.write_text(more + acl.read_text())
 
-    def loader(self) -> mqtt.MqttClient:
+    def loader(self, name: str = LOADER) -> mqtt.MqttClient:
         """The client that speaks for all devices."""
-        return mqtt.MqttClient(self.port, LOADER, PASSWORD).connect()
+        return mqtt.MqttClient(self.port, name, PASSWORD).connect()
 
 
 @contextmanager

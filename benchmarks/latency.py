@@ -64,7 +64,7 @@ def main(quick: bool) -> int:
         page = stack.enter_context(_page(port, on.fleet.units[0].connector))
         rate = _full_rate(recording, broker, part=0.2 if quick else 1.0)
         probes = Probes(on, page)
-        with _loaded(recording, broker, rate / 2), broker.loader() as device:
+        with _loaded(recording, broker, rate / 2), broker.loader(ground.PROBE) as device:
             probes.run(device, for_s=10 if quick else 90)
     finish(
         "latency", [*_measures(probes), Measure("load meanwhile", rate / 2, "readings/s")], quick

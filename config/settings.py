@@ -174,7 +174,13 @@ CACHES = {
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [REDIS_LAYER_URL], "capacity": 1000, "expiry": 30},
+        "CONFIG": {
+            # An idle socket's read blocks for 5 s in Redis, which is also redis-py's own limit for
+            # an answer: on a busy machine the limit came first and ended the page's socket.
+            "hosts": [{"address": REDIS_LAYER_URL, "socket_timeout": 15}],
+            "capacity": 1000,
+            "expiry": 30,
+        },
     }
 }
 ELASTICSEARCH_DSL = {"default": {"hosts": str(ENVIRONMENT.elasticsearch_url)}}

@@ -23,7 +23,7 @@ class Limits:
     low_water: float = 0.75
     """Reading goes on when what is held is below this part of the high-water mark."""
     batch_messages: int = 2_000
-    batch_bytes: int = 512 * 1024
+    batch_bytes: int = 256 * 1024
     wait_s: float = 0.1
     """An open batch is closed after this time if the pipeline has a hand free ..."""
     wait_busy_s: float = 1.0
