@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import config
@@ -27,14 +27,12 @@ SOURCES = Path(__file__).parent
 def compiled(function: Function) -> Function:
     """The function as machine code, compiled or read from the cache at its first call."""
     _choose_folder()
-    made: Function = numba.njit(cache=True, error_model="numpy", nogil=True)(function)
-    return made
+    return cast(Function, numba.njit(cache=True, error_model="numpy", nogil=True)(function))
 
 
 def inlined(function: Function) -> Function:
     """For a part of a compiled function: becomes machine code with the one that calls it."""
-    made: Function = numba.njit(error_model="numpy", nogil=True)(function)
-    return made
+    return cast(Function, numba.njit(error_model="numpy", nogil=True)(function))
 
 
 @cache
@@ -42,7 +40,7 @@ def _choose_folder() -> None:
     """Points numba to the folder of the present sources."""
     usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "ohmwatch"
     root = Path(os.environ.get("NUMBA_CACHE_DIR") or usual / "numba")
-    config.CACHE_DIR = str(root / _state_of_sources())
+    vars(config)["CACHE_DIR"] = str(root / _state_of_sources())
 
 
 def _state_of_sources() -> str:
