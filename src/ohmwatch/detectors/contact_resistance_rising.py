@@ -116,7 +116,11 @@ class ContactResistanceRising:
         # Exactly the poles' own difference, turned round: the sensors have changed places.
         swapped = np.abs(known(batch, "apart") + 2.0 * base) < 0.03 + 0.6 * np.abs(base)
         swapped &= (np.abs(base) > 0.03) & ~(np.abs(drop_apart) > self.apart_log)
-        foreseeable &= ~swapped
+        # Both poles' heating fell: the current is shown too large, and the difference with it.
+        rescaled = (known(batch, "common_down") >= self.warning_evidence) & (
+            np.abs(known(batch, "apart")) < self.large_change
+        )
+        foreseeable &= ~(swapped | rescaled)
         undecided = np.minimum(evidence, self.warning_evidence - 1.0)
         excess = [
             evidence,
