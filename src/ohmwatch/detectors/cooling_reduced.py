@@ -45,7 +45,7 @@ class CoolingReduced:
     'cooling_reduced'
     """
 
-    evidence: float = 24.0
+    evidence: float = 26.0
     least_change: float = 0.4
     same_current: float = 0.88
     drop_log: float = 0.1
