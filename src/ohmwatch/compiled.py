@@ -40,8 +40,7 @@ def _choose_folder() -> None:
     """Points numba to the folder of the present sources."""
     usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "ohmwatch"
     root = Path(os.environ.get("NUMBA_CACHE_DIR") or usual / "numba")
-    # Made by numba when it is imported, out of sight of checkers.
-    config.CACHE_DIR = str(root / _state_of_sources())  # type: ignore[attr-defined]
+    vars(config)["CACHE_DIR"] = str(root / _state_of_sources())
 
 
 def _state_of_sources() -> str:

@@ -25,6 +25,7 @@ from apps.partitions.log import Chunk, PartitionLog, log_key
 from apps.partitions.models import Checkpoint
 from apps.telemetry.store import the_store
 from config.celery import app as celery
+from ohmwatch.watch import warm_up
 from tests import journal, stores
 from workers.detection import faults, passes
 from workers.detection.board import Board
@@ -46,6 +47,13 @@ def log(redis_log: redis.Redis) -> PartitionLog:
     return PartitionLog(redis_log, wake=lambda partitions: None)
 
 
+def _warm_panel() -> Panel:
+    """As the worker makes it: compiling would run into the limit of a turn."""
+    panel = Panel()
+    warm_up(panel.detectors)
+    return panel
+
+
 @pytest.fixture
 def desk(redis_log: redis.Redis) -> Desk:
     return new_desk(redis_log)
@@ -58,7 +66,7 @@ def new_desk(client: redis.Redis) -> Desk:
         log=PartitionLog(client, wake=lambda partitions: None),
         directory=Directory(),
         telemetry=the_store(),
-        panel=Panel(),
+        panel=_warm_panel(),
         board=Board(the_store()),
         clock=timezone.now,
     )

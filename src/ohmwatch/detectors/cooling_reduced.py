@@ -11,7 +11,7 @@ from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, hold_dtype
-from ohmwatch.physics.known import contact_evidence, known, news, state
+from ohmwatch.physics.known import contact_evidence, known, least_trust, news, state
 from ohmwatch.stage import Stage
 
 
@@ -31,6 +31,7 @@ class CoolingReduced:
 
     Parameters:
         evidence: logs of odds for a warning; two thirds of it for a notice.
+        least_change: of the newest episodes, in parts of cooling that is slower by 1.8.
         same_current: the least share of the former largest current of a day.
         wait_h: hours until a day's largest current has been seen since the change.
         drop_log: growth of both measured resistances that says that it is the current.
@@ -44,7 +45,8 @@ class CoolingReduced:
     'cooling_reduced'
     """
 
-    evidence: float = 24.0
+    evidence: float = 26.0
+    least_change: float = 0.4
     same_current: float = 0.88
     drop_log: float = 0.1
     wait_h: float = 48.0
@@ -79,7 +81,10 @@ class CoolingReduced:
         is_current |= undecided
         single = np.isnan(known(batch, "apart_sd"))
         is_contact = (pole_k > 6.0) | (single & (known(batch, "slower_fit") > 0.0))
-        excess = np.where(is_current | is_contact, 0.0, known(batch, "cooling_up"))
+        still = known(batch, "cooling") >= self.least_change
+        excess = np.where(~still | is_current | is_contact, 0.0, known(batch, "cooling_up"))
+        # A sensor that may lie makes heat of its own: at most a notice.
+        excess = np.where(least_trust(batch) < 1.0, np.minimum(excess, self.evidence - 1.0), excess)
         worse = known(batch, "heating_pos_k") >= known(batch, "heating_neg_k")
         return state(
             self,

@@ -133,7 +133,7 @@ def state(
     """
     clean = [np.where(np.isnan(each), -np.inf, each) for each in excess]
     said = judge(batch.connector, batch.time_ms, clean, levels, ratings, holds)
-    shown = {**evidence, **_trust(batch), **(_left(batch) if time_left else {})}
+    shown = {**evidence, "trust": least_trust(batch), **(_left(batch) if time_left else {})}
     findings = as_findings(detector, batch, said, pole=pole, evidence=shown)
     for number, at in enumerate(said):
         finding = findings[number]
@@ -147,10 +147,10 @@ def state(
     return findings
 
 
-def _trust(batch: Batch) -> dict[str, Floats]:
-    """The least trust in any of the three temperature sensors: what it says is less sure."""
+def least_trust(batch: Batch) -> Floats:
+    """The least trust in any of the three temperature sensors, float64[n]."""
     places = [known(batch, f"trust_{place}") for place in ("pos", "neg", "air")]
-    return {"trust": np.fmin(np.fmin(places[0], places[1]), places[2])}
+    return np.fmin(np.fmin(places[0], places[1]), places[2])
 
 
 def _left(batch: Batch) -> dict[str, Floats]:

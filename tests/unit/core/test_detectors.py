@@ -1,4 +1,7 @@
-"""The default detectors in the suite, and four of them closely: numbers, noise, gaps, late news."""
+"""The default detectors in the suite, and four of them closely.
+
+Their numbers, and what noise, gaps and late news do to them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -91,7 +91,7 @@ def note_sensor(s, p, place, t_ms, value_c, at_rest):  # type: ignore[no-untyped
         explained_k = 0.6 * abs(moved_k)
         noise_k = 3.0 * math.sqrt(max(own.noise_base_k2, 0.0))
         # What happened in a gap, or to a contact whose load is unknown, is no leap.
-        followed = at_rest or (dt_s * 1000.0 <= p.gap_ms and s.slow_known > 0.9)
+        followed = at_rest or s.slow_known > 0.9
         least_k = LEAP_K * (1.0 + own.cleared) + explained_k + noise_k
         if followed and abs(jump_k) > least_k:
             own.jump_k += jump_k
@@ -129,15 +129,22 @@ def note_rest(s, t_ms, pos_c, neg_c, air_known):  # type: ignore[no-untyped-def]
         return
     s.rest_ms = t_ms
     if air_known:
-        _note_shift(s.sensors[POS], pos_c - s.felt_c)
-        _note_shift(s.sensors[NEG], neg_c - s.felt_c)
-    _note_shift(s.sensors[AIR], pos_c - neg_c)
+        as_ever = _note_shift(s.sensors[POS], pos_c - s.felt_c)
+        as_ever = _note_shift(s.sensors[NEG], neg_c - s.felt_c) and as_ever
+        if as_ever:
+            s.sensors[AIR].jump_k = 0.0
+    air = s.sensors[AIR]
+    # What the poles are to one another says nothing about a leap of the air.
+    leapt_k, air.jump_k = air.jump_k, 0.0
+    _note_shift(air, pos_c - neg_c)
+    air.jump_k = leapt_k
 
 
 @inlined
 def _note_shift(own, rise_k):  # type: ignore[no-untyped-def]
+    """One difference at rest; whether it is as it used to be, or not known to be otherwise."""
     if math.isnan(rise_k) or own.unchanged >= 5.0 or is_noisy(own):
-        return
+        return True
     own.rests += 1.0
     own.rest_k += (rise_k - own.rest_k) / min(own.rests, REST_MEMORY)
     if own.bases < REST_BASE:
@@ -147,6 +154,7 @@ def _note_shift(own, rise_k):  # type: ignore[no-untyped-def]
         # It leapt under load and is right at rest: a contact does that, a sensor doesn't.
         own.jump_k = 0.0
         own.cleared = min(own.cleared + 1.0, 5.0)
+    return abs(rise_k - own.base_k) < SHIFT_K
 
 
 @inlined
