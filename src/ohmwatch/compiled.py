@@ -26,8 +26,8 @@ SOURCES = Path(__file__).parent
 
 def compiled(function: Function) -> Function:
     """The function as machine code, compiled or read from the cache at its first call."""
-    _choose_folder()
-    return cast(Function, numba.njit(cache=True, error_model="numpy", nogil=True)(function))
+    keep = _has_folder()
+    return cast(Function, numba.njit(cache=keep, error_model="numpy", nogil=True)(function))
 
 
 def inlined(function: Function) -> Function:
@@ -36,11 +36,20 @@ def inlined(function: Function) -> Function:
 
 
 @cache
-def _choose_folder() -> None:
-    """Points numba to the folder of the present sources."""
+def _has_folder() -> bool:
+    """Points numba to the folder of the present sources.
+
+    False where it can't be written to: then each process compiles for itself.
+    """
     usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "ohmwatch"
     root = Path(os.environ.get("NUMBA_CACHE_DIR") or usual / "numba")
-    vars(config)["CACHE_DIR"] = str(root / _state_of_sources())
+    folder = root / _state_of_sources()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    vars(config)["CACHE_DIR"] = str(folder)
+    return os.access(folder, os.W_OK)
 
 
 def _state_of_sources() -> str:

@@ -36,6 +36,7 @@ class SensorImplausible:
         leap_k: K in one step that a rest did not take back.
         evidence: logs of odds that both poles' heating has changed, for a wrong scale.
         scale_share: by how much the largest current of a day must have changed with it.
+        drop_log: logs by which the measured drop's resistance moved with it on both poles.
         late_h: hours of arrival in which every reading was over 20 minutes old. A device that
             was offline sends all it has within minutes.
 

@@ -33,8 +33,10 @@ def test_every_role_has_its_permissions_written_down() -> None:
     assert {role for role in Role if Permission.MANAGE_USERS in PERMISSIONS[role]} == {
         Role.ADMINISTRATOR
     }
+    customers = {Permission.VIEW_FLEET, Permission.ACKNOWLEDGE, Permission.INSPECT}
     for role in set(Role) - STAFF_ROLES - {Role.OPERATOR}:
-        assert PERMISSIONS[role] <= {Permission.VIEW_FLEET, Permission.ACKNOWLEDGE}
+        assert PERMISSIONS[role] <= customers
+    assert Permission.INSPECT not in PERMISSIONS[Role.DRIVER]
 
 
 def test_who_was_disabled_may_nothing(in_kunlun: Tenant, ada: User) -> None:

@@ -10,6 +10,7 @@ from ohmwatch.backtest.run import run
 from ohmwatch.backtest.sides import Side, Sided, split
 from ohmwatch.checks.detectors import EXAMPLE
 from ohmwatch.detector import Batch
+from ohmwatch.detectors.mating_cycles_exceeded import MatingCyclesExceeded
 from ohmwatch.detectors.overtemperature import Overtemperature
 from ohmwatch.rules import Judge
 
@@ -61,7 +62,8 @@ class Staged(Overtemperature):
 
 def test_what_a_detector_stands_on_goes_along() -> None:
     assert Sided(Side.TRIED, Judge("o", Staged())).stages == ("contacts",)
-    assert Sided(Side.TRIED, DEFAULT).stages == ()
+    alone = Judge("mating_cycles_exceeded", MatingCyclesExceeded())
+    assert Sided(Side.TRIED, alone).stages == ()
 
 
 def test_a_side_that_is_none_is_refused() -> None:
