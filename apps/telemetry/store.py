@@ -181,7 +181,8 @@ class TelemetryStore:
         fixed = [(STATE, STATE_INDEX), (EVENTS, EVENTS_INDEX), (MARKS, MARKS_INDEX)]
         made = [name for kind, name in fixed if self._create(kind, name, {})]
         made += self.ensure_slices(now)
-        self._teach_quarantine()
+        for kind in (QUARANTINE, STATE, EVENTS):
+            self._teach(kind)
         return made
 
     def ensure_slices(self, now: datetime, classes: Sequence[str] = ()) -> list[str]:
@@ -238,12 +239,12 @@ class TelemetryStore:
         with cluster.our_errors():
             self.client.indices.refresh(index=patterns, ignore_unavailable=True)
 
-    def _teach_quarantine(self) -> None:
-        """Older slices learn the fields that the quarantine has got since: replays write them."""
+    def _teach(self, kind: Kind) -> None:
+        """Older indices learn the fields that their kind has got since: documents change there."""
         with cluster.our_errors():
             self.client.indices.put_mapping(
-                index=self._pattern(QUARANTINE),
-                properties=QUARANTINE.mappings["properties"],
+                index=self._pattern(kind),
+                properties=kind.mappings["properties"],
                 allow_no_indices=True,
             )
 

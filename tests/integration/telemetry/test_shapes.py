@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from apps.telemetry import cluster, reindexing
 from apps.telemetry.differences import differences, mend
-from apps.telemetry.documents import KINDS, READINGS
+from apps.telemetry.documents import KINDS, READINGS, STATE
 from apps.telemetry.errors import StoreRefused, WrongQuestion
 from apps.telemetry.reindexing import Copy
 from apps.telemetry.rollups import Builder, Pace
@@ -66,6 +66,32 @@ def test_what_differs_is_told_and_what_is_missing_is_added(old_store: TelemetryS
     left = differences(old_store)
     assert {each.what for each in left} == {"current_a"}
     assert all(each.needs_rewriting for each in left)
+
+
+def test_states_of_an_older_version_learn_its_new_fields(
+    elasticsearch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update would refuse every state that has one: the index is strict."""
+    store = TelemetryStore(prefix=f"{elasticsearch}young-", open_days=1)
+    older = {**STATE.mappings, "properties": {**STATE.mappings["properties"]}}
+    del older["properties"]["margin_from_k"]
+    plain = READINGS.mappings
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            type(STATE),
+            "mappings",
+            property(lambda kind: older if kind is STATE else _shape(kind, plain)),
+        )
+        store.prepare(NOW)
+    try:
+        row = {"tenant": TENANT, "connector": CONNECTOR, "margin_from_k": 1.5}
+        assert [answer.is_stored for answer in store.update_states([row])] == [False]
+        store.prepare(NOW)
+        assert [answer.is_stored for answer in store.update_states([row])] == [True]
+    finally:
+        cluster.delete(store.client, store.indices())
+        for kind in KINDS:
+            store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
 
 
 def test_a_slice_is_written_anew_while_readings_come_in(
