@@ -147,7 +147,7 @@ def reports(tenant: Tenant, connector: object, temperature_c: float) -> None:
     )
 
 
-@pytest.mark.usefixtures("elasticsearch")
+@pytest.mark.usefixtures("empty_elasticsearch")
 def test_a_watched_connector_is_live_and_no_other(web: int, kunlun: Tenant, ben: User) -> None:
     reports(kunlun, cast.BENS_CONNECTOR, 60.5)
     reports(kunlun, cast.BENS_SECOND_CONNECTOR, 20.0)

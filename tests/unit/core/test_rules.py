@@ -237,7 +237,7 @@ def test_a_shadow_tells_beside_and_survives_a_checkpoint() -> None:
     again.forget(lambda key: False)
     assert set(again._states) == {"contacts", "overtemperature", "overtemperature@r"}
     again.forget(lambda key: True)
-    assert list(again._states) == ["overtemperature"]
+    assert set(again._states) == {"contacts", "overtemperature"}
 
 
 def test_a_shadow_begins_where_the_detector_stands() -> None:

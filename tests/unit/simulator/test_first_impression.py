@@ -73,6 +73,10 @@ class Eyes:
     def __init__(self, fleet: Fleet) -> None:
         self._names = [unit.connector for unit in fleet.units]
         self._ratings = ratings_of(fleet)
+        self._reports = {
+            name: np.array([name in unit.reports for unit in fleet.units])
+            for name in {name for unit in fleet.units for name in unit.reports}
+        }
         self._watch = Watch(default_detectors())
 
     def see(self, time_ms: int, sample: Sample) -> list[Finding]:
@@ -83,11 +87,19 @@ class Eyes:
             connectors=self._names,
             time_ms=times,
             arrived_ms=times,
-            values=sample,
+            values=self._reported(sample),
         )
         judgement = self._watch.observe(batch, self._ratings)
         assert judgement.failed == {}
         return judgement.findings
+
+    def _reported(self, sample: Sample) -> Sample:
+        """What devices tell of it: an inlet counts its matings, a bolted connector doesn't."""
+        return {
+            name: np.where(told, sample[name], np.nan)
+            for name, told in self._reports.items()
+            if name in sample
+        }
 
 
 @pytest.mark.parametrize("hour", [0, 7, 15])
