@@ -171,13 +171,14 @@ CACHES = {
         "REVERSE_KEY_FUNCTION": "django_tenants.cache.reverse_key",
     }
 }
+LAYER_ANSWER_LIMIT_S = 15
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
         "CONFIG": {
             # An idle socket's read blocks for 5 s in Redis, which is also redis-py's own limit for
             # an answer: on a busy machine the limit came first and ended the page's socket.
-            "hosts": [{"address": REDIS_LAYER_URL, "socket_timeout": 15}],
+            "hosts": [{"address": REDIS_LAYER_URL, "socket_timeout": LAYER_ANSWER_LIMIT_S}],
             "capacity": 1000,
             "expiry": 30,
         },

@@ -34,9 +34,14 @@ def partitions() -> list[int]:
     return sorted({partition_of(tenant, connector, count) for tenant, connector in CONNECTORS})
 
 
-def story(*, seed: int = 1, late: bool = True, repeated: bool = True) -> list[Chunk]:
-    """All chunks in order of arrival; the newest was measured about now."""
-    now_ms = int(datetime.now(UTC).timestamp()) * 1000
+def story(
+    *, seed: int = 1, late: bool = True, repeated: bool = True, ends_ms: int | None = None
+) -> list[Chunk]:
+    """All chunks in order of arrival; the newest was measured about now, or at `ends_ms`.
+
+    Two stories that are compared end at one moment: what goes on is stated again at round times.
+    """
+    now_ms = ends_ms or int(datetime.now(UTC).timestamp()) * 1000
     chance = np.random.default_rng(seed)
     chunks: list[Chunk] = []
     for number, (tenant, connector) in enumerate(CONNECTORS):

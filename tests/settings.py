@@ -55,8 +55,14 @@ _take_own_stores(os.environ)
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 
 from config.settings import *  # noqa: E402, F403
-from config.settings import DATABASES, STORAGES  # noqa: E402
+from config.settings import CHANNEL_LAYERS, DATABASES, REDIS_LAYER_URL, STORAGES  # noqa: E402
 
 DATABASES["default"]["TEST"] = {"NAME": DATABASES["default"]["NAME"]}
 # Pages are rendered without collecting assets first: plain names instead of hashed ones.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+# Several web servers live in one test process, each with a loop of its own, and a layer knows but
+# one: a socket's read must be over when the next server begins, however idle it was.
+CHANNEL_LAYERS["default"] = {
+    **CHANNEL_LAYERS["default"],
+    "CONFIG": {**CHANNEL_LAYERS["default"]["CONFIG"], "hosts": [REDIS_LAYER_URL]},
+}

@@ -51,6 +51,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setitem(PROFILES, name, replace(each, **SHORT, growth_days=(0.4, 1.0)))
     patch.setattr(bench, "FULL", bench.Size(mixed=40, healthy=2, healthy_fast=4))
     patch.setattr(bench, "RESULTS", folder)
+    patch.setattr(bench, "REPORT_SEEDS", TUNING_SEEDS)  # the report's stay unseen
     patch.setattr(report.write, "__defaults__", (folder,))
     patch.setattr(bench.finish, "__kwdefaults__", {"results": folder})
     assert bench.run(quick=False) == 0
@@ -62,7 +63,12 @@ def test_the_page_has_the_table_the_curves_and_three_cases(ran: Path) -> None:
     page = (ran / report.PAGE).read_text()
     for row in ROWS:
         assert page.count(f"| {row.text} |") == 2
-    assert page.count("### 1. ") == page.count("### 2. ") == page.count("### 3. ") == 1
+    # A set this small may have no miss to tell of.
+    told = json.loads((ran / bench.DETAILS).read_text())["stories"]
+    assert 2 <= len(told) <= 3
+    assert [page.count(f"### {number}. ") for number in (1, 2, 3)] == [
+        int(number <= len(told)) for number in (1, 2, 3)
+    ]
     pictures = {path.name for path in ran.glob("*.svg")}
     assert len(pictures) == 8
     assert all(f"({name})" in page for name in pictures)
