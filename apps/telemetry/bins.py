@@ -78,7 +78,7 @@ def percentiles(
     below = counted.cumsum()
     if not below[-1]:
         return [float("nan")] * len(percents)
-    wanted = np.asarray(percents) * (below[-1] / 100)
+    wanted = np.asarray(percents) * below[-1] / 100  # in this order: 50 of 14 is 7, not a bit more
     number = np.minimum(below.searchsorted(wanted), bins.count - 1)
     held = counted[number]
     left = below[number] - wanted  # of its bin's readings, those above the wanted one

@@ -183,6 +183,7 @@ class Crew:
         self._readers = [self._thread(f"session-{n}", s.run) for n, s in enumerate(self.sessions)]
         self._hands = [self._thread(f"hand-{number}", self._carry) for number in range(HANDS)]
         self._thread("keeper", self._keep_house)
+        self._thread("looking-back", self._look_back)
         log.info("acquisition_begins", client_id=self._slot.client_id)
 
     def leave(self, *, limit_s: float, end_session: bool = False) -> None:
@@ -225,16 +226,19 @@ class Crew:
     # --- the keeper ---------------------------------------------------------------------------
 
     def _keep_house(self) -> None:
-        began = time.monotonic()
-        times = looks()
-        look_at = began + next(times)
         while not self._stores.patience.stopping.wait(_KEEP_S):
             self._stores.directory.refresh_if_changed()
             self._watch()
             self._report()
-            if time.monotonic() >= look_at:
-                entered = self._reconcile()
-                look_at = began + next(times) if entered else time.monotonic() + _LOOK_RETRY_S
+
+    def _look_back(self) -> None:
+        """Apart from the keeper: a store that doesn't answer must not make the slot silent."""
+        began = time.monotonic()
+        times = looks()
+        look_at = began + next(times)
+        while not self._stores.patience.stopping.wait(max(look_at - time.monotonic(), _KEEP_S)):
+            entered = self._reconcile()
+            look_at = began + next(times) if entered else time.monotonic() + _LOOK_RETRY_S
 
     def _reconcile(self) -> bool:
         try:
