@@ -9,7 +9,7 @@ from ohmwatch.checks.detectors import EXAMPLE, START_MS
 from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Floats, State
 from ohmwatch.physics.estimate.episodes import hear
-from ohmwatch.physics.estimate.record import APART, CONTACT_DTYPE
+from ohmwatch.physics.estimate.record import AIR, APART, CONTACT_DTYPE
 from ohmwatch.physics.known import known, with_known
 
 INTERVAL_S = 60
@@ -65,6 +65,15 @@ def test_loud_sensors_are_no_flutter_and_no_growth() -> None:
         up, down, flutter = (told(name, noise_k=noise_k)[-1] for name in loud)
         assert max(up, down) < 7.0
         assert flutter < 3.0
+
+
+def test_a_contact_without_measured_air_is_seen_to_rest() -> None:
+    kept = np.zeros(1, dtype=CONTACT_DTYPE)
+    times = START_MS + np.arange(300) * INTERVAL_S * 1000
+    resting = {"current_a": np.zeros(300), "temperature_pos_c": np.full(300, 12.0)}
+    batch = Batch.of_one("inlet", times, **resting, temperature_neg_c=12.0 + np.arange(300) % 2)
+    CONTACTS.columns(batch, [MODEL], kept)
+    assert kept[0]["sensors"][AIR]["rests"] > 50.0
 
 
 def test_what_is_expected_of_a_loud_sensor_is_what_it_does() -> None:

@@ -138,6 +138,7 @@ def start(s, p, t_ms):  # type: ignore[no-untyped-def]
     s.apart.oo = 1.0
     s.apart.fit = 1.0
     s.felt_c = REFERENCE_C
+    s.ambient_c = math.nan
     s.left_s = s.left_from_s = s.left_to_s = math.nan
     for place in range(3):
         s.sensors[place].last_c = s.sensors[place].step_k = math.nan
