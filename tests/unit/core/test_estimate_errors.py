@@ -8,7 +8,9 @@ import pytest
 from ohmwatch.checks.detectors import EXAMPLE, START_MS
 from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Floats, State
+from ohmwatch.detectors.cooling_reduced import CoolingReduced
 from ohmwatch.physics.estimate.episodes import hear
+from ohmwatch.physics.estimate.follow import PREFIX
 from ohmwatch.physics.estimate.record import AIR, APART, CONTACT_DTYPE
 from ohmwatch.physics.known import known, with_known
 
@@ -81,6 +83,30 @@ def test_what_is_expected_of_a_loud_sensor_is_what_it_does() -> None:
     told("apart_up", noise_k=1.5, kept=kept)
     assert 0.5 < kept[0]["apart"]["fit"] < 2.0
     assert kept[0]["apart"]["noise_k2"] == pytest.approx(2.0 * 1.5**2, rel=0.4)
+
+
+def slower(up: list[float], change: list[float]) -> list[str]:
+    """What CoolingReduced says of a unit without air, over episodes of these estimates."""
+    count = len(up)
+    told_of = {
+        "news": np.ones(count), "cooling_up": np.array(up), "cooling": np.array(change),
+        "apart_up": np.zeros(count), "apart_down": np.zeros(count), "most_share": np.ones(count),
+        "slower_fit": np.zeros(count), "apart_sd": np.ones(count),
+    }  # fmt: skip
+    times = START_MS + np.arange(count) * INTERVAL_S * 1000
+    told_of |= {f"trust_{place}": np.ones(count) for place in ("pos", "neg", "air")}
+    told_of["cooling_since_ms"] = np.full(count, START_MS - 100 * 3_600_000.0)
+    batch = Batch.of_one("inlet", times, current_a=np.ones(count))
+    batch = with_known(batch, {PREFIX + name: column for name, column in told_of.items()})
+    detector = CoolingReduced()
+    said = detector.observe(batch, [MODEL], np.zeros(1, dtype=detector.state_dtype))
+    return ["ended" if each.severity is None else each.severity.name for each in said]
+
+
+def test_reduced_cooling_is_one_story_on_cool_days_too() -> None:
+    assert slower([30.0, 30.0, 30.0, 30.0], [0.5, 0.1, 0.5, 0.1]) == ["WARNING"]
+    assert slower([30.0, 30.0, 1.0], [0.5, 0.1, 0.1]) == ["WARNING", "ended"]
+    assert slower([30.0, 30.0], [0.1, 0.1]) == []
 
 
 def evidence(errors: Floats, changes: Floats) -> float:

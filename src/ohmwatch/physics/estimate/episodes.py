@@ -50,6 +50,9 @@ BASE_MS = 24 * 3_600_000
 MOST_EPISODES = 40.0
 """Of which a unit's own mean is made: at least so many, over at least a day; at most so many."""
 
+UNSEEN_AIR = 0.8**2
+"""Variance of slower cooling where no air is measured: a warm afternoon looks the same."""
+
 WITNESS_MS = 1_800_000
 """Episodes nearer to one another share the same sun and air: they count in part."""
 
@@ -215,6 +218,8 @@ def close(s, p, t_ms):  # type: ignore[no-untyped-def]
     if s.channels[COMMON].count >= BASE_EPISODES and cooling_var < 1.0:
         believed = poles and trust(s, AIR, t_ms) == TRUSTED
         value = s.cooling.heat_k / own_k
+        if s.ambient_ms == 0:
+            cooling_var += UNSEEN_AIR
         hear(s, COOLING, value, cooling_var, STEPS[COOLING], believed, t_ms)
     for pole in range(2):
         sums = s.drop[pole]
