@@ -19,7 +19,7 @@ class Contacts:
     """
 
     name: str = "contacts"
-    version: str = "1"
+    version: str = "2"
 
     @property
     def state_dtype(self) -> np.dtype[Any]:

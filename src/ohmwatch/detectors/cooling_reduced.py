@@ -31,7 +31,8 @@ class CoolingReduced:
 
     Parameters:
         evidence: logs of odds for a warning; two thirds of it for a notice.
-        least_change: of the newest episodes, in parts of cooling that is slower by 1.8.
+        least_change: of the newest episodes, in parts of cooling that is slower by 1.8; without
+            it nothing is stated, but what was stated lasts as long as its evidence.
         same_current: the least share of the former largest current of a day.
         wait_h: hours until a day's largest current has been seen since the change.
         drop_log: growth of both measured resistances that says that it is the current.
@@ -52,7 +53,7 @@ class CoolingReduced:
     wait_h: float = 48.0
 
     name = "cooling_reduced"
-    version = "1"
+    version = "2"
     condition: str = Condition.COOLING_REDUCED
     needs: frozenset[str] = frozenset({"current_a", "ambient_c"})
     stages: tuple[Stage, ...] = (CONTACTS,)
@@ -82,7 +83,10 @@ class CoolingReduced:
         single = np.isnan(known(batch, "apart_sd"))
         is_contact = (pole_k > 6.0) | (single & (known(batch, "slower_fit") > 0.0))
         still = known(batch, "cooling") >= self.least_change
-        excess = np.where(~still | is_current | is_contact, 0.0, known(batch, "cooling_up"))
+        up = known(batch, "cooling_up")
+        # A cool day takes nothing back: what was stated ends when the evidence of it does.
+        excess = np.where(still, up, np.minimum(up, 0.5 * self.levels[0].on))
+        excess = np.where(is_current | is_contact, 0.0, excess)
         # A sensor that may lie makes heat of its own: at most a notice.
         excess = np.where(least_trust(batch) < 1.0, np.minimum(excess, self.evidence - 1.0), excess)
         worse = known(batch, "heating_pos_k") >= known(batch, "heating_neg_k")

@@ -50,8 +50,14 @@ BASE_MS = 24 * 3_600_000
 MOST_EPISODES = 40.0
 """Of which a unit's own mean is made: at least so many, over at least a day; at most so many."""
 
+UNSEEN_AIR = 0.8**2
+"""Variance of slower cooling where no air is measured: a warm afternoon looks the same."""
+
 WITNESS_MS = 1_800_000
 """Episodes nearer to one another share the same sun and air: they count in part."""
+
+MOST_ALIKE = 0.7
+"""Of the correlation of successive episodes, that is held against them."""
 
 ONE_WITNESS = 4.0
 MOST_PLAIN = 3.0
@@ -121,6 +127,22 @@ def _add_evidence(c, change, variance, step, share, t_ms):  # type: ignore[no-un
 
 
 @inlined
+def _note_likeness(c, before, change, own, rate):  # type: ignore[no-untyped-def]
+    """How alike the errors of successive episodes are: one sun, one mating, one draught."""
+    if before == before:
+        product = min(max(before * change / own, -9.0), 9.0)
+        c.likeness += rate * (product - c.likeness)
+
+
+@inlined
+def _alone(c):  # type: ignore[no-untyped-def]
+    """The share of an episode that its predecessor has not told: (1 − ρ) / (1 + ρ), the effective
+    sample size of a first-order autoregressive series (Bayley & Hammersley 1946)."""
+    rho = min(max(c.likeness / max(c.scatter, 0.5), 0.0), MOST_ALIKE)
+    return (1.0 - rho) / (1.0 + rho)
+
+
+@inlined
 def hear(s, number, value, variance, step, believed, t_ms):  # type: ignore[no-untyped-def]
     """What a channel makes of an episode's value with its variance.
 
@@ -132,12 +154,14 @@ def hear(s, number, value, variance, step, believed, t_ms):  # type: ignore[no-u
     c.newest_ms = t_ms
     if not believed:
         return
+    last = c.newest - c.base
     c.newest = value
     if c.count < BASE_EPISODES or t_ms - s.anew_ms < BASE_MS:
         before = value - c.base
         _learn(c, value, own, share)
         if c.count > 1.0:
             c.scatter += share * (min(before * before / own, 9.0) - c.scatter) / (c.count + 5.0)
+            _note_likeness(c, last, value - c.base, own, share / (c.count + 5.0))
         c.level, c.level_var = value - c.base, own
         return
     change = value - c.base
@@ -145,10 +169,11 @@ def hear(s, number, value, variance, step, believed, t_ms):  # type: ignore[no-u
     gain = max(c.level_var / (c.level_var + total), 0.3)
     c.level += gain * (change - c.level)
     c.level_var = max((1.0 - gain) * c.level_var, 0.15 * total)
-    _add_evidence(c, change, total, step, share, t_ms)
+    _add_evidence(c, change, total, step, share * _alone(c), t_ms)
     if c.up < ONE_WITNESS and c.down < ONE_WITNESS:
         rate = share / min(c.count + 5.0, 40.0)
         c.scatter += rate * (min(change * change / own, 9.0) - c.scatter)
+        _note_likeness(c, last, change, own, rate)
         if c.count < MOST_EPISODES:
             _learn(c, value, own * max(c.scatter, 0.5), share)
 
@@ -193,6 +218,8 @@ def close(s, p, t_ms):  # type: ignore[no-untyped-def]
     if s.channels[COMMON].count >= BASE_EPISODES and cooling_var < 1.0:
         believed = poles and trust(s, AIR, t_ms) == TRUSTED
         value = s.cooling.heat_k / own_k
+        if s.ambient_ms == 0:
+            cooling_var += UNSEEN_AIR
         hear(s, COOLING, value, cooling_var, STEPS[COOLING], believed, t_ms)
     for pole in range(2):
         sums = s.drop[pole]

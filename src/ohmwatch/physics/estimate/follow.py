@@ -173,8 +173,8 @@ def _take_in(s, p, t_ms, arrived_ms, values):  # type: ignore[no-untyped-def]
     current_a, pos_c, neg_c, ambient_c = values[0], values[1], values[2], values[3]
     _note_delay(s, t_ms, arrived_ms)
     _note_mating(s, p, t_ms, values[6], values[7])
-    note_sensor(s, p, AIR, t_ms, ambient_c, False)
-    if trust(s, AIR, t_ms) == LIES:
+    spiked = note_sensor(s, p, AIR, t_ms, ambient_c, False)
+    if spiked or trust(s, AIR, t_ms) == LIES:
         ambient_c = math.nan
     air_known = follow_ambient(s, p, t_ms, ambient_c)
     since_s = (t_ms - s.last_ms) / 1000.0 if s.last_ms > 0 else 0.0
@@ -184,8 +184,10 @@ def _take_in(s, p, t_ms, arrived_ms, values):  # type: ignore[no-untyped-def]
         if seen and mixed_load(s) > LOADED:
             s.loaded_s += min(since_s, p.gap_ms / 1000.0)
     at_rest = is_at_rest(s, p)
-    note_sensor(s, p, POS, t_ms, pos_c, at_rest)
-    note_sensor(s, p, NEG, t_ms, neg_c, at_rest)
+    if note_sensor(s, p, POS, t_ms, pos_c, at_rest):
+        pos_c = math.nan
+    if note_sensor(s, p, NEG, t_ms, neg_c, at_rest):
+        neg_c = math.nan
     if at_rest:
         note_rest(s, t_ms, pos_c, neg_c, air_known)
     _estimate(s, p, t_ms, pos_c, neg_c, air_known, at_rest)

@@ -38,6 +38,7 @@ CHANNEL = np.dtype(
         ("precision", "<f4"),  # of that mean
         ("count", "<f4"),  # episodes in it
         ("scatter", "<f4"),  # mean square of episodes about their expectation, in their variance
+        ("likeness", "<f4"),  # of successive episodes: the mean of their errors' products
         ("level", "<f4"),  # of the newest episodes, less the base
         ("level_var", "<f4"),
         ("newest", "<f4"),
@@ -50,9 +51,12 @@ CHANNEL = np.dtype(
 )
 
 _FILTER = [("heat_k", "<f8"), ("offset_k", "<f8"), ("hh", "<f8"), ("ho", "<f8"), ("oo", "<f8")]
-FILTER = np.dtype([*_FILTER, ("fit", "<f4")])
+_NOISE = [("error_k", "<f4"), ("step_k", "<f4"), ("noise_k2", "<f4"), ("noises", "<f4")]
+FILTER = np.dtype([*_FILTER, ("fit", "<f4"), *_NOISE])
 """A Kalman filter of two states, heating and offset, with its covariance; `fit` is the mean
-square of its innovations over what it expected of them."""
+square of its innovations over what it expected of them. Of what it is told, `noise_k2` is the
+variance of the sensors' own noise, by `noises` pairs of steps; `error_k` and `step_k` are the
+newest innovation and by how much it differs from the one before."""
 
 POS, NEG, AIR = range(3)
 """The temperature sensors."""

@@ -28,6 +28,9 @@ NOISE_MEMORY = 40.0
 LEAST_NOISE_K2 = 0.4**2
 
 LEAP_K = 5.0
+SPIKE_K = 20.0
+"""No contact and no air leaps so far between two readings: one reading that does is a lie."""
+
 LEAP_FORGOTTEN_MS = 36 * 3_600_000
 
 STILL_K = 2.5
@@ -65,9 +68,10 @@ def pole_heat_k(s, p, place):  # type: ignore[no-untyped-def]
 
 @inlined
 def note_sensor(s, p, place, t_ms, value_c, at_rest):  # type: ignore[no-untyped-def]
-    """One temperature."""
+    """One temperature; whether it has leapt as no heat can, and is to be left out."""
     if math.isnan(value_c):
-        return
+        return False
+    spiked = False
     own = s.sensors[place]
     dt_s = (t_ms - own.last_ms) / 1000.0
     in_sight = own.last_ms > 0 and dt_s * 1000.0 <= max(p.gap_ms, 4_000_000)
@@ -93,6 +97,7 @@ def note_sensor(s, p, place, t_ms, value_c, at_rest):  # type: ignore[no-untyped
         # What happened in a gap, or to a contact whose load is unknown, is no leap.
         followed = at_rest or s.slow_known > 0.9
         least_k = LEAP_K * (1.0 + own.cleared) + explained_k + noise_k
+        spiked = abs(jump_k) > SPIKE_K + explained_k + noise_k
         if followed and abs(jump_k) > least_k:
             own.jump_k += jump_k
             own.jump_ms = t_ms
@@ -100,6 +105,7 @@ def note_sensor(s, p, place, t_ms, value_c, at_rest):  # type: ignore[no-untyped
     own.last_felt_c = s.felt_c
     own.last_load = mixed_load(s)
     own.last_ms = t_ms
+    return spiked
 
 
 @inlined
@@ -109,7 +115,7 @@ def _note_noise(own, jump_k):  # type: ignore[no-untyped-def]
         square = -jump_k * own.step_k
         if own.noises < NOISE_BASE:
             own.noises += 1.0
-            own.noise_base_k2 += (min(square, 4.0) - own.noise_base_k2) / own.noises
+            own.noise_base_k2 += (min(max(square, -4.0), 4.0) - own.noise_base_k2) / own.noises
             own.noise_k2 = own.noise_base_k2
         else:
             most = 0.5 * NOISE_MEMORY * NOISY * max(own.noise_base_k2, LEAST_NOISE_K2)

@@ -31,6 +31,10 @@ INDEPENDENT_S = 60.0
 SENSOR_K2 = 0.4**2
 """Variance of one temperature reading: noise and the rounding of a coarse sensor."""
 
+NOISES = 300.0
+MOST_NOISE_K2 = 3.0**2
+"""Readings from which the sensors' own noise is learnt, and the most of it that is granted."""
+
 SURROUNDINGS_K = 1.5
 SURROUNDINGS_S = 3 * 3600.0
 """How far, and for how long, the air that cools a contact differs from the air measured."""
@@ -134,6 +138,7 @@ def start(s, p, t_ms):  # type: ignore[no-untyped-def]
     s.apart.oo = 1.0
     s.apart.fit = 1.0
     s.felt_c = REFERENCE_C
+    s.ambient_c = math.nan
     s.left_s = s.left_from_s = s.left_to_s = math.nan
     for place in range(3):
         s.sensors[place].last_c = s.sensors[place].step_k = math.nan
@@ -166,6 +171,7 @@ def pass_time(s, dt_s, air_known):  # type: ignore[no-untyped-def]
 def correct(f, load, measured_k, variance):  # type: ignore[no-untyped-def]
     """One reading into a filter; the innovation in standard deviations."""
     error = measured_k - f.heat_k * load - f.offset_k
+    _note_noise(f, error)
     hx = f.hh * load + f.ho
     ox = f.ho * load + f.oo
     expected = load * hx + ox + variance
@@ -183,6 +189,29 @@ def correct(f, load, measured_k, variance):  # type: ignore[no-untyped-def]
     f.oo -= gain_o * ox
     f.fit += 0.02 * (min(size * size, 100.0) - f.fit)
     return size
+
+
+@inlined
+def _note_noise(f, error_k):  # type: ignore[no-untyped-def]
+    """The sensors' own noise, rounding included, from the unit's first readings.
+
+    Noise leaps back, what the model leaves out doesn't: minus the product of two steps in a row
+    is the variance of the noise. Learnt once: what begins to flutter later is the contact.
+    """
+    if f.noises >= NOISES:
+        return
+    step_k = error_k - f.error_k
+    f.noises += 1.0
+    if f.noises > 2.0:
+        square = min(max(-step_k * f.step_k, -MOST_NOISE_K2), MOST_NOISE_K2)
+        f.noise_k2 += (square - f.noise_k2) / (f.noises - 1.0)
+    f.error_k, f.step_k = error_k, step_k
+
+
+@inlined
+def noise_k2(f, usual_k2):  # type: ignore[no-untyped-def]
+    """How much more the sensors' own noise is than usual, K²."""
+    return max(f.noise_k2 * f.noises / NOISES - usual_k2, 0.0)
 
 
 @inlined
@@ -244,10 +273,11 @@ def filter_reading(s, p, t_ms, pos_c, neg_c, air_known, at_rest):  # type: ignor
         # One pole alone is the mean and its half of the difference.
         side = 0.5 if not math.isnan(pos_c) else -0.5
         mean_c -= side * (s.apart.heat_k * load + s.apart.offset_k)
-    variance = (SENSOR_K2 + mismatch_k2(s, p)) * repeats
+    variance = (SENSOR_K2 + mismatch_k2(s, p)) * repeats + noise_k2(s.common, SENSOR_K2)
     correct(s.common, load, mean_c - s.felt_c, variance)
     _filter_cooling(s, p, load, mean_c - s.felt_c, variance)
     if both:
         variance = (2.0 * SENSOR_K2 + mismatch_apart_k2(s, p)) * repeats
+        variance += noise_k2(s.apart, 2.0 * SENSOR_K2)
         correct(s.apart, load, pos_c - neg_c, variance)
     return load
