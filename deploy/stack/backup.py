@@ -159,9 +159,14 @@ def count_rows(connection: Connection) -> dict[str, int]:
 def count_documents(stack: Stack) -> dict[str, int]:
     """How many documents each index has that can be found."""
     with elasticsearch_node.client(stack) as client:
+        # An index that was made a moment ago has no count until its shards have started.
+        started = {"wait_for_no_initializing_shards": "true", "timeout": "60s"}
+        client.get("/_cluster/health", params=started).raise_for_status()
         client.post("/*/_refresh").raise_for_status()
         answer = client.get("/_cat/indices", params={"format": "json", "h": "index,docs.count"})
-        return {row["index"]: int(row["docs.count"]) for row in answer.raise_for_status().json()}
+        return {
+            row["index"]: int(row["docs.count"] or 0) for row in answer.raise_for_status().json()
+        }
 
 
 # --- Postgres ---------------------------------------------------------------------------------
