@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from celery import Task
+from celery.loaders.base import find_related_module
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.tokens import default_token_generator
@@ -29,8 +31,9 @@ from apps.tenants.middleware import HostMiddleware
 from apps.tenants.models import Tenant, TenantState
 from apps.tenants.queries import current_tenant, expected_tables, missing_tables
 from apps.tenants.schema import current_schema, in_public, in_tenant
-from apps.tenants.tasks import SchemaMissing, public_task, tenant_task
+from apps.tenants.tasks import PublicTask, SchemaMissing, TenantTask, public_task, tenant_task
 from config.celery import app as celery
+from config.celery import packages_of
 from tests import cast
 
 ROOT = Path(__file__).parents[2]
@@ -200,6 +203,33 @@ def test_a_task_runs_where_its_argument_says(kunlun: Tenant, aurora: Tenant) -> 
 def test_a_tenants_task_without_a_tenant_refuses(db: None, said: dict[str, object]) -> None:
     with pytest.raises(SchemaMissing):
         whose(**said)
+
+
+def every_task() -> dict[str, Task]:
+    """Each task of ours that any worker knows, by its name."""
+    for package in packages_of(slot=-1):
+        find_related_module(package, "tasks")
+    return {
+        name: task
+        for name, task in celery.tasks.items()
+        if task.__module__.startswith(("apps.", "workers."))
+    }
+
+
+def test_every_task_says_whose_it_is_and_knocks_in_vain_elsewhere(db: None) -> None:
+    """A tenant's task without a tenant, or of one that is gone, does nothing; none is neither."""
+    found = every_task()
+    of_tenants = {name: task for name, task in found.items() if isinstance(task, TenantTask)}
+    assert len(of_tenants) > 5
+    assert {name for name, task in found.items() if not isinstance(task, PublicTask)} == set(
+        of_tenants
+    )
+    for task in of_tenants.values():
+        for said in ({}, {"schema": "public"}):
+            with pytest.raises(SchemaMissing):
+                task(**said)
+        assert task(schema="t_gone") is None
+        assert in_public()
 
 
 def test_a_task_of_a_tenant_that_is_gone_ends_quietly(kunlun: Tenant) -> None:
