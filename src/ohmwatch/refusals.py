@@ -6,6 +6,7 @@ that the good readings of the same message are kept.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 
 class Reason(StrEnum):
@@ -40,6 +41,12 @@ class Refused(Exception):
         self.reason = reason
         self.field = field
         self.detail = detail
+
+    def as_answer(self) -> Self:
+        """Itself, as a value to keep: without the frames it came through, and with them the
+        message's parts, which would hold each other until the cyclic collector comes by."""
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,7 +200,7 @@ def _decoded(message: Message, name: str) -> Decoded | Refused:
     try:
         return codec(message.payload)
     except Refused as refused:
-        return refused
+        return refused.as_answer()
     except Exception as error:
         log.exception("codec_failed", codec=name)
         return Refused(Reason.CODEC_FAILED, detail=f"{type(error).__name__}: {error}"[:300])

@@ -65,7 +65,7 @@ def _alone(payload: bytes) -> Decoded | Refused:
     try:
         return decode(payload)
     except Refused as refused:
-        return refused
+        return refused.as_answer()
 
 
 # --- one message's place in a table -----------------------------------------------------------
@@ -128,7 +128,7 @@ def _strip(place: int, payload: bytes) -> _Strip | None:
         return _by_columns(place, document)
     if "readings" in document:
         return _by_rows(place, document)
-    form = _form(tuple(document))
+    form = _form_of(tuple(document))
     return _Rows(place, form, (tuple(document.values()),), 0) if form else None
 
 
@@ -139,13 +139,26 @@ def _by_rows(place: int, document: dict[str, Any]) -> _Strip | None:
     if not document.keys() <= {"channel", "readings"} or set(map(type, rows)) != {dict}:
         return None
     fields = set(map(tuple, rows))
-    form = _form(fields.pop()) if len(fields) == 1 else None
+    form = _form_of(fields.pop()) if len(fields) == 1 else None
     if form is None:
         return None
     return _Rows(place, form, [tuple(row.values()) for row in rows], document.get("channel", 0))
 
 
-@lru_cache(maxsize=4096)
+_NAMES_LENGTH = 2_000
+"""Characters of all field names that a plain message may have: twice what the longest needs."""
+
+
+def _are_short(names: tuple[str, ...]) -> bool:
+    """What is remembered by names must not be a way to fill the memory."""
+    return sum(map(len, names)) <= _NAMES_LENGTH
+
+
+def _form_of(fields: tuple[str, ...]) -> _Form | None:
+    return _form(fields) if _are_short(fields) else None
+
+
+@lru_cache(maxsize=1024)
 def _form(fields: tuple[str, ...]) -> _Form | None:
     """None where a field is unknown, or time or any quantity is missing."""
     quantities = tuple(n for n, name in enumerate(fields) if quantity_of(name) is not None)
@@ -162,7 +175,9 @@ def _by_columns(place: int, document: dict[str, Any]) -> _Strip | None:
     if type(columns) is not dict or not document.keys() <= _AROUND_COLUMNS:
         return None
     names = tuple(columns)
-    if not _are_quantities(names) or set(map(type, columns.values())) != {list}:
+    if not (_are_short(names) and _are_quantities(names)) or set(map(type, columns.values())) != {
+        list
+    }:
         return None
     lengths = set(map(len, columns.values()))
     count = lengths.pop()
@@ -189,7 +204,7 @@ def _times(document: dict[str, Any], count: int) -> Sequence[Any] | None:
     return None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _are_quantities(names: tuple[str, ...]) -> bool:
     return bool(names) and all(quantity_of(name) for name in names) and _are_few(names)
 
@@ -291,7 +306,7 @@ def _matrix(names: tuple[str, ...], columns: Sequence[Sequence[Any]]) -> NDArray
     return matrix if _is_believed(names, matrix) else None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _types_of(names: tuple[str, ...]) -> tuple[frozenset[type], ...]:
     quantities = [quantity for name in names if (quantity := quantity_of(name))]
     return tuple(_STATES if each.kind is Kind.STATE else _NUMBERS for each in quantities)

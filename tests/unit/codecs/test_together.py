@@ -1,6 +1,8 @@
 """Messages decoded together are answered as if each had come alone."""
 
+import gc
 import json
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ohmwatch.codecs import together
 from ohmwatch.codecs.json import Decoded, decode
 from ohmwatch.codecs.together import decode_together
 from ohmwatch.readings import MESSAGE_BYTES_LIMIT, READINGS_LIMIT
 from ohmwatch.refusals import Reason, Refused
+from tests.faults.rubbish import hostile
 
 T = 1_795_420_800_000
 
@@ -155,3 +159,27 @@ def test_the_rows_of_an_answer_cant_be_changed_for_others() -> None:
     assert isinstance(answer, Decoded)
     with pytest.raises(ValueError, match="read-only"):
         answer.rows[0] = 7
+
+
+def test_rubbish_leaves_nothing_behind() -> None:
+    """Answers that hold the frames they came through would be cycles, with messages in them."""
+    chance = random.Random(7)
+    rubbish = [hostile(chance, T) for _ in range(300)]
+    gc.collect()
+    gc.disable()
+    try:
+        decode_together(rubbish)
+        assert gc.collect() < len(rubbish)
+    finally:
+        gc.enable()
+
+
+def test_names_that_no_message_needs_are_not_remembered() -> None:
+    before = together._form.cache_info().currsize, together._are_quantities.cache_info().currsize
+    long = [b'{"time":1,"%s":1}' % (b"n" * 3_000 + b"%d" % n) for n in range(5)]
+    long += [b'{"time":[1],"columns":{"%s":[1]}}' % (b"n" * 3_000 + b"%d" % n) for n in range(5)]
+    assert all(isinstance(answer, Refused | Decoded) for answer in decode_together(long))
+    assert before == (
+        together._form.cache_info().currsize,
+        together._are_quantities.cache_info().currsize,
+    )
