@@ -15,8 +15,8 @@ It can't see: insulation and interlock; what both poles and the model share from
 below a rise 2.6 times the rated one; faults of a unit that is hardly loaded; a current sensor that
 is off. It needs three days to know a unit. A re-mated plug is no new beginning to it.
 
-Cost: 25 µs for each slot of 64 connectors in the network, and about as much beside; 700 bytes
-of state a connector.
+Cost: half a million to a million readings/s of one core in the benchmark, the more connectors in
+a batch the better; 547 bytes of state a connector.
 """
 
 from collections.abc import Sequence
