@@ -1,6 +1,7 @@
 """A look at one contender on a tuning set, for whoever tunes: the table, the kinds, the misses.
 
     python -m benchmarks.warning.look --profile hard --seed 2 --connectors 150 [--contender NAME]
+        [--with NAME]     # a warning of either counts
 
 The report's seeds are refused: who has seen them can't freeze anything any more.
 """
@@ -9,7 +10,9 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
+from benchmarks.warning.events import Said
 from benchmarks.warning.faults import CONNECTOR_FAULTS, SENSOR_FAULTS, Kind
 from benchmarks.warning.figures import of_kind
 from benchmarks.warning.judge import HOUR_MS, RISES, Case, judge
@@ -39,6 +42,18 @@ def lines(judged: Sequence[Case], profile: str) -> Iterable[str]:
     for case in judged:
         if case.truth.is_visible_before_limit and case.lead_share() < POOR_LEAD:
             yield f"  poor: {_told(case)}"
+
+
+def together(*several: Sequence[Case]) -> list[Case]:
+    """The same connectors as if one engine had said what each of several said of them."""
+    return [
+        Case(same[0].truth, tuple(sorted(chain(*(case.said for case in same)), key=_said_ms)))
+        for same in zip(*several, strict=True)
+    ]
+
+
+def _said_ms(said: Said) -> int:
+    return said.said_ms
 
 
 def _conditions(judged: Sequence[Case], kinds: Sequence[Kind]) -> dict[str, int]:
@@ -85,18 +100,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--connectors", type=int, default=150)
     parser.add_argument("--contender", choices=list(contenders()), default=OURS)
+    parser.add_argument("--with", dest="other", choices=list(contenders()))
     asked_for = parser.parse_args()
     if asked_for.seed in REPORT_SEEDS:
         print(f"Seed {asked_for.seed} is one of the report's: tune on another.", file=sys.stderr)
         return 2
     scenario = generate(asked_for.profile, asked_for.seed, asked_for.connectors)
-    run = {asked_for.contender: contenders()[asked_for.contender]}
-    trial = compete(scenario, run)[asked_for.contender]
-    print(
-        f"{asked_for.contender}: {trial.readings / max(trial.cpu_s, 1e-9):,.0f} readings/s of CPU"
-    )
+    names = [each for each in (asked_for.contender, asked_for.other) if each]
+    trials = compete(scenario, {name: contenders()[name] for name in names})
+    for name, trial in trials.items():
+        print(f"{name}: {trial.readings / max(trial.cpu_s, 1e-9):,.0f} readings/s of CPU")
     profile = asked_for.profile.removeprefix("healthy-").replace("healthy", "nominal")
-    print("\n".join(lines(trial.cases, profile)))
+    print("\n".join(lines(together(*(trials[name].cases for name in names)), profile)))
     return 0
 
 

@@ -193,6 +193,13 @@ def test_the_worst_miss_is_the_one_with_most_to_gain() -> None:
     assert stories._room_h(missed) == max(rooms)
 
 
+def test_a_look_at_two_together_counts_what_either_said() -> None:
+    late, early = cases([truth()], [said(479)]), cases([truth()], [said(300)])
+    (both,) = look.together(late, early)
+    assert both.warned_ms() == early[0].warned_ms() < late[0].warned_ms()  # type: ignore[operator]
+    assert len(both.said) == 2
+
+
 def test_a_look_names_the_misses_and_refuses_the_reports_seeds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
