@@ -232,8 +232,8 @@ def assert_closed() -> None:
 def stored_times(connector: object, tenant: str = "kunlun") -> list[int]:
     """When each reading of a connector that the store holds was measured, in order."""
     telemetry = TenantTelemetry(tenant)
-    pages = telemetry.replay([str(connector)], since_ms=0)
-    return [one.measured_ms for page in pages for one in page]
+    batches = telemetry.replay([str(connector)], since_ms=0)
+    return [time_ms for batch in batches for time_ms in batch.time_ms.tolist()]
 
 
 def elasticsearch_behind(port: int) -> str:

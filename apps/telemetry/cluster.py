@@ -1,9 +1,10 @@
 """The connection to Elasticsearch: one client a process, errors as ours, whole answers or none."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch, TransportError
 from elasticsearch.serializer import OrjsonSerializer
@@ -11,10 +12,14 @@ from elasticsearch.serializer import OrjsonSerializer
 from apps.telemetry.answers import STORED, ItemResult
 from apps.telemetry.errors import StoreRefused, StoreSlow, StoreUnavailable
 
+Taken = TypeVar("Taken")
+
 CONNECTIONS = 16
 ANSWER_LIMIT_S = 5.0
 """A question that takes longer is ended in Elasticsearch, too."""
 BULK_LIMIT_S = 60.0
+PARTS = 2
+_MOMENT = "2m"
 _NDJSON = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
 _JSON = "application/vnd.elasticsearch+json; compatible-with=8"
 _BULK_PATH = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
@@ -95,6 +100,63 @@ def search(
             .body
         )
     return _whole(answer, limit_s)
+
+
+def everything(
+    client: Elasticsearch,
+    index: str,
+    body: Mapping[str, Any],
+    take: Callable[[list[dict[str, Any]]], Taken],
+    *,
+    size: int,
+    limit_s: float = ANSWER_LIMIT_S * 6,
+) -> list[Taken]:
+    """All documents of a search, of one moment, page by page through `take`, in no order.
+
+    PARTS threads ask at once, so that the store works while a page is taken. Raises as `search`.
+    """
+    with our_errors(limit_s):
+        opened = client.open_point_in_time(
+            index=index,
+            keep_alive=_MOMENT,
+            ignore_unavailable=True,
+            allow_partial_search_results=False,
+        ).body["id"]
+    moment = {"id": opened, "keep_alive": _MOMENT}
+
+    def part(number: int) -> list[Taken]:
+        own = {**body, "pit": moment, "size": size, "slice": {"id": number, "max": PARTS}}
+        return [take(page) for page in _pages(client, own, size, limit_s)]
+
+    try:
+        with ThreadPoolExecutor(PARTS) as hands:
+            return [taken for each in hands.map(part, range(PARTS)) for taken in each]
+    finally:
+        with our_errors(limit_s):
+            client.close_point_in_time(id=opened)
+
+
+def _pages(
+    client: Elasticsearch, body: Mapping[str, Any], size: int, limit_s: float
+) -> Iterator[list[dict[str, Any]]]:
+    after: list[Any] | None = None
+    while True:
+        more = {} if after is None else {"search_after": after}
+        with our_errors(limit_s):
+            answer = (
+                client.options(request_timeout=limit_s * 2)
+                .search(
+                    body={**body, **more, "timeout": f"{int(limit_s * 1000)}ms"},
+                    allow_partial_search_results=False,
+                )
+                .body
+            )
+        hits = _whole(answer, limit_s)["hits"]["hits"]
+        if hits:
+            yield hits
+        if len(hits) < size:
+            return
+        after = hits[-1]["sort"]
 
 
 def searches(

@@ -8,17 +8,17 @@ searches only, not for get, update or delete by id), so this class is the wall.
 
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
 from django.conf import settings
 from elasticsearch import Elasticsearch
 
-from apps.telemetry import cluster, ledger, parsing, questions, slices
+from apps.telemetry import cluster, ledger, parsing, questions, slices, stretches
 from apps.telemetry.answers import (
     AccountLine,
     EventPage,
@@ -61,6 +61,7 @@ from apps.telemetry.questions import (
     StateFilter,
 )
 from apps.telemetry.slices import CLASSES, DEFAULT_CLASS, Slice
+from ohmwatch.detector import Batch
 
 SLUG = re.compile(r"[a-z][a-z0-9-]{1,30}")
 KEY = re.compile(r"[0-9A-Za-z-]{1,64}")
@@ -73,6 +74,7 @@ SHARD_BYTES = 40 << 30
 SHARDS_LIMIT = 16
 
 Id = str | UUID
+Taken = TypeVar("Taken")
 
 
 class TelemetryStore:
@@ -417,6 +419,19 @@ class TelemetryStore:
     ) -> dict[str, Any]:
         return cluster.search(self.client, self._pattern(kind), _filtered(clauses, body))
 
+    def _everything(
+        self,
+        kind: Kind,
+        clauses: Sequence[Clause],
+        body: Mapping[str, Any],
+        take: Callable[[list[dict[str, Any]]], Taken],
+    ) -> list[Taken]:
+        """All documents that the clauses choose, through `take`; see `cluster.everything`."""
+        asked = _filtered(clauses, body)
+        return cluster.everything(
+            self.client, self._pattern(kind), asked, take, size=stretches.PAGE
+        )
+
     def _searches(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
         if len(asked) == 1:
             return [self._search(*asked[0])]
@@ -557,25 +572,19 @@ class TenantTelemetry(FleetQuestions):
         *,
         since_ms: int,
         until_ms: int | None = None,
-        size: int = 5_000,
-    ) -> Iterator[list[Reading]]:
+        at_most: int = stretches.AT_MOST,
+    ) -> Iterator[Batch]:
         """Every reading of these connectors measured at or after since_ms, before until_ms.
 
-        In order of measurement, then connector; in pages, all of one question. For detection,
-        where a partition's log is gone. What was written before the call is in it.
+        In order of measurement, then connector, in batches of about `at_most`. For detection,
+        where a partition's log is gone, and for back-tests. What was written before the call is
+        in it.
         """
         self._store.refresh(READINGS)
         clauses = self._measured(connectors, since_ms, until_ms)
-        order: list[dict[str, Any]] = [{"@timestamp": "asc"}, {"connector": "asc"}]
-        after: list[int | str] | None = None
-        while True:
-            body = questions.readings(size, after, order)
-            page = [parsing.reading(hit) for hit in self._hits(READINGS, clauses, body)]
-            if page:
-                yield page
-            if len(page) < size:
-                return
-            after = [page[-1].measured_ms, page[-1].connector]
+        return stretches.stretches(
+            clauses, count=self._count, everything=self._everything, at_most=at_most
+        )
 
     # --- state ------------------------------------------------------------------------------
 
@@ -715,6 +724,26 @@ class TenantTelemetry(FleetQuestions):
         for answer in found:
             answer["hits"] = {**answer["hits"], "hits": self._ours(answer)}
         return found
+
+    def _count(self, clauses: Sequence[Clause]) -> tuple[int, int, int]:
+        """How many readings a question has, and when the first and the last were measured."""
+        ends = {name: {name: {"field": "@timestamp"}} for name in ("min", "max")}
+        body = {"size": 0, "track_total_hits": True, "aggs": ends}
+        answer = self._search(READINGS, clauses, body)
+        count = answer["hits"]["total"]["value"]
+        found = answer.get("aggregations", {}) if count else {}
+        first_ms, last_ms = (int(found[name]["value"]) if found else 0 for name in ends)
+        return count, first_ms, last_ms
+
+    def _everything(self, clauses: Sequence[Clause]) -> list[Batch]:
+        """All readings of a question, in no order."""
+        ours: Clause = {"term": {"tenant": self.tenant}}
+        return self._store._everything(
+            READINGS,
+            [ours, *clauses],
+            stretches.PAGE_BODY,
+            lambda hits: stretches.as_batch([hit for hit in hits if self._is_ours(hit)]),
+        )
 
     def _history(self) -> History:
         return History(self._ask, self._store)

@@ -141,10 +141,15 @@ class Load:
 
     def outcome(self, *, memory_mb: float = 0.0) -> Outcome:
         readings = [
-            (tenant, one.connector, one.measured_ms, one.values["current_a"])
+            (tenant, batch.connectors[home], time_ms, current_a)
             for tenant in ("kunlun", "aurora")
-            for page in TenantTelemetry(tenant).replay([str(c) for c in _CONNECTORS], since_ms=0)
-            for one in page
+            for batch in TenantTelemetry(tenant).replay([str(c) for c in _CONNECTORS], since_ms=0)
+            for home, time_ms, current_a in zip(
+                batch.connector.tolist(),
+                batch.time_ms.tolist(),
+                batch.column("current_a").tolist(),
+                strict=True,
+            )
         ]
         quarantined = [
             message.payload.decode()

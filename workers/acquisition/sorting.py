@@ -115,13 +115,15 @@ def decode(batch: Batch, *, directory: Directory) -> Sorted:
     """Whose message it is, by its topic alone, and what it says."""
     work = Sorted()
     known: list[tuple[int, Message, str, DeviceEntry]] = []
+    senders: dict[str, tuple[str, str, DeviceEntry | Refused]] = {}
     for number, message in enumerate(batch.messages):
-        identity, kind = _parts(message.topic)
-        try:
-            device = _known(identity, directory)
-        except Refused as refused:
+        sender = senders.get(message.topic)
+        if sender is None:
+            sender = senders[message.topic] = _sender(message.topic, directory)
+        identity, kind, device = sender
+        if isinstance(device, Refused):
             if kind == "readings":
-                work.refused.append(_whole(number, message, identity, refused, directory))
+                work.refused.append(_whole(number, message, identity, device, directory))
             continue
         if kind == "readings":
             known.append((number, message, identity, device))
@@ -136,6 +138,15 @@ def decode(batch: Batch, *, directory: Directory) -> Sorted:
             work.parcels.append(Parcel(number, message, identity, device, kept_for, answer))
     _count_unknown_fields(work)
     return work
+
+
+def _sender(topic: str, directory: Directory) -> tuple[str, str, DeviceEntry | Refused]:
+    """Identity, kind, and the device or why it is none."""
+    identity, kind = _parts(topic)
+    try:
+        return identity, kind, _known(identity, directory)
+    except Refused as refused:
+        return identity, kind, refused
 
 
 def _parts(topic: str) -> tuple[str, str]:

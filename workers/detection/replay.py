@@ -8,19 +8,20 @@ both are stored, so the same readings are chosen as an undisturbed run would hav
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from apps.devices.directory import TenantEntry
 from apps.partitions.log import partition_of
-from apps.telemetry.answers import Reading
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.stretches import joined
 from ohmwatch.detector import Batch
 from ohmwatch.watch import Watch
 from workers.detection.gathering import name_of
 
 AT_ONCE = 200_000
-"""Readings kept in memory before they are judged, about 100 MB. Beyond it, how late a reading
+"""Readings kept in memory before they are judged, about 30 MB. Beyond it, how late a reading
 was is known only against those it is judged with; a checkpoint is seconds old, so that needs
 hours without detection."""
 
@@ -38,26 +39,22 @@ def missed(
     partitions: int,
 ) -> Iterator[Batch]:
     """Every stored reading of the partition that is newer than its connector's clock."""
-    rows: list[tuple[str, Reading]] = []
+    held: list[Batch] = []
     for tenant in tenants:
         own = [
             each
             for each in tenant.connectors
             if partition_of(tenant.slug, each, partitions) == partition
         ]
+        telemetry = TenantTelemetry(tenant.slug, store=store)
         for since_ms, connectors in _questions(tenant.slug, own, watch):
-            pages = TenantTelemetry(tenant.slug, store=store).replay(connectors, since_ms=since_ms)
-            for page in pages:
-                rows += [
-                    (name_of(tenant.slug, reading.connector), reading)
-                    for reading in page
-                    if reading.measured_ms > watch.clock_ms(name_of(tenant.slug, reading.connector))
-                ]
-                if len(rows) >= AT_ONCE:
-                    yield _as_batch(rows)
-                    rows = []
-    if rows:
-        yield _as_batch(rows)
+            for batch in telemetry.replay(connectors, since_ms=since_ms):
+                held.append(_unjudged(batch, tenant.slug, watch))
+                if sum(map(len, held)) >= AT_ONCE:
+                    yield joined(held)
+                    held = []
+    if any(map(len, held)):
+        yield joined(held)
 
 
 def _questions(
@@ -72,18 +69,9 @@ def _questions(
             yield step * CLOCK_STEP_MS, those[first : first + CONNECTORS_A_QUESTION]
 
 
-def _as_batch(rows: Sequence[tuple[str, Reading]]) -> Batch:
-    names: dict[str, int] = {}
-    homes = [names.setdefault(name, len(names)) for name, _ in rows]
-    quantities = dict.fromkeys(name for _, reading in rows for name in reading.values)
-    nan = float("nan")
-    return Batch(
-        connectors=list(names),
-        connector=np.array(homes, dtype=np.int32),
-        time_ms=np.array([reading.measured_ms for _, reading in rows], dtype=np.int64),
-        arrived_ms=np.array([reading.arrived_ms for _, reading in rows], dtype=np.int64),
-        values={
-            name: np.array([reading.values.get(name, nan) for _, reading in rows], dtype=np.float64)
-            for name in quantities
-        },
-    )
+def _unjudged(batch: Batch, tenant: str, watch: Watch) -> Batch:
+    """What is newer than its connector's clock, the connectors named as the watch knows them."""
+    names = [name_of(tenant, each) for each in batch.connectors]
+    clocks_ms = np.array([watch.clock_ms(name) for name in names], dtype=np.int64)
+    newer = batch.time_ms > clocks_ms[batch.connector]
+    return replace(batch, connectors=names).rows(newer)

@@ -147,13 +147,33 @@ def test_replay_gives_every_reading_of_the_connectors_in_order(
         rows = [(minutes_ago(10) + second * 1000, {"current_a": second}) for second in range(10)]
         write(ours, rows, connector=connector)
 
-    pages = list(telemetry.replay(["c-1", "c-2"], since_ms=minutes_ago(10) + 2000, size=5))
+    batches = list(telemetry.replay(["c-1", "c-2"], since_ms=minutes_ago(10) + 2000, at_most=5))
 
-    assert [len(page) for page in pages] == [5, 5, 5, 1]
-    order = [(reading.measured_ms, reading.connector) for page in pages for reading in page]
-    assert order == sorted(order)
-    assert {connector for _, connector in order} == {"c-1", "c-2"}
-    assert order[0][0] == minutes_ago(10) + 2000
+    assert max(len(batch) for batch in batches) <= 5
+    told = [
+        (time_ms, batch.connectors[home], current_a)
+        for batch in batches
+        for time_ms, home, current_a in zip(
+            batch.time_ms.tolist(), batch.connector, batch.column("current_a"), strict=True
+        )
+    ]
+    assert told == [
+        (minutes_ago(10) + second * 1000, connector, second)
+        for second in range(2, 10)
+        for connector in ("c-1", "c-2")
+    ]
+    assert (batches[0].arrived_ms > 0).all()
+
+
+def test_replay_of_one_instant_is_not_cut(
+    telemetry: TenantTelemetry, ours: str, write: Write
+) -> None:
+    for number in range(7):
+        write(ours, [(minutes_ago(1), {"current_a": number})], connector=f"c-{number}")
+
+    (batch,) = telemetry.replay([f"c-{n}" for n in range(7)], since_ms=0, at_most=2)
+
+    assert batch.column("current_a").tolist() == list(range(7))
 
 
 def test_replay_of_no_connectors_is_nothing(
