@@ -226,6 +226,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 2.0,
         "options": {"queue": "detection", "expires": 4},
     },
+    "detection.clock": {
+        "task": "detection.clock",
+        "schedule": 60.0,
+        "options": {"queue": "detection", "expires": 60},
+    },
     "devices.publish_credentials": {
         "task": "devices.publish_credentials",
         "schedule": 60.0,

@@ -103,6 +103,7 @@ EVIDENCE_WORDS: Words = {
     "recent_openings": _("Openings not long ago"),
     "recent_silences": _("Silences not long ago"),
     "last_silence_s": _("Last silence"),
+    "silent_for_s": _("Silent for"),
     "derated_current_a": _("Current allowed in this air"),
     "rated_voltage_v": _("Rated voltage"),
     "rated_mating_cycles": _("Rated mating cycles"),

@@ -49,6 +49,15 @@ def sweep(**later: object) -> None:
         logger.warning("sweep_failed", error=repr(error))
 
 
+@public_task(name="detection.clock", queue="detection")
+def clock(**later: object) -> None:
+    """Have a look at each partition for those who have fallen silent."""
+    try:
+        passes.wake_for_the_clock(desk=the_desk())
+    except STORES_AWAY as error:
+        logger.warning("clock_failed", error=repr(error))
+
+
 @cache
 def the_desk() -> Desk:
     """This process's own; made at its first task, after any fork."""
