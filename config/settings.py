@@ -266,6 +266,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"queue": "upkeep", "expires": 60},
     },
+    "upkeep.ageing": {
+        "task": "upkeep.ageing",
+        "schedule": 3600.0,
+        "options": {"queue": "upkeep", "expires": 1800},
+    },
     "upkeep.clocks": {
         "task": "upkeep.clocks",
         "schedule": 60.0,
