@@ -134,6 +134,8 @@ def _alarm_page(
         "judged_by": version_named(alarm.rule_id, alarm.rule_version),
         "evidence": in_order(alarm.evidence),
         "evidence_range": _evidence_range(alarm),
+        "story": queries.story_of(for_user=request.user, alarm=alarm),
+        "flaps": alarm.state == State.OPEN and alarm.pk in queries.flapping([alarm.pk]),
     }
     return render(request, "console/alarm.html", context)
 
