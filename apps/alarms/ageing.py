@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from uuid import UUID
 
 from django.db import transaction
 
@@ -62,7 +63,7 @@ def _open(judge: Judge) -> set[str]:
     """Of whom it is said already, by what is in force or by this shadow."""
     condition = judge.detector.condition
     if judge.is_shadow:
-        shadows = ShadowAlarm.objects.filter(rule=judge.rule, ended_at__isnull=True)
+        shadows = ShadowAlarm.objects.filter(rule=UUID(judge.rule), ended_at__isnull=True)
         return {str(each) for each in shadows.values_list("connector", flat=True)}
     rows = Alarm.objects.filter(condition=condition, state=State.OPEN)
     return {str(each) for each in rows.values_list("connector", flat=True)}
