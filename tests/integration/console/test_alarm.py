@@ -119,3 +119,5 @@ def test_its_page_says_that_it_comes_and_goes(world: World, kunlun: Tenant, ben:
             apply_findings([finding(severity, at=at)], judged_at=at)
     page = browser(ben, kunlun).get(f"/alarms/{world.alarm}/").text
     assert "It comes and goes: held open until it stays quiet." in page.partition("Its story")[0]
+    assert "Held open since" in page
+    assert f"{NOW.year}-" not in page.partition("Evidence")[2].partition("Its story")[0]
