@@ -113,7 +113,7 @@ def test_its_page_lists_cause_and_consequences_of_the_same_time(
 
 def test_its_page_says_that_it_comes_and_goes(world: World, kunlun: Tenant, ben: User) -> None:
     with tenant_context(kunlun):
-        for step in range(1, 9):
+        for step in range(1, 8):
             severity = OVER if step % 2 else WARNING
             at = NOW + timedelta(minutes=step)
             apply_findings([finding(severity, at=at)], judged_at=at)
