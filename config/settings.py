@@ -226,6 +226,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 2.0,
         "options": {"queue": "detection", "expires": 4},
     },
+    "detection.clock": {
+        "task": "detection.clock",
+        "schedule": 60.0,
+        "options": {"queue": "detection", "expires": 60},
+    },
     "devices.publish_credentials": {
         "task": "devices.publish_credentials",
         "schedule": 60.0,
@@ -260,6 +265,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "upkeep.held_alarms",
         "schedule": 60.0,
         "options": {"queue": "upkeep", "expires": 60},
+    },
+    "upkeep.ageing": {
+        "task": "upkeep.ageing",
+        "schedule": 3600.0,
+        "options": {"queue": "upkeep", "expires": 1800},
     },
     "upkeep.clocks": {
         "task": "upkeep.clocks",

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Max, QuerySet
+from django.db.models import F, Max, Q, QuerySet
 
 from apps.accounts.models import User
 from apps.accounts.permissions import Permission
 from apps.alarms.models import Alarm, AlarmEvent, Severity, State
 from apps.tenants.lookups import find_or_404
+from ohmwatch.lifecycle import CAUSES, Reason, is_one_story
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,41 @@ def health_of(connectors: Iterable[UUID | str]) -> dict[UUID, Health]:
     ):
         found[connector] = _worse(found[connector], severity, condition)
     return found
+
+
+@dataclass(frozen=True)
+class Story:
+    """Alarms of one connector that explain each other: one cause may have several consequences."""
+
+    causes: list[Alarm]
+    consequences: list[Alarm]
+
+    def __bool__(self) -> bool:
+        return bool(self.causes or self.consequences)
+
+
+def story_of(*, for_user: User, alarm: Alarm) -> Story:
+    """The causes of an alarm and what follows from it, of those that stood at the same time."""
+    others = alarms(for_user=for_user).filter(connector=alarm.connector_id).exclude(pk=alarm.pk)
+    others = others.filter(Q(cleared_at=None) | Q(cleared_at__gte=alarm.since))
+    if alarm.cleared_at is not None:
+        others = others.filter(since__lte=alarm.cleared_at)
+    near = [each for each in others if is_one_story(each.condition, alarm.condition)]
+    above = CAUSES.get(alarm.condition, frozenset())
+    return Story(
+        causes=[each for each in near if each.condition in above],
+        consequences=[each for each in near if each.condition not in above],
+    )
+
+
+def flapping(alarms: Iterable[UUID]) -> set[UUID]:
+    """Of these alarms, those of whose present occurrence it was said that it comes and goes."""
+    said = AlarmEvent.objects.filter(
+        alarm__in=set(alarms),
+        reason=str(Reason.COMES_AND_GOES),
+        judged_at__gte=F("alarm__opened_at"),
+    )
+    return set(said.values_list("alarm", flat=True))
 
 
 def _worse(known: Health, severity: str, condition: str) -> Health:

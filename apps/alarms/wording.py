@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.alarms.models import Severity
 from ohmwatch.conditions import Condition
+from ohmwatch.lifecycle import Reason
 
 Text = str | Promise
 
@@ -127,6 +128,17 @@ def condition_name(condition: str) -> str:
 def advice(condition: str, severity: str) -> str:
     """What the person should do, in the active language."""
     return str(ADVICE.get(condition, HEAT_ADVICE)[severity])
+
+
+COURSES: dict[str, Text] = {
+    Reason.COMES_AND_GOES: _("It comes and goes: held open until it stays quiet."),
+    Reason.STAYED_QUIET: _("It came and went, and has stayed quiet since."),
+}
+
+
+def course_name(course: str) -> str:
+    """How the condition behaves, in the active language; empty where there is nothing to say."""
+    return str(COURSES.get(course, ""))
 
 
 UNITS = {

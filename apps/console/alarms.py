@@ -122,6 +122,8 @@ def _alarm_page(
     request: PersonRequest, pk: UUID, form: NoteForm, inspecting: InspectionForm | None = None
 ) -> HttpResponse:
     alarm = queries.alarm_for(user=request.user, pk=pk)
+    figures = dict(alarm.evidence)
+    held_since = figures.pop(operations.HELD_OPEN_SINCE, None)
     context = {
         "alarm": alarm,
         "events": list(queries.events_of(for_user=request.user, alarm=alarm))[::-1],
@@ -132,8 +134,11 @@ def _alarm_page(
         "inspecting": inspecting or InspectionForm(initial={"found_on": timezone.now().date()}),
         "inspections": truth.inspections_of(for_user=request.user, alarm=alarm),
         "judged_by": version_named(alarm.rule_id, alarm.rule_version),
-        "evidence": in_order(alarm.evidence),
+        "evidence": in_order(figures),
+        "held_since": datetime.fromisoformat(held_since) if held_since else None,
         "evidence_range": _evidence_range(alarm),
+        "story": queries.story_of(for_user=request.user, alarm=alarm),
+        "flaps": alarm.state == State.OPEN and alarm.pk in queries.flapping([alarm.pk]),
     }
     return render(request, "console/alarm.html", context)
 

@@ -50,7 +50,10 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One alarm event as it is told. `since` and `measured_at` are the device's clock."""
+    """One alarm event as it is told. `since` and `measured_at` are the device's clock.
+
+    `course` is `comes_and_goes` while the alarm flaps, `stayed_quiet` where it ended so, or empty.
+    """
 
     number: int
     kind: str
@@ -68,6 +71,7 @@ class Item:
     evidence: Mapping[str, float | str | None]
     time_left_s: float | None
     url: str
+    course: str = ""
 
     @property
     def over(self) -> bool:
@@ -84,6 +88,7 @@ class Message:
     """What one message says: the gravest items first, `total` of them in all.
 
     `key` is the same each time the same message is sent: the other side drops repeats by it.
+    `contacts_url` is where the recipient says what to be told.
     """
 
     key: str
@@ -92,6 +97,7 @@ class Message:
     items: tuple[Item, ...]
     total: int
     url: str
+    contacts_url: str = ""
 
     @property
     def first(self) -> Item:

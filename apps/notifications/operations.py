@@ -5,7 +5,7 @@ of a contact as one message, says it, and only then writes that it was said. A c
 repeats at most a message under the same key, and loses none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -15,7 +15,8 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from apps.alarms import outbox
-from apps.alarms.models import Consumer, Outbox, OutboxState, Severity
+from apps.alarms.models import AlarmEvent, Consumer, Kind, Outbox, OutboxState, Severity
+from apps.alarms.queries import flapping
 from apps.notifications import links, policy, queries
 from apps.notifications.addressbook import give_up, recipient_of
 from apps.notifications.channel import Item, Message, TransportError
@@ -23,6 +24,7 @@ from apps.notifications.models import Contact, Delivery
 from apps.notifications.registry import channels
 from apps.tenants.models import Tenant
 from apps.tenants.queries import current_tenant
+from ohmwatch.lifecycle import Reason
 
 log = structlog.get_logger(__name__)
 
@@ -291,17 +293,19 @@ def _message_of(
     lead: Delivery, members: Sequence[Delivery], *, total: int, tenant: Tenant
 ) -> Message:
     contact = lead.contact
+    flaps = flapping(each.event.alarm_id for each in members[:LISTED])
     return Message(
         key=str(lead.pk),
         tenant=tenant.name,
         recipient=recipient_of(contact),
-        items=tuple(_item(each, tenant) for each in members[:LISTED]),
+        items=tuple(_item(each, tenant, flaps) for each in members[:LISTED]),
         total=total,
         url=links.of_tenant(tenant, "/alarms/"),
+        contacts_url=links.of_tenant(tenant, "/contacts/"),
     )
 
 
-def _item(delivery: Delivery, tenant: Tenant) -> Item:
+def _item(delivery: Delivery, tenant: Tenant, flaps: Collection[UUID]) -> Item:
     event = delivery.event
     alarm = event.alarm
     connector, vehicle = alarm.connector, alarm.connector.vehicle
@@ -322,4 +326,11 @@ def _item(delivery: Delivery, tenant: Tenant) -> Item:
         evidence=event.evidence,
         time_left_s=alarm.time_left_s if event.kind != "cleared" else None,
         url=links.of_alarm(tenant, alarm.pk),
+        course=_course(event, is_flapping=alarm.pk in flaps),
     )
+
+
+def _course(event: AlarmEvent, *, is_flapping: bool) -> str:
+    if event.kind == Kind.CLEARED:
+        return event.reason if event.reason == Reason.STAYED_QUIET else ""
+    return str(Reason.COMES_AND_GOES) if is_flapping else ""

@@ -23,7 +23,7 @@ from apps.portal.rule_words import lines_of
 from apps.portal.rules import Card, RuleSheet
 from apps.portal.sheets import Sheet
 from apps.warning import backtests, queries
-from apps.warning.detectors import known_detectors
+from apps.warning.detectors import reading_detectors
 from apps.warning.models import BackTest, Rule
 from apps.warning.operations import Content
 from ohmwatch.backtest.sides import Side
@@ -64,7 +64,7 @@ def back_test_add(request: StaffRequest) -> HttpResponse:
     now = timezone.now()
     rule, content, detector = _asked(request)
     if detector is None:
-        cards = [Card.of(each, 0) for each in known_detectors().values()]
+        cards = [Card.of(each, 0) for each in reading_detectors().values()]
         rules = queries.rules(for_user=request.user)
         return render(request, "portal/backtest_choose.html", {"detectors": cards, "rules": rules})
     days = {"start": (now - USUAL).date(), "end": now.date()}
@@ -72,7 +72,7 @@ def back_test_add(request: StaffRequest) -> HttpResponse:
     sheet = None
     if rule is None:
         typed = {"mode": "live", "share_pct": 100.0, "name": gettext("Trial")}
-        chosen = known_detectors()[detector]
+        chosen = reading_detectors()[detector]
         sheet = RuleSheet(request.POST or None, initial=typed, user=request.user, detector=chosen)
     if request.method == "POST" and stretch.is_valid() and (sheet is None or sheet.is_valid()):
         said = content if sheet is None else sheet.cleaned_data["content"]
@@ -93,7 +93,7 @@ def back_test_add(request: StaffRequest) -> HttpResponse:
         "stretch": stretch,
         "sheet": sheet,
         "rule": rule,
-        "detector": Card.of(known_detectors()[detector], 0),
+        "detector": Card.of(reading_detectors()[detector], 0),
         "lines": lines_of(content) if content else [],
     }
     return render(request, "portal/backtest_add.html", context)
@@ -102,11 +102,11 @@ def back_test_add(request: StaffRequest) -> HttpResponse:
 def _asked(request: StaffRequest) -> tuple[Rule | None, Content | None, str | None]:
     if asked := request.GET.get("rule"):
         rule = queries.rule_for(user=request.user, pk=asked)
-        if rule.detector not in known_detectors():
+        if rule.detector not in reading_detectors():
             raise Http404
         return rule, replace(Content.of(rule), share_pct=100.0), rule.detector
     name = request.GET.get("detector", "")
-    return None, None, name if name in known_detectors() else None
+    return None, None, name if name in reading_detectors() else None
 
 
 @dataclass(frozen=True)

@@ -205,6 +205,23 @@ class State:
 
 
 @dataclass(frozen=True)
+class Aged:
+    """How far a connector's contact has come from its own base, as the state holds it.
+
+    `change` and its standard deviation are parts of the model's typical rise; the times are ms.
+    """
+
+    connector: str
+    model: str
+    batch: str
+    change: float
+    change_sd: float
+    base_ms: int
+    measured_ms: int
+    arrived_ms: int
+
+
+@dataclass(frozen=True)
 class StatePage:
     """One page of connectors, how many there are in all, and counts by facet: value → how many."""
 

@@ -218,7 +218,7 @@ for _quantity_name in QUANTITIES:
 class State(Document):
     """A connector now. `_id` is `<tenant>:<connector>`.
 
-    The detection worker writes `last`, the three times and the margin; upkeep writes all else
+    The detection worker writes `last`, the three times, margin and change; upkeep writes all else
     (decision 0001), so the two never touch one field.
     """
 
@@ -248,6 +248,9 @@ class State(Document):
     margin_k = Double()  # at rated load and 40 °C where the contacts are known, else now
     margin_from_k = Double()  # 80 % interval of it
     margin_to_k = Double()
+    change = Double(index=False)  # growth of the worse pole's heating, in typical rises
+    change_sd = Double(index=False)
+    base_since = _moment()  # since when it is counted
     # what was said about it
     health = Keyword()  # ok, notice, warning, critical
     severity_rank = Short()  # 0 ok … 3 critical, to sort by

@@ -10,6 +10,7 @@ import orjson
 
 from apps.telemetry.answers import (
     HEALTH_RANKS,
+    Aged,
     AlarmCount,
     Event,
     Group,
@@ -79,6 +80,20 @@ def state(source: Source) -> State:
         worst_condition=source.get("worst_condition") or "",
         dimensions=_texts(source, DIMENSIONS),
         names=_texts(source, NAMES),
+    )
+
+
+def aged(source: Source) -> Aged:
+    """How a connector has aged, from its state."""
+    return Aged(
+        connector=source["connector"],
+        model=source.get("model") or "",
+        batch=source.get("batch") or "",
+        change=float(source["change"]),
+        change_sd=float(source.get("change_sd") or 0.0),
+        base_ms=int(source.get("base_since") or 0),
+        measured_ms=int(source.get("measured_at") or 0),
+        arrived_ms=int(source.get("arrived_at") or 0),
     )
 
 

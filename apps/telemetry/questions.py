@@ -45,6 +45,12 @@ STATE_ORDERS: dict[str, list[Body]] = {
         {"connector": "asc"},
     ],
 }
+AGED_PAGE = 2_000
+AGED: list[Body] = [{"term": {"service": "in_service"}}, {"exists": {"field": "change"}}]
+_AGED_FIELDS = (
+    *("tenant", "connector", "model", "batch", "change", "change_sd"),
+    *("base_since", "measured_at", "arrived_at"),
+)
 STATE_FACETS = (*DIMENSIONS, "service", "worst_condition", "health")
 EVENT_FACETS = (*DIMENSIONS, "kind", "condition", "severity", "reason")
 UNKNOWN_HEALTH = "unknown"
@@ -347,3 +353,14 @@ def order(name: str) -> list[Body]:
         return STATE_ORDERS[name]
     except KeyError:
         raise WrongQuestion(field="sort", value=name[:64]) from None
+
+
+def aged_page(after: list[str] | None) -> Body:
+    """The connectors that come after one, by id, with what tells how they have aged."""
+    body: Body = {
+        "size": AGED_PAGE,
+        "sort": [{"connector": "asc"}],
+        "_source": list(_AGED_FIELDS),
+        "track_total_hits": False,
+    }
+    return {**body, "search_after": after} if after else body

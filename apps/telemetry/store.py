@@ -21,6 +21,7 @@ from elasticsearch import Elasticsearch
 from apps.telemetry import cluster, ledger, parsing, questions, slices, stretches
 from apps.telemetry.answers import (
     AccountLine,
+    Aged,
     EventPage,
     ItemResult,
     LedgerEntry,
@@ -628,6 +629,18 @@ class TenantTelemetry(FleetQuestions):
             total=answer["hits"]["total"]["value"],
             facets=parsing.facets(answer),
         )
+
+    def aged(self) -> Iterator[list[Aged]]:
+        """Pages of the connectors in service whose contact's change is known, by id."""
+        after: list[str] | None = None
+        while True:
+            answer = self._search(STATE, questions.AGED, questions.aged_page(after))
+            page = [parsing.aged(hit["_source"]) for hit in self._ours(answer)]
+            if page:
+                yield page
+            if len(page) < questions.AGED_PAGE:
+                return
+            after = [page[-1].connector]
 
     def update_states(self, rows: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
         """As TelemetryStore.update_states, for rows of this tenant only."""

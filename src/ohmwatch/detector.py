@@ -125,3 +125,33 @@ class Detector(Protocol):
         batches must give the same findings: no clock, no chance, no memory elsewhere.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """What a clock shows of connectors of which no reading came, at `now_ms` (ms since 1970).
+
+    `heard_ms` (int64[n]) is when anything of the connector's device arrived last, 0 where that is
+    not known; `online` (bool[n]) is true where the device's newest word of itself says so, false
+    also where it said nothing. Since `listening_ms` what devices sent would have been heard:
+    before, it could have been us.
+    """
+
+    connectors: Sequence[str]
+    heard_ms: Times
+    online: Flags
+    listening_ms: int
+    now_ms: int
+
+
+@runtime_checkable
+class Clocked(Protocol):
+    """A detector that also states what no reading shows: that none comes."""
+
+    def lapse(self, silence: Silence, ratings: Sequence[Ratings], state: State) -> list[Finding]:
+        """States what the silence shows, and carries `state` (one record a connector) forward.
+
+        Asked now and then, however often: what was stated is not stated again. All else holds
+        as for `Detector.observe`.
+        """
+        ...

@@ -16,7 +16,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from ohmwatch.detector import Batch, Detector, Flags, Floats, Ratings, State, Times
+from ohmwatch.detector import (
+    Batch,
+    Clocked,
+    Detector,
+    Flags,
+    Floats,
+    Ratings,
+    Silence,
+    State,
+    Times,
+)
 from ohmwatch.findings import Finding
 from ohmwatch.readings import QUANTITIES
 from ohmwatch.stage import Stage, stages_of
@@ -125,6 +135,35 @@ class Watch:
             several.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
         late = len(batch) - len(fresh)
         return Judgement(findings, fresh, late, failed, known, beside)
+
+    def lapse(
+        self,
+        silence: Silence,
+        ratings: Sequence[Ratings],
+        *,
+        guard: Guard = no_guard,
+        posts: Sequence[Post] | None = None,
+    ) -> Judgement:
+        """Shows the clock to those detectors that state what no reading shows.
+
+        `silence.connectors` have all been met, each once, and `ratings[i]` belongs to the i-th.
+        Their clocks stay where they are. The rest is as for `observe`.
+        """
+        own = self._positions(silence.connectors)
+        failed: dict[str, Exception] = {}
+        findings: list[Finding] = []
+        beside: dict[str, list[Finding]] = {}
+        for post in sorted(self._posts(posts), key=lambda each: each.in_force):
+            if not isinstance(post.detector, Clocked):
+                continue
+            work = partial(post.detector.lapse, silence, ratings)
+            said = self._turn(post.detector, post.key, own, guard, failed, work, post.watching)
+            those = findings if post.in_force else beside.setdefault(post.key, [])
+            those += _of_watched(said or [], silence.connectors, post.watching)
+        for several in (findings, *beside.values()):
+            several.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
+        nothing = Batch.of_one("", [])
+        return Judgement(findings, nothing, 0, failed, beside=beside)
 
     def forget(self, is_gone: Callable[[str], bool]) -> None:
         """Drops the state of those keys, other than the detectors' own, that are gone."""
@@ -286,6 +325,15 @@ class Watch:
             arrived_ms=batch.arrived_ms[chosen],
             values={name: column[chosen] for name, column in batch.values.items()},
         )
+
+
+def _of_watched(
+    said: list[Finding], connectors: Sequence[str], watching: Flags | None
+) -> list[Finding]:
+    if watching is None:
+        return said
+    chosen = {each for each, its in zip(connectors, watching.tolist(), strict=True) if its}
+    return [finding for finding in said if finding.connector in chosen]
 
 
 def warm_up(detectors: Sequence[Detector]) -> None:

@@ -13,7 +13,7 @@ import structlog
 
 from apps.telemetry.errors import TelemetryError
 from ohmwatch.detector import Batch, Floats, Ratings
-from ohmwatch.physics.known import margins, with_known
+from ohmwatch.physics.known import ageing, margins, with_known
 from ohmwatch.physics.sequence import Runs
 from workers.detection.gathering import key_of
 
@@ -53,12 +53,13 @@ class Board:
         """Takes in the newest of each connector. `batch` is sorted by connector, then time.
 
         `known` are the columns that stages added: with the contacts' heating among them, the
-        margin is that at rated load on a hot day, with its interval.
+        margin is that at rated load on a hot day, with its interval, and it is kept how far the
+        contact has come from its own base, for the comparison with its like.
         """
         if not len(batch):
             return
         runs = Runs.of(batch.connector)
-        at_rated = _margins_at_rated(batch, ratings, known or {}, runs.ends)
+        at_rated, aged = _estimates(batch, ratings, known or {}, runs.ends)
         newest = {
             name: runs.latest(~np.isnan(column))[runs.ends] for name, column in batch.values.items()
         }
@@ -77,6 +78,7 @@ class Board:
                 arrived_at=int(batch.arrived_ms[end]),
                 judged_at=judged_ms,
                 **(at_rated[number] or _margin(last, ratings[owner])),
+                **aged[number],
             )
 
     def post(self) -> None:
@@ -126,21 +128,34 @@ def _margin(last: Mapping[str, float], ratings: Ratings) -> dict[str, float | No
     return {"margin_k": margin_k, "margin_from_k": None, "margin_to_k": None}
 
 
-def _margins_at_rated(
+def _estimates(
     batch: Batch, ratings: Sequence[Ratings], known: Mapping[str, Floats], ends: np.ndarray
-) -> list[dict[str, float | None]]:
-    """The margin at rated load and its 80 % interval of each run's last reading; empty: unknown."""
+) -> tuple[list[dict[str, float | None]], list[dict[str, float | None]]]:
+    """Of each run's last reading: the margin at rated load with its 80 % interval, and how the
+    contact has aged; empty: unknown."""
     newest = np.zeros(len(batch), dtype=np.bool_)
     newest[ends] = True
-    margin = margins(with_known(batch, known).rows(newest), ratings)
-    columns = {
+    shown = with_known(batch, known).rows(newest)
+    margin, aged = margins(shown, ratings), ageing(shown, ratings)
+    at_rated = {
         "margin_k": margin.worst_k,
         "margin_from_k": margin.from_k,
         "margin_to_k": margin.to_k,
     }
+    change = {"change": aged.change, "change_sd": aged.change_sd}
+    aged_rows = _rows(change, aged.change)
+    for row, since_ms in zip(aged_rows, aged.since_ms.tolist(), strict=True):
+        if row:
+            row["base_since"] = int(since_ms)
+        elif known:  # of a contact that was mended, what was known is taken back
+            row["change"] = None
+    return _rows(at_rated, margin.worst_k), aged_rows
+
+
+def _rows(columns: Mapping[str, Floats], telling: Floats) -> list[dict[str, float | None]]:
     return [
         {}
-        if np.isnan(margin.worst_k[at])
-        else {name: round(float(column[at]), 3) for name, column in columns.items()}
-        for at in range(len(ends))
+        if np.isnan(telling[at])
+        else {name: round(float(column[at]), 4) for name, column in columns.items()}
+        for at in range(len(telling))
     ]

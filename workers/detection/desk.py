@@ -15,6 +15,7 @@ from ohmwatch.detector import Ratings
 from workers.detection.board import Board
 from workers.detection.gathering import key_of
 from workers.detection.holding import Holding
+from workers.detection.listening import Ear
 from workers.detection.panel import Panel
 from workers.detection.plugins import Agency
 from workers.detection.rulebooks import Rulebooks
@@ -39,10 +40,16 @@ class Desk:
     noticed_ms: dict[str, int] = field(default_factory=dict)
     rulebooks: Rulebooks = field(init=False)
     agency: Agency = field(init=False)
+    ear: Ear = field(init=False)
 
     def __post_init__(self) -> None:
         self.rulebooks = Rulebooks(self.directory, self.panel.detectors)
         self.agency = Agency(self.client, self.clock)
+        self.ear = Ear(self.client, self.directory)
+
+    def now_ms(self) -> int:
+        """The clock's time, ms since 1970."""
+        return int(self.clock().timestamp() * 1000)
 
     def lease(self, partition: int) -> Lease:
         """This worker's lease of a partition, taken or not."""

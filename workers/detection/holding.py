@@ -21,7 +21,7 @@ class Holding:
     """Everything since `fencing` was taken; what is not committed is worth nothing.
 
     `early` are readings that were judged before their turn, by the reorder window, and will be
-    read once more.
+    read once more. `lapsed_ms` is when the clock was looked at last, 0 if it was not.
     """
 
     partition: int
@@ -33,6 +33,7 @@ class Holding:
     in_shadow: list[Finding] = field(default_factory=list)
     is_dirty: bool = False
     early: Counter[tuple[str, int]] = field(default_factory=Counter)
+    lapsed_ms: int = 0
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, detectors: Sequence[Detector], *, now: datetime) -> Self:

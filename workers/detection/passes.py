@@ -25,11 +25,14 @@ from apps.warning.shadows import note_findings
 from ohmwatch.detector import Batch, Flags
 from ohmwatch.findings import Finding
 from ohmwatch.reorder import in_order
+from ohmwatch.watch import Judgement
 from workers.detection import faults, metrics
 from workers.detection.desk import Desk
 from workers.detection.gathering import as_batch, key_of
 from workers.detection.holding import Holding
+from workers.detection.listening import LAPSE_EVERY_MS
 from workers.detection.replay import missed
+from workers.detection.rulebooks import Lineup
 
 logger = structlog.get_logger(__name__)
 
@@ -105,7 +108,17 @@ def wake_unread(*, desk: Desk) -> list[int]:
     for partition in waiting:
         desk.log.wake(partition)
     desk.board.post()
+    desk.ear.listen(desk.now_ms())
     return waiting
+
+
+def wake_for_the_clock(*, desk: Desk) -> list[int]:
+    """Wakes every partition that was ever judged, also those for which nothing comes."""
+    desk.ear.listen(desk.now_ms())
+    known = sorted(positions())
+    for partition in known:
+        desk.log.wake(partition)
+    return known
 
 
 def _needs_visit(partition: int, committed: Position, generation: str, desk: Desk) -> bool:
@@ -162,8 +175,12 @@ def _work(holding: Holding, lease: Lease, desk: Desk) -> None:
     if _log_is_gone(holding, generation, desk):
         _replay(holding, generation, lease, desk)
     until = time.monotonic() + VISIT_LIMIT_S
-    while _judge_next(holding, desk) and time.monotonic() < until:
+    while more := _judge_next(holding, desk):
         _renew(lease)
+        if time.monotonic() >= until:
+            break
+    if not more:
+        _look_at_the_clock(holding, desk)
     if holding.is_dirty and _checkpoint_is_due(holding, desk):
         _commit(holding, desk)
 
@@ -231,12 +248,7 @@ def _judge(batch: Batch, holding: Holding, desk: Desk) -> None:
     lineup = desk.rulebooks.lineup(batch.connectors)
     judgement = holding.watch.observe(batch, ratings, guard=desk.panel.guard, posts=lineup.posts)
     faults.point("after_detectors")
-    holding.findings += lineup.stated(judgement)
-    holding.in_shadow += lineup.in_shadow(judgement)
-    for name, error in judgement.failed.items():
-        metrics.FAILURES.labels(name, type(error).__name__).inc()
-        logger.error("detector_failed", detector=name, error=repr(error))
-        desk.note_failure(name, error)
+    _take_in(judgement, lineup, holding, desk)
     now = desk.clock()
     if len(judgement.judged):
         metrics.JUDGED.inc(len(judgement.judged))
@@ -250,6 +262,41 @@ def _judge(batch: Batch, holding: Holding, desk: Desk) -> None:
         judged_ms=int(now.timestamp() * 1000),
         known=judgement.known,
     )
+
+
+def _take_in(judgement: Judgement, lineup: Lineup, holding: Holding, desk: Desk) -> None:
+    holding.findings += lineup.stated(judgement)
+    holding.in_shadow += lineup.in_shadow(judgement)
+    for name, error in judgement.failed.items():
+        metrics.FAILURES.labels(name, type(error).__name__).inc()
+        logger.error("detector_failed", detector=name, error=repr(error))
+        desk.note_failure(name, error)
+
+
+def _look_at_the_clock(holding: Holding, desk: Desk) -> None:
+    """Shows the detectors who has fallen silent, where all that came is judged.
+
+    While something is in the way of what devices send, nobody is silent.
+    """
+    now_ms = desk.now_ms()
+    listening_ms = desk.ear.listen(now_ms)
+    if listening_ms is None or abs(now_ms - holding.lapsed_ms) < LAPSE_EVERY_MS:
+        return
+    holding.lapsed_ms = now_ms
+    quiet = [
+        name
+        for name in holding.watch.connectors
+        if now_ms - holding.watch.clock_ms(name) >= LAPSE_EVERY_MS
+    ]
+    silence = desk.ear.silence(quiet, listening_ms=listening_ms, now_ms=now_ms)
+    if not silence.connectors:
+        return
+    ratings = desk.ratings(silence.connectors)
+    lineup = desk.rulebooks.lineup(silence.connectors)
+    judgement = holding.watch.lapse(silence, ratings, guard=desk.panel.guard, posts=lineup.posts)
+    _take_in(judgement, lineup, holding, desk)
+    if holding.findings or holding.in_shadow:
+        _commit(holding, desk)
 
 
 # --- a log that is gone -----------------------------------------------------------------------

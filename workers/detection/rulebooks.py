@@ -15,6 +15,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django_tenants.utils import schema_context
 
 from apps.devices.directory import Directory, TenantEntry
+from apps.warning.detectors import fleet_detectors
 from apps.warning.queries import core_rules
 from ohmwatch.detector import Detector, Flags
 from ohmwatch.findings import Finding
@@ -105,7 +106,7 @@ class Rulebooks:
             return
         try:
             with schema_context(entry.schema_name):
-                rules = core_rules()
+                rules = [each for each in core_rules() if each.detector not in fleet_detectors()]
         except (OperationalError, InterfaceError) as error:
             logger.warning("rules_unread", tenant=slug, error=str(error))
             connection.close()

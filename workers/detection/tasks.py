@@ -53,6 +53,15 @@ def sweep(**later: object) -> None:
         logger.warning("sweep_failed", error=repr(error))
 
 
+@public_task(name="detection.clock", queue="detection")
+def clock(**later: object) -> None:
+    """Have a look at each partition for those who have fallen silent."""
+    try:
+        passes.wake_for_the_clock(desk=the_desk())
+    except STORES_AWAY as error:
+        logger.warning("clock_failed", error=repr(error))
+
+
 @public_task(name="detection.forget", queue="detection", bind=True, max_retries=FORGET_TRIES)
 def forget(self: Task, *, partition: int, slug: str, **later: object) -> None:
     """Drop what detection keeps of an erased tenant; asked again while it can't be done."""

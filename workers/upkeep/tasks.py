@@ -1,6 +1,7 @@
 """The tasks of the upkeep worker, a file each, where Celery looks for them."""
 
 from workers.upkeep.accounts import close_account
+from workers.upkeep.ageing import ageing, tenant_ageing
 from workers.upkeep.clocks import clocks, tenant_clocks
 from workers.upkeep.events import index_events, index_tenant_events
 from workers.upkeep.held import held_alarms, tenant_held_alarms
@@ -11,6 +12,7 @@ from workers.upkeep.states import sync_all_states, sync_changed_states, sync_sta
 from workers.upkeep.unwatched import unwatched
 
 __all__ = [
+    "ageing",
     "clocks",
     "close_account",
     "held_alarms",
@@ -22,6 +24,7 @@ __all__ = [
     "sync_all_states",
     "sync_changed_states",
     "sync_states",
+    "tenant_ageing",
     "tenant_clocks",
     "tenant_held_alarms",
     "tenant_offline",

@@ -103,6 +103,23 @@ class _Kept:
             own["held_ms"] = self.held_ms
 
 
+def is_stated(state: State) -> Flags:
+    """Of whom something is said that has not ended, bool[connectors]; `state` is of hold_dtype."""
+    return np.any(_Kept.of(state).holds, axis=1)
+
+
+def state_lowest(state: State, chosen: Times, since_ms: Times) -> None:
+    """Lets the lowest level hold for the connectors `chosen`, by their positions, since then.
+
+    For what is stated by something else than readings: `judge` ends it, as what it said itself.
+    """
+    kept = _Kept.of(state)
+    kept.latched[chosen, 0] = kept.holds[chosen, 0] = True
+    kept.held_ms[chosen, 0] = 0
+    kept.flip_ms[chosen, 0] = kept.since_ms[chosen, 0] = since_ms
+    kept.into(state)
+
+
 def _whole(parts: State) -> Times:
     """Six bytes as a number, int64."""
     whole: Times = parts["high"].astype(np.int64) << 32 | parts["low"]

@@ -10,7 +10,7 @@ from ohmwatch.conditions import Pole
 from ohmwatch.detector import Batch, Detector, Flags, Floats, Ratings, State
 from ohmwatch.findings import Finding
 from ohmwatch.physics.estimate.follow import PREFIX
-from ohmwatch.physics.estimate.record import PER_K, REFERENCE_C
+from ohmwatch.physics.estimate.record import DEFAULT_RISE_K, PER_K, REFERENCE_C
 from ohmwatch.physics.heat import column
 from ohmwatch.physics.hold import Level, as_findings, judge
 
@@ -110,6 +110,33 @@ def margins(batch: Batch, ratings: Sequence[Ratings]) -> Margins:
         worst_k=room_k - steady_rise_k(heating_k),
         from_k=room_k - steady_rise_k(heating_k + spread_k),
         to_k=room_k - steady_rise_k(np.maximum(heating_k - spread_k, 0.0)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ageing:
+    """How far each reading's contact has come from its own base, float64[n]; NaN: unknown.
+
+    `change` is the growth of the worse pole's heating as a share of the model's typical rise,
+    `change_sd` its standard deviation, `since_ms` when the base began.
+    """
+
+    change: Floats
+    change_sd: Floats
+    since_ms: Floats
+
+
+def ageing(batch: Batch, ratings: Sequence[Ratings]) -> Ageing:
+    """What can be compared between units of a model, of each reading's connector."""
+    rise_k = rises_k(ratings)
+    rise_k = np.where(np.isnan(rise_k), DEFAULT_RISE_K, rise_k)[batch.connector]
+    both = np.exp(known(batch, "common_base")) * np.expm1(known(batch, "common"))
+    change_sd = known(batch, "heating_sd_k") / rise_k
+    change = np.fmax(np.abs(known(batch, "apart")), both)
+    return Ageing(
+        change=np.where(np.isnan(change_sd), np.nan, change),
+        change_sd=change_sd,
+        since_ms=known(batch, "anew_ms"),
     )
 
 

@@ -1,5 +1,7 @@
 """What people do about an alarm, on its page."""
 
+from datetime import timedelta
+
 import pytest
 from django_tenants.utils import tenant_context
 
@@ -7,8 +9,11 @@ from apps.accounts.models import User
 from apps.alarms.models import Alarm, AlarmEvent
 from apps.alarms.operations import apply_findings
 from apps.tenants.models import Tenant
-from tests.findings import OVER, finding
+from tests import cast
+from tests.findings import OVER, WARNING, finding
 from tests.pages import NOW, World, browser
+
+BENS = cast.BENS_CONNECTOR
 
 
 def test_the_page_says_what_since_when_and_what_to_do(
@@ -79,3 +84,40 @@ def test_the_menu_counts_what_is_open(world: World, kunlun: Tenant, ben: User, a
     assert browser(ben, kunlun).get("/alarms/count.json").json() == {"open": 1}
     assert browser(anna, kunlun).get("/alarms/count.json").json() == {"open": 2}
     assert 'data-count="1"' in browser(ben, kunlun).get("/vehicles/").text
+
+
+def test_its_page_lists_cause_and_consequences_of_the_same_time(
+    world: World, kunlun: Tenant, ben: User
+) -> None:
+    with tenant_context(kunlun):
+        loose = finding(WARNING, at=NOW, condition="contact_loose")
+        beside = finding(WARNING, at=NOW, condition="insulation_low")
+        long_ago = NOW - timedelta(days=3)
+        was = finding(WARNING, at=long_ago, condition="contact_resistance_high")
+        ended = finding(OVER, at=long_ago, condition="contact_resistance_high")
+        apply_findings([was, ended], judged_at=long_ago)
+        apply_findings([loose, beside], judged_at=NOW)
+        pks = {alarm.condition: alarm.pk for alarm in Alarm.objects.filter(connector=BENS)}
+    client = browser(ben, kunlun)
+    hot = client.get(f"/alarms/{world.alarm}/").text
+    assert "Its cause" in hot
+    assert "What follows from it" not in hot
+    assert f"/alarms/{pks['contact_loose']}/" in hot
+    assert f"/alarms/{pks['insulation_low']}/" not in hot
+    assert f"/alarms/{pks['contact_resistance_high']}/" not in hot
+    cause = client.get(f"/alarms/{pks['contact_loose']}/").text
+    assert "What follows from it" in cause
+    assert f"/alarms/{world.alarm}/" in cause
+    assert "Tied to it" not in client.get(f"/alarms/{pks['insulation_low']}/").text
+
+
+def test_its_page_says_that_it_comes_and_goes(world: World, kunlun: Tenant, ben: User) -> None:
+    with tenant_context(kunlun):
+        for step in range(1, 8):
+            severity = OVER if step % 2 else WARNING
+            at = NOW + timedelta(minutes=step)
+            apply_findings([finding(severity, at=at)], judged_at=at)
+    page = browser(ben, kunlun).get(f"/alarms/{world.alarm}/").text
+    assert "It comes and goes: held open until it stays quiet." in page.partition("Its story")[0]
+    assert "Held open since" in page
+    assert f"{NOW.year}-" not in page.partition("Evidence")[2].partition("Its story")[0]

@@ -268,3 +268,17 @@ def test_who_sees_contacts_and_deliveries(clock: Clock, anna: User, ben: User, c
     assert queries.contacts(for_user=ben).get().address == "ben@harbour.example"
     assert queries.deliveries_of(for_user=ben, alarm=alarm).count() == 1
     assert not queries.deliveries_of(for_user=clara, alarm=alarm).exists()
+
+
+def test_what_flaps_is_said_to_come_and_go(clock: Clock, mails: MailServer) -> None:
+    contact()
+    happens(clock, *(WARNING, OVER) * 4)
+    send(clock)
+    body = mails.mails[0].get_body(("plain",)).get_content()
+    assert "It comes and goes: held open until it stays quiet." in body
+    assert mails.mails[0]["List-Unsubscribe"].endswith("/contacts/>")
+    alarms.settle_held(now=clock.advance(hours=3))
+    send(clock)
+    calm = mails.mails[1].get_body(("plain",)).get_content()
+    assert "It came and went, and has stayed quiet since." in calm
+    assert "held open" not in calm

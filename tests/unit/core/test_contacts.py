@@ -18,7 +18,7 @@ from ohmwatch.detectors.defaults import default_detectors
 from ohmwatch.detectors.overtemperature import Overtemperature
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.estimate.record import CONTACT_DTYPE, parameters_of
-from ohmwatch.physics.known import known, margins, with_known
+from ohmwatch.physics.known import ageing, known, margins, with_known
 from ohmwatch.stage import stages_of
 from ohmwatch.watch import Watch
 
@@ -233,6 +233,19 @@ def test_margin_at_rated_load_shrinks_with_the_contact(fleet: Fleet) -> None:
     assert np.isnan(worst["parked"])
     low, high = margin.from_k[ends][_AT["healthy"]], margin.to_k[ends][_AT["healthy"]]
     assert low < worst["healthy"] < high
+
+
+def test_growth_over_its_own_base_tells_who_ages_faster(fleet: Fleet) -> None:
+    batch = fleet.batch(fleet.day < 12.0)
+    models = [MODEL] * len(batch.connectors)
+    columns = CONTACTS.columns(batch, models, np.zeros(len(CAST), CONTACT_DTYPE))
+    aged = ageing(with_known(batch, columns), models)
+    newest = np.flatnonzero(np.diff(batch.connector, append=-1))
+    change = dict(zip(CAST, aged.change[newest].tolist(), strict=True))
+    assert change["ageing"] > 0.5 > 0.15 > change["healthy"]
+    assert np.isnan(change["parked"])
+    assert set(aged.since_ms[newest].tolist()) == {float(START_MS)}
+    assert 0.0 < aged.change_sd[newest][_AT["ageing"]] < 0.2
 
 
 def test_cut_batches_and_checkpoints_give_the_same_columns_to_the_bit(fleet: Fleet) -> None:

@@ -144,3 +144,21 @@ def test_empty_batch_is_nothing() -> None:
     each.note(of_one(), [EXAMPLE], judged_ms=1)
     each.post()
     assert store.written == []
+
+
+def test_what_is_known_of_its_ageing_is_written_and_taken_back() -> None:
+    each, store, clock = board()
+    reading = of_one(3000, temperature_pos_c=[61.0], temperature_neg_c=[58.0])
+    names = ("heating_pos_k", "heating_neg_k", "heating_sd_k", "apart", "common", "common_base")
+    facts = dict(zip(names, (40.0, 31.0, 1.6, 0.25, 0.0, 0.0), strict=True))
+    known = {f"estimate.{name}": np.array([fact]) for name, fact in facts.items()}
+    known["estimate.anew_ms"] = np.array([1000.0])
+    each.note(reading, [EXAMPLE], judged_ms=3500, known=known)
+    each.post()
+    (row,) = store.written
+    assert (row["change"], row["change_sd"], row["base_since"]) == (0.25, 0.05, 1000)
+    clock.now_s += WRITE_EVERY_S
+    unknown = {name: np.array([NAN]) for name in known}
+    each.note(replace(reading, time_ms=reading.time_ms + 1), [EXAMPLE], judged_ms=9, known=unknown)
+    each.post()
+    assert store.written[-1]["change"] is None

@@ -64,3 +64,14 @@ def test_never_more_than_three_parts(
 def test_names_can_not_forge_lines() -> None:
     text = text_of(message(item(vehicle="Taxi\r\n1\nCritical: pay", plate="\u2028")))
     assert len(text.splitlines()) == 1
+
+
+def test_what_comes_and_goes_is_said_so_in_both_languages() -> None:
+    flapping = item(course="comes_and_goes")
+    said = text_of(message(flapping))
+    assert "It comes and goes" in said
+    assert parts(said) <= 3
+    assert "时有时无" in text_of(message(flapping, language="zh-hans"))
+    assert "comes and goes" not in text_of(message())
+    calm = item(kind="cleared", course="stayed_quiet")
+    assert "has stayed quiet since" in text_of(message(calm))

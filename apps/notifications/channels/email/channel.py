@@ -20,7 +20,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext, ngettext
 
 from apps.alarms.models import Kind, Severity
-from apps.alarms.wording import advice, condition_name, evidence_rows
+from apps.alarms.wording import advice, condition_name, course_name, evidence_rows
 from apps.notifications.allowance import Counter
 from apps.notifications.channel import Answer, Item, Message, Note, TransportError
 from apps.tenants.models import Tenant
@@ -137,10 +137,17 @@ def compose(message: Message) -> EmailMultiAlternatives:
             "Message-ID": f"<{message.key}@{host}>",
             "Auto-Submitted": "auto-generated",
             "X-Ohmwatch-Delivery": message.key,
+            **_unsubscribing(message),
         },
     )
     mail.attach_alternative(html, "text/html")
     return mail
+
+
+def _unsubscribing(message: Message) -> dict[str, str]:
+    """Where the recipient ends it (RFC 2369): on a page, signed in, never by a robot's click."""
+    url = _one_line(message.contacts_url)
+    return {"List-Unsubscribe": f"<{url}>"} if url else {}
 
 
 def subject_of(message: Message) -> str:
@@ -161,6 +168,7 @@ def _line(item: Item) -> dict[str, object]:
         "severity": Severity(item.severity).label,
         "kind": Kind(item.kind).label,
         "condition": condition_name(item.condition),
+        "course": course_name(item.course),
         "advice": "" if item.over else advice(item.condition, item.severity),
         "evidence": evidence_rows(item.evidence),
         "hours_left": round(item.time_left_s / 3600, 1) if item.time_left_s else None,

@@ -7,7 +7,7 @@ from django.utils import translation
 from django.utils.translation import gettext, ngettext
 
 from apps.alarms.models import Severity
-from apps.alarms.wording import advice, condition_name
+from apps.alarms.wording import advice, condition_name, course_name
 from apps.notifications.channel import Message
 
 GSM_7 = frozenset(
@@ -38,10 +38,11 @@ def text_of(message: Message) -> str:
         )
         since = gettext("since %(when)s") % {"when": _when(first.since, who.timezone)}
         head = f"{state}: {condition_name(first.condition)}. {place}. {since}."
+        course = course_name(first.course)
         more = _more(message.total - 1)
         todo = "" if first.over else advice(first.condition, first.severity)
     link = message.url if message.total > 1 else first.url
-    return _fit([head, more, todo], link)
+    return _fit([head, course, more, todo], link)
 
 
 def _more(others: int) -> str:

@@ -102,6 +102,7 @@ OF_HISTORY = (
     "flutter",
     "resistance_pos_base_uohm",
     "resistance_neg_base_uohm",
+    "anew_ms",  # since when the unit's own base holds: first seen, or mated anew
 )
 OF_SENSORS = (
     "trust_pos",
@@ -419,6 +420,7 @@ def _of_history(s, t_ms):  # type: ignore[no-untyped-def]
         s.flutter / max(s.flutter_base, 0.2) + 0.0,
         math.exp(pos.base) if pos.count > 0.0 else math.nan,
         math.exp(neg.base) if neg.count > 0.0 else math.nan,
+        float(s.anew_ms),
     )
 
 

@@ -1,6 +1,7 @@
 """What a mail says, and what becomes of each answer of a mail server."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -89,3 +90,20 @@ def test_nobody_there_is_no_reason_to_give_up(mails: MailServer, settings: Setti
     with pytest.raises(TransportError) as caught:
         CHANNEL.send(message())
     assert (caught.value.permanent, caught.value.reached) == (False, False)
+
+
+def test_what_comes_and_goes_is_said_so_in_both_languages() -> None:
+    flapping = item(course="comes_and_goes")
+    for language, said in (("en", "It comes and goes"), ("zh-hans", "时有时无")):
+        mail = compose(message(flapping, language=language))
+        assert said in str(mail.body)
+        assert said in str(mail.alternatives[0][0])
+    assert "comes and goes" not in str(compose(message()).body)
+
+
+def test_a_program_finds_where_one_says_what_to_be_told() -> None:
+    contacts = "http://kunlun.localhost:8000/contacts/"
+    mail = compose(replace(message(), contacts_url=contacts + "\r\nBcc: all@x.example"))
+    assert mail.extra_headers["List-Unsubscribe"].startswith(f"<{contacts}")
+    assert "\n" not in mail.extra_headers["List-Unsubscribe"]
+    assert "List-Unsubscribe" not in compose(message()).extra_headers
