@@ -7,6 +7,7 @@ question here needs minutes.
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
@@ -23,6 +24,8 @@ from apps.telemetry.slices import DAY_MS, from_ms, slice_of, to_ms
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from benchmarks import corpus, table
 from benchmarks.harness import Measure, finish
+from benchmarks.warning.drawing import COLOURS, Axis, Chart, Line, svg
+from tests.acquisition import ROOT
 
 NEEDS_STORES = True
 DAYS = 90
@@ -36,6 +39,7 @@ KEPT_FOR = "90d"
 TARGET_MS = 100
 TARGET_FASTER = 10
 SPENT_S = 12.0
+GROWTH_PLOT = ROOT / "docs" / "questions.svg"
 BUSY = corpus.Connector(1_000_000)
 """A connector that says something every second of the last hour."""
 
@@ -58,17 +62,55 @@ def main(quick: bool) -> int:
     store = TelemetryStore(prefix=PREFIX, open_days=DAYS + 1)
     fleet = corpus.Corpus(start_ms=end_ms - DAYS * DAY_MS, end_ms=end_ms, step_ms=STEP_MS)
     measures: list[Measure] = []
+    grown: Grown = []
     done = 0
     with table.connected() as connection:
         _make(store, connection, now, end_ms)
         for connectors in QUICK if quick else GROWTH:
             _load(store, connection, fleet, range(done, connectors))
             done = connectors
-            measures += _measured(store, connection, now, end_ms, done * len(fleet.times_ms))
+            readings = done * len(fleet.times_ms)
+            found = _measured(store, connection, now, end_ms, readings)
+            grown.append((readings / 1e6, {each.name.partition(": ")[2]: each for each in found}))
+            measures += found
             finish("queries", measures, quick)
+            if not quick:
+                GROWTH_PLOT.write_text(svg(_growth(grown)))
         cluster.delete(store.client, store.indices())
         connection.execute("DROP TABLE bench_readings, bench_states")
     return 0
+
+
+# --- how it grows -----------------------------------------------------------------------------
+
+Grown = list[tuple[float, dict[str, Measure]]]
+"""Millions of readings, and what was measured at so many, by name."""
+
+
+BRIEF = (
+    *("last hour, one connector", "30 days, one connector", "worst 50 with facets"),
+    *("percentiles by day", "hottest vehicles"),
+)
+"""What the questions are called in the plot, in their order."""
+
+
+def _growth(grown: Grown) -> Chart:
+    """Ours over the number of readings, and raw beside it where the question is about a fleet."""
+    names = [name.removesuffix(", ours") for name in grown[0][1] if name.endswith(", ours")]
+    lines: list[Line] = []
+    for name, brief, colour in zip(names, BRIEF, COLOURS, strict=False):
+        lines.append(Line(brief, _course(grown, f"{name}, ours"), colour, dots=True))
+        raw = f"{name}, raw readings only"
+        if grown[0][1][raw].target is not None:
+            lines.append(Line("… readings only", _course(grown, raw), colour, dashes=True))
+    most = max(value for line in lines for _, value in line.points)
+    x = Axis("millions of readings", 0.9, 12, (1, 3, 10), logarithmic=True)
+    y = Axis("ms", 1, max(200, most), (1, 10, TARGET_MS, 1_000, 10_000), logarithmic=True)
+    return Chart("Questions as readings grow, median, warm", x, y, lines, levels=[(TARGET_MS, "")])
+
+
+def _course(grown: Grown, name: str) -> list[tuple[float, float]]:
+    return [(millions, found[name].value) for millions, found in grown]
 
 
 # --- what is asked ----------------------------------------------------------------------------
@@ -265,7 +307,8 @@ def _make(
     table.make(connection)
     _write_states(store, connection)
     last_hour = corpus.Corpus(start_ms=end_ms - HOUR_MS, end_ms=end_ms, step_ms=1000)
-    _write(store, connection, last_hour, BUSY)
+    _copy(connection, last_hour, BUSY)
+    _write(store, last_hour, BUSY)
 
 
 def _write_states(store: TelemetryStore, connection: psycopg.Connection) -> None:
@@ -296,21 +339,25 @@ def _write_states(store: TelemetryStore, connection: psycopg.Connection) -> None
 def _load(
     store: TelemetryStore, connection: psycopg.Connection, fleet: corpus.Corpus, numbers: range
 ) -> None:
-    for number in numbers:
-        _write(store, connection, fleet, corpus.Connector(number))
+    """To both at once: each is slower than what makes the readings for it."""
+    connectors = [corpus.Connector(number) for number in numbers]
+    with ThreadPoolExecutor(3) as pool:
+        rows = pool.submit(lambda: [_copy(connection, fleet, each) for each in connectors])
+        list(pool.map(lambda each: _write(store, fleet, each), connectors))
+        rows.result()
     store.refresh()
     table.finish(connection)
 
 
-def _write(
-    store: TelemetryStore,
-    connection: psycopg.Connection,
-    readings: corpus.Corpus,
-    connector: corpus.Connector,
+def _copy(
+    connection: psycopg.Connection, readings: corpus.Corpus, connector: corpus.Connector
 ) -> None:
-    """A connector's readings, to both, slice by slice."""
+    table.load(connection, connector, readings.times_ms, readings.columns(connector))
+
+
+def _write(store: TelemetryStore, readings: corpus.Corpus, connector: corpus.Connector) -> None:
+    """A connector's readings, slice by slice."""
     columns = readings.columns(connector)
-    table.load(connection, connector, readings.times_ms, columns)
     starts = [slice_of("x", 7, time_ms).start_ms for time_ms in readings.times_ms.tolist()]
     for start_ms in sorted(set(starts)):
         these = np.asarray(starts) == start_ms
