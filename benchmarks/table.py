@@ -15,7 +15,7 @@ from django.conf import settings
 from numpy.typing import NDArray
 from psycopg import sql
 
-from benchmarks.corpus import QUANTITIES, Columns, Connector, copy_rows
+from benchmarks.corpus import QUANTITIES, Columns, Connector, copy_lines
 
 TABLE = sql.Identifier("bench_readings")
 
@@ -53,8 +53,7 @@ def load(
     """A connector's readings by COPY."""
     statement = sql.SQL("COPY {} FROM STDIN").format(TABLE)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in copy_rows(connector, times_ms, columns):
-            copy.write_row(row)
+        copy.write(copy_lines(connector, times_ms, columns))
 
 
 def finish(connection: psycopg.Connection) -> None:

@@ -16,7 +16,7 @@ from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from apps.telemetry.board import last_account
+from apps.telemetry.board import last_account, rollup_lag
 from apps.telemetry.slices import to_ms
 
 OUTCOMES = ("received", "stored", "duplicate", "late")
@@ -133,6 +133,7 @@ class AcquisitionCollector(Collector):
             yield from _tenant_metrics(found.counts)
             yield from _slot_metrics(found.slots, now_ms=to_ms(now))
         yield from _account_metrics()
+        yield from _rollup_metrics()
 
 
 def _tenant_metrics(tenants: list[Counts]) -> Iterator[Metric]:
@@ -172,6 +173,20 @@ def _account_metrics() -> Iterator[Metric]:
     for tenant, number in report.open.items():
         apart.add_metric([tenant], number)
     yield apart
+
+
+def _rollup_metrics() -> Iterator[Metric]:
+    lag = rollup_lag()
+    if lag is None:
+        return
+    for name, about, numbers in (
+        ("waiting", "Documents that a level of rollups has not taken in yet", lag.documents),
+        ("lag_seconds", "By how much a level of rollups is behind", lag.seconds),
+    ):
+        gauge = GaugeMetricFamily(f"ohmwatch_rollups_{name}", about, labels=["level"])
+        for level, number in numbers.items():
+            gauge.add_metric([level], number)
+        yield gauge
 
 
 def _slot_metrics(found: list[SlotState], *, now_ms: int) -> Iterator[Metric]:

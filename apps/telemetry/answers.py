@@ -1,9 +1,11 @@
 """What the store answers with: plain values in the units of READINGS, ms since 1970 UTC."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
+
+import msgspec
 
 from apps.telemetry.slices import from_ms
 
@@ -65,8 +67,7 @@ class ReadingPage:
     after: int | None
 
 
-@dataclass(frozen=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """A quantity within one bucket. A spike is in `maximum`, however wide the bucket.
 
     `last` is filled where it was asked for and the bucket's newest reading has the quantity.
@@ -79,7 +80,7 @@ class Envelope:
     count: int
 
     def with_last(self, last: float) -> "Envelope":
-        return replace(self, last=last)
+        return msgspec.structs.replace(self, last=last)
 
 
 @dataclass(frozen=True)

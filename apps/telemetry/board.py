@@ -17,6 +17,8 @@ from django.conf import settings
 from apps.telemetry.slices import from_ms
 
 REPORT_KEY = "ow:account"
+ROLLUPS_KEY = "ow:rollup-lag"
+PRESSED_KEY = "ow:acquisition-pressed"
 _LIMIT_S = 2
 
 
@@ -72,6 +74,43 @@ def last_account() -> AccountReport | None:
         return _report.decode(found) if found else None
     except (redis.RedisError, msgspec.MsgspecError):
         return None
+
+
+@dataclass(frozen=True)
+class RollupLag:
+    """How far rollups were behind at at_ms, by level: documents to take in, and seconds."""
+
+    at_ms: int
+    documents: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+_lag = msgspec.json.Decoder(RollupLag)
+
+
+def put_rollup_lag(lag: RollupLag) -> None:
+    """Raises redis.RedisError."""
+    with client() as board:
+        board.set(ROLLUPS_KEY, json.dumps(asdict(lag)))
+
+
+def rollup_lag() -> RollupLag | None:
+    """As the last run left it; None where there was none yet, or the board can't be read."""
+    try:
+        with client() as board:
+            found: Any = board.get(ROLLUPS_KEY)
+        return _lag.decode(found) if found else None
+    except (redis.RedisError, msgspec.MsgspecError):
+        return None
+
+
+def is_acquisition_pressed() -> bool:
+    """Whether a slot had more than it could take a moment ago; False where nobody knows."""
+    try:
+        with client() as board:
+            return bool(board.exists(PRESSED_KEY))
+    except redis.RedisError:
+        return False
 
 
 def counts(tenant: str) -> dict[str, int]:

@@ -30,6 +30,11 @@ def key_of(found: Mapping[str, Any]) -> Bucket:
     return Bucket(key["tenant"], key["connector"], int(key["start"]))
 
 
+def place_of(bucket: Bucket) -> Body:
+    """The `after` of a composite aggregation that goes on behind this bucket."""
+    return {"tenant": bucket.tenant, "connector": bucket.connector, "start": bucket.start_ms}
+
+
 def newest_of(found: Mapping[str, Any]) -> int:
     """The instant of its newest reading."""
     return int(found["newest"]["value"])

@@ -143,6 +143,7 @@ class Mark(Document):
     end_at = _moment()
     open_from = _moment()
     seqs = Long(index=False, doc_values=False)
+    under_way = Object(enabled=False)
 
     class Meta:
         dynamic = MetaField("strict")

@@ -217,9 +217,14 @@ class History:
         filters: Sequence[Clause],
     ) -> Asked:
         settled = questions.within("@timestamp", span[0], min(span[1], seams[level.name]))
-        late = marks.touched(marks.written_since(known), _touched_width(level))
-        body: Body = {"size": 0, "track_total_hits": False, "aggs": {"late": late}}
-        return kind_of(BELOW[level.name]), [*filters, settled], body
+        # As a clause of the query: the few sequence numbers lead, and nothing else is looked at.
+        late = marks.written_since(known)
+        body: Body = {
+            "size": 0,
+            "track_total_hits": False,
+            "aggs": {"late": marks.by_width(_touched_width(level))},
+        }
+        return kind_of(BELOW[level.name]), [*filters, settled, late], body
 
 
 def _touched_width(level: Level) -> int:

@@ -9,7 +9,7 @@ reading, and one that is lost has everything built once more.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from apps.telemetry.questions import Body, Clause
@@ -20,11 +20,23 @@ _EPOCH_S = 1_672_531_200
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a step came that was told to end: to seqs and open_from_ms it goes, and in `shard`
+    all buckets up to `after` are built, in the order in which they are found."""
+
+    seqs: tuple[int, ...]
+    open_from_ms: int
+    shard: int
+    after: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Mark:
     """`source` is the index with its prefix; `seqs` has S for each of its shards, −1 for none.
 
     `created_ms` tells an index from a later one of the same name; `start_ms` ≤ t < `end_ms` is
-    what it can hold; `open_from_ms` is O, at most end_ms.
+    what it can hold; `open_from_ms` is O, at most end_ms. `under_way`: of the next step, what is
+    done already; no question relies on it.
     """
 
     level: str
@@ -34,6 +46,15 @@ class Mark:
     end_ms: int
     open_from_ms: int
     seqs: tuple[int, ...]
+    under_way: Progress | None = None
+
+    @property
+    def goal(self) -> "Mark | None":
+        """Where the step that is under way goes, if one is."""
+        if self.under_way is None:
+            return None
+        seqs, open_from_ms = self.under_way.seqs, self.under_way.open_from_ms
+        return replace(self, seqs=seqs, open_from_ms=open_from_ms, under_way=None)
 
     @property
     def is_closed(self) -> bool:
@@ -60,12 +81,12 @@ class Mark:
             "end_at": self.end_ms,
             "open_from": self.open_from_ms,
             "seqs": list(self.seqs),
+            "under_way": asdict(self.under_way) if self.under_way else None,
         }
 
     @classmethod
     def from_source(cls, source: dict[str, Any]) -> "Mark":
         """From its document."""
-        seqs = source["seqs"]
         return cls(
             level=source["level"],
             source=source["source"],
@@ -73,8 +94,21 @@ class Mark:
             start_ms=int(source["start_at"]),
             end_ms=int(source["end_at"]),
             open_from_ms=int(source["open_from"]),
-            seqs=tuple(seqs if isinstance(seqs, list) else [seqs]),
+            seqs=_numbers(source["seqs"]),
+            under_way=_progress(source.get("under_way")),
         )
+
+
+def _numbers(found: Any) -> tuple[int, ...]:
+    return tuple(found if isinstance(found, list) else [found])
+
+
+def _progress(found: dict[str, Any] | None) -> Progress | None:
+    if not found:
+        return None
+    return Progress(
+        _numbers(found["seqs"]), int(found["open_from_ms"]), int(found["shard"]), found["after"]
+    )
 
 
 def seam_ms(marks: Iterable[Mark]) -> int:
@@ -124,14 +158,11 @@ def not_yet_built(mark: Mark, shard: int, upto: int, open_from_ms: int) -> Claus
 
 def touched_spans(answer: Body, name: str, width_ms: int) -> list[tuple[int, int]]:
     """The buckets of a date histogram in an aggregation's answer, as spans."""
-    buckets = answer.get("aggregations", {}).get(name, {}).get("time", {}).get("buckets", ())
+    buckets = answer.get("aggregations", {}).get(name, {}).get("buckets", ())
     return [(int(bucket["key"]), int(bucket["key"]) + width_ms) for bucket in buckets]
 
 
-def touched(since: Clause, width_ms: int) -> Body:
-    """An aggregation that tells which buckets of width_ms hold documents of `since`."""
+def by_width(width_ms: int) -> Body:
+    """An aggregation that tells in which buckets of width_ms there are documents."""
     width = "1d" if width_ms == DAY_MS else f"{width_ms}ms"
-    time: Body = {
-        "date_histogram": {"field": "@timestamp", "fixed_interval": width, "min_doc_count": 1}
-    }
-    return {"filter": since, "aggs": {"time": time}}
+    return {"date_histogram": {"field": "@timestamp", "fixed_interval": width, "min_doc_count": 1}}

@@ -1,8 +1,13 @@
 """Quantities over time: the question to each level, and their answers put together on one grid."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from apps.telemetry import questions
 from apps.telemetry.answers import Bucket, Envelope, Series
@@ -36,16 +41,6 @@ class Spread:
         self.maximum = max(self.maximum, other.maximum)
         self.total += other.total
         self.count += other.count
-
-
-@dataclass
-class Filled:
-    """A bucket, so far. `level` is the one that its newest reading was told by."""
-
-    count: int = 0
-    newest_ms: int = -1
-    level: str = RAW.name
-    values: dict[str, Spread] = field(default_factory=dict)
 
 
 def body(level: Level, names: Sequence[str], grid: Grid) -> Body:
@@ -108,60 +103,169 @@ def spread(found: Mapping[str, Any], key: str, level: Level) -> Spread | None:
 
 
 class Gathered:
-    """The answers of all levels to one question."""
+    """The answers of all levels to one question, by connector."""
 
     def __init__(self) -> None:
-        self._filled: dict[tuple[str, int], Filled] = {}
+        self._tables: defaultdict[str, list[Table]] = defaultdict(list)
 
     def take(self, answer: Mapping[str, Any], level: Level, names: Sequence[str]) -> None:
         """Add what a level answers."""
         for connector in answer.get("aggregations", {}).get("connectors", {}).get("buckets", ()):
-            for found in connector["time"]["buckets"]:
-                key = connector["key"], int(found["key"])
-                _fill(self._filled.setdefault(key, Filled()), found, level, names)
+            found = connector["time"]["buckets"]
+            if found:
+                self._tables[connector["key"]].append(_table(found, level, names))
 
     def series(self, connector: str, names: Sequence[str], grid: Grid, span: Span) -> Series:
         """A connector's buckets, in order of time."""
-        own = sorted(
-            (start_ms, filled) for (of, start_ms), filled in self._filled.items() if of == connector
-        )
+        tables = self._tables.get(connector)
         return Series(
             connector=connector,
             start_ms=span[0],
             end_ms=span[1],
             interval_ms=grid.width_ms,
-            buckets=[_bucket(start_ms, filled, names) for start_ms, filled in own],
+            buckets=_buckets(_together(tables), names) if tables else [],
         )
 
 
-def _fill(filled: Filled, found: Mapping[str, Any], level: Level, names: Sequence[str]) -> None:
-    filled.count += found["doc_count"] if level is RAW else int(found["readings"]["value"])
-    newest_ms = int(found["newest"]["value"])
-    if newest_ms > filled.newest_ms:
-        filled.newest_ms, filled.level = newest_ms, level.name
-    for number, name in enumerate(names):
-        part = spread(found, str(number), level)
-        if part is None:
-            continue
-        if name in filled.values:
-            filled.values[name].add(part)
-        else:
-            filled.values[name] = part
+@dataclass(frozen=True)
+class Table:
+    """Buckets as columns, in order of time: hundreds of buckets of a dozen quantities as objects
+    would take longer to fill than the store takes to answer.
+
+    Of each bucket: start_ms, count, newest_ms, and the level its newest reading was told by; of
+    each quantity in it, [quantity, bucket], lows, highs and totals, NaN where it has none, and how
+    many readings have it.
+    """
+
+    start_ms: NDArray[np.int64]
+    count: NDArray[np.int64]
+    newest_ms: NDArray[np.int64]
+    level: NDArray[np.object_]
+    lows: NDArray[np.float64]
+    highs: NDArray[np.float64]
+    totals: NDArray[np.float64]
+    counts: NDArray[np.int64]
 
 
-def _bucket(start_ms: int, filled: Filled, names: Sequence[str]) -> Bucket:
-    values = {
-        name: Envelope(
-            minimum=tidy(name, part.minimum),
-            maximum=tidy(name, part.maximum),
-            mean=tidy(name, part.total / part.count),
-            last=None,
-            count=part.count,
+def _table(found: Sequence[Mapping[str, Any]], level: Level, names: Sequence[str]) -> Table:
+    raw = level is RAW
+    readings = [each["doc_count"] if raw else each["readings"]["value"] for each in found]
+    of_each = [_of_raw(found, n) if raw else _of_rolled(found, n) for n in range(len(names))]
+    lows, highs, totals, counts = (np.array(part) for part in zip(*of_each, strict=True))
+    return Table(
+        start_ms=np.array([each["key"] for each in found], dtype=np.int64),
+        count=np.array(readings, dtype=np.int64),
+        newest_ms=np.array([each["newest"]["value"] for each in found], dtype=np.int64),
+        level=np.full(len(found), level.name, dtype=np.object_),
+        lows=lows,
+        highs=highs,
+        totals=totals,
+        counts=counts.astype(np.int64),
+    )
+
+
+Numbers = NDArray[np.float64]
+
+
+def _of_raw(found: Sequence[Mapping[str, Any]], number: int) -> tuple[Numbers, ...]:
+    key = f"{number}s"
+    stats = [each[key] for each in found]
+    return tuple(_numbers(each[part] for each in stats) for part in ("min", "max", "sum", "count"))
+
+
+def _of_rolled(found: Sequence[Mapping[str, Any]], number: int) -> tuple[Numbers, ...]:
+    low, high, mean, count = (
+        _numbers(each[key]["value"] for each in found)
+        for key in (f"{number}l", f"{number}h", f"{number}a", f"{number}n")
+    )
+    return low, high, mean * count, count
+
+
+def _numbers(values: Iterable[float | None]) -> Numbers:
+    """None as NaN."""
+    return np.array(list(values), dtype=np.float64)
+
+
+def _together(tables: Sequence[Table]) -> Table:
+    """Of several levels, where a bucket may be told in parts."""
+    if len(tables) == 1:
+        return tables[0]
+    count, newest_ms = (
+        np.concatenate([getattr(each, name) for each in tables]) for name in ("count", "newest_ms")
+    )
+    start_ms, which = np.unique(
+        np.concatenate([each.start_ms for each in tables]), return_inverse=True
+    )
+    lows, highs, totals, counts = (
+        np.concatenate([getattr(each, name) for each in tables], axis=1)
+        for name in ("lows", "highs", "totals", "counts")
+    )
+    levels = np.concatenate([each.level for each in tables])
+    by_age = np.argsort(newest_ms, kind="stable")
+    level = np.empty(len(start_ms), dtype=np.object_)
+    level[which[by_age]] = levels[by_age]  # of each bucket the newest comes last, and stays
+    return Table(
+        start_ms=start_ms,
+        count=_added(count, which),
+        newest_ms=_gathered(np.maximum, newest_ms, which, np.int64(-1)),
+        level=level,
+        lows=np.array([_gathered(np.fmin, row, which, np.nan) for row in lows]),
+        highs=np.array([_gathered(np.fmax, row, which, np.nan) for row in highs]),
+        totals=np.array([_added(np.nan_to_num(row), which) for row in totals]),
+        counts=np.array([_added(row, which) for row in counts]),
+    )
+
+
+def _gathered(how: np.ufunc, values: Any, which: Any, first: Any) -> Any:
+    found = np.full(int(which.max()) + 1, first)
+    how.at(found, which, values)
+    return found
+
+
+def _added(values: Any, which: Any) -> Any:
+    return _gathered(np.add, values, which, values.dtype.type(0))
+
+
+def _buckets(table: Table, names: Sequence[str]) -> list[Bucket]:
+    columns = [_envelopes(table, number, name) for number, name in enumerate(names)]
+    rows = zip(*columns, strict=True)
+    heads = (table.start_ms, table.count, table.newest_ms, table.level)
+    return [
+        Bucket(
+            start_ms,
+            count,
+            {name: each for name, each in zip(names, row, strict=True) if each.count},
+            newest_ms,
+            level,
         )
-        for name in names
-        if (part := filled.values.get(name))
-    }
-    return Bucket(start_ms, filled.count, values, filled.newest_ms, filled.level)
+        for row, start_ms, count, newest_ms, level in zip(
+            rows, *(head.tolist() for head in heads), strict=True
+        )
+    ]
+
+
+def _envelopes(table: Table, number: int, name: str) -> list[Envelope]:
+    """The quantity in each bucket; one of no readings where a bucket has none."""
+    counts = table.counts[number]
+    means = np.divide(
+        table.totals[number], counts, out=np.full(len(counts), np.nan), where=counts > 0
+    )
+    columns = (table.lows[number], table.highs[number], means)
+    kept = (tidied(name, column) for column in columns)
+    return list(map(Envelope, *kept, repeat(None), counts.tolist()))
+
+
+def tidied(name: str, column: Numbers) -> list[float]:
+    """As `tidy`, of a whole column."""
+    if name not in QUANTITIES:
+        return column.tolist()
+    size = np.abs(column)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        magnitude = np.floor(np.log10(size))
+    magnitude = np.where(np.isfinite(magnitude), np.clip(magnitude, -15, 15), 0)
+    # A power of ten with a whole exponent is exact, so the quotient is the nearest double.
+    up, down = 10.0 ** np.maximum(6 - magnitude, 0), 10.0 ** np.maximum(magnitude - 6, 0)
+    return (np.rint(column * up / down) * down / up).tolist()
 
 
 def tidy(name: str, value: float) -> float:

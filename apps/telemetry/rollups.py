@@ -6,6 +6,10 @@ closed since, builds each of them anew from all that its source holds by now, wr
 their own id, and only then sets the mark. So a step that is killed is done again, to the same
 result. An older step that wakes up late can't overwrite a newer one's work: documents carry the
 mark's version, and the store refuses a lower one.
+
+A step may be large: an hour that closes is all connectors' at once. So it is cut into portions of
+a second or less, and told to end, it notes beside its mark which bucket it came to, and the next
+run goes on behind that. What is written meanwhile has higher sequence numbers: the next step's.
 """
 
 import time
@@ -23,20 +27,21 @@ from apps.telemetry.condensing import Bucket
 from apps.telemetry.documents import READINGS, ROLLUP, Kind
 from apps.telemetry.errors import StoreRefused, StoreUnavailable
 from apps.telemetry.levels import BELOW, DAY, HOUR, MINUTE, RAW, Level
-from apps.telemetry.marks import Mark, not_yet_built, seam_ms
+from apps.telemetry.marks import Mark, Progress, not_yet_built, seam_ms
 from apps.telemetry.questions import Body, Clause
 from apps.telemetry.slices import CLASSES, DAY_MS, begin_of, to_ms
 from apps.telemetry.store import TelemetryStore
 from ohmwatch.readings import QUANTITIES
 
 STEP = 200_000
-"""Documents of the source that a step takes in at most: what is lost by a kill is small."""
+"""Documents written since its mark that a step takes in at most; closed buckets come on top."""
 IN_ORDER = (HOUR, DAY, MINUTE)
 """Hours first: long charts live on them."""
 SEARCH_LIMIT_S = 30.0
 _TOUCHED_PAGE = 10_000
 _CLAUSES = 64
-_DOCUMENTS = 200_000  # that one search condenses at most, where all of a bucket is new
+_DOCUMENTS = 60_000  # that one search condenses at most, where all of a bucket is new
+_LONG_S = 1.0  # a search that took so long is followed by smaller ones
 _NEAR = 4  # untouched buckets between two touched ones that are cheaper built than left out
 _TRIES = 5
 
@@ -53,18 +58,52 @@ class Source:
     seqs: tuple[int, ...]
 
 
-@dataclass
-class Pace:
-    """Rests after each request, so that building takes `share` of the time and others the rest."""
+def _always_half() -> float:
+    return 0.5
 
-    share: float = 0.5
-    sleep: Callable[[float], None] = time.sleep
+
+class Pace:
+    """Rests after each request, so that building takes a share of the time and others the rest.
+
+    `share`: between 0 and 1, or who knows it at the moment. What is done between two requests
+    counts as work. `sleep` may return early, where the run is to end.
+    """
+
+    def __init__(
+        self,
+        share: float | Callable[[], float] = _always_half,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._share: Callable[[], float] = share if callable(share) else lambda: share
+        self.sleep = sleep
+        self._working_since = time.monotonic()
+
+    def begin(self) -> None:
+        """Work begins now."""
+        self._working_since = time.monotonic()
 
     def __call__(self, ask: Callable[[], Any]) -> Any:
-        started = time.monotonic()
         answer = ask()
-        self.sleep((time.monotonic() - started) * (1 / self.share - 1))
+        worked_s = time.monotonic() - self._working_since
+        rest_s = worked_s * (1 / self._share() - 1)
+        if rest_s > 0:
+            self.sleep(rest_s)
+        self.begin()
         return answer
+
+
+@dataclass
+class Portion:
+    """How much one search is given: all of a level's `chunk`, and less while searches are long."""
+
+    share: float = 1.0
+
+    def took(self, seconds: float) -> None:
+        """Learn from a search."""
+        if seconds > _LONG_S:
+            self.share = max(self.share / 2, 1 / 64)
+        elif seconds < _LONG_S / 4:
+            self.share = min(self.share * 2, 1.0)
 
 
 class Run(NamedTuple):
@@ -75,6 +114,18 @@ class Run(NamedTuple):
     start_ms: int
     end_ms: int
     documents: int = 0  # that are new in it
+
+    def last_bucket(self, level: Level) -> Bucket:
+        """Its newest one."""
+        return Bucket(self.tenant, self.connector, self.end_ms - level.width_ms)
+
+
+class Lag(NamedTuple):
+    """How far a level is behind: documents that it has not taken in yet, and seconds by which the
+    newest closed bucket that it vouches for is older than it should be."""
+
+    documents: int
+    seconds: float
 
 
 Touched = tuple[Bucket, int]
@@ -89,6 +140,9 @@ class Builder:
         self._pace = pace or Pace()
         self._there: set[str] = set()
         self._marks: dict[tuple[str, str], Mark] = {}
+        self._seen: defaultdict[str, list[Source]] = defaultdict(list)
+        self._portion = Portion()
+        self._ends: Callable[[], bool] = lambda: False
 
     def advance(
         self,
@@ -99,39 +153,77 @@ class Builder:
     ) -> int:
         """Take in all that has arrived, level by level; how many rollups were written.
 
-        Ends early where `until` says so.
+        Ends early where `until` says so: after the search in hand and what follows from it.
         """
         written = 0
+        self._ends = until
+        self._pace.begin()
         self._marks = {(mark.level, mark.source): mark for mark in self._store.marks()}
         for level in levels:
-            for source in self._sources(level):
+            self._seen[level.name] = self._sources(level)
+            for source in self._seen[level.name]:
                 more = True
-                while more and not until():
+                while more and not self._ends():
                     count, more = self._step(level, source, to_ms(now))
                     written += count
         return written
 
+    def lag(self, now: datetime) -> dict[str, Lag]:
+        """By level, how far it is behind, after a run."""
+        behind = {}
+        for level in IN_ORDER:
+            both = [(source, self._mark(level, source)) for source in self._seen[level.name]]
+            documents = [sum(source.seqs) - sum(mark.seqs) for source, mark in both]
+            late_ms = [
+                self._closed_until(level, source, to_ms(now)) - mark.open_from_ms
+                for source, mark in both
+                if max(source.seqs) >= 0
+            ]
+            behind[level.name] = Lag(sum(documents), max(0, *late_ms, 0) / 1000)
+        return behind
+
     def _step(self, level: Level, source: Source, now_ms: int) -> tuple[int, bool]:
         """One step; how many rollups it wrote, and whether there is more to take in."""
         mark = self._mark(level, source)
-        open_from_ms = max(mark.open_from_ms, self._closed_until(level, source, now_ms))
-        seqs = tuple(
-            min(done + STEP, there) for done, there in zip(mark.seqs, source.seqs, strict=True)
-        )
-        goal = replace(mark, seqs=seqs, open_from_ms=open_from_ms)
+        goal = mark.goal or self._goal(level, source, mark, now_ms)
         if goal == mark or max(source.seqs) < 0:
             return 0, False
         if source.seqs != mark.seqs:
             self._refresh(source.index)
-        written = 0
-        for shard, upto in enumerate(seqs):
-            new = not_yet_built(mark, shard, upto, open_from_ms)
-            written += self._take_in(level, source, goal, shard, new)
-        if written:
+        written, came_to = self._advance_to(level, source, mark, goal)
+        if came_to is not None:
+            self._set(replace(mark, under_way=came_to))
+            return written, False
+        if written or mark.under_way:
             self._refresh(f"{self._store.prefix}{ROLLUP[level.name].name}-{source.tenant_class}-*")
-        self._store.set_mark(goal)
-        self._marks[goal.level, goal.source] = goal
-        return written, seqs != source.seqs
+        self._set(goal)
+        return written, goal.seqs != source.seqs
+
+    def _goal(self, level: Level, source: Source, mark: Mark, now_ms: int) -> Mark:
+        seqs = tuple(
+            min(done + STEP, there) for done, there in zip(mark.seqs, source.seqs, strict=True)
+        )
+        open_from_ms = max(mark.open_from_ms, self._closed_until(level, source, now_ms))
+        return replace(mark, seqs=seqs, open_from_ms=open_from_ms)
+
+    def _advance_to(
+        self, level: Level, source: Source, mark: Mark, goal: Mark
+    ) -> tuple[int, Progress | None]:
+        """How many rollups were written, and how far this came where it was told to end."""
+        done = mark.under_way
+        written = 0
+        for shard in range(done.shard if done else 0, len(goal.seqs)):
+            after = done.after if done and done.shard == shard else None
+            new = not_yet_built(mark, shard, goal.seqs[shard], goal.open_from_ms)
+            for count, last in self._take_in(level, source, goal, shard, new, after):
+                written += count
+                if self._ends():
+                    return written, Progress(goal.seqs, goal.open_from_ms, shard, last)
+        return written, None
+
+    def _set(self, mark: Mark) -> None:
+        self._store.set_mark(mark)
+        self._marks[mark.level, mark.source] = mark
 
     def _mark(self, level: Level, source: Source) -> Mark:
         mark = self._marks.get((level.name, source.index))
@@ -191,29 +283,42 @@ class Builder:
                 seqs=_checkpoints(shards["shards"]),
             )
 
-    def _touched(self, level: Level, source: Source, shard: int, new: Clause) -> Iterator[Touched]:
-        """The connector-buckets that hold any of `new`, by tenant, connector and time; how many."""
-        after: Body | None = None
+    def _touched(
+        self, level: Level, source: Source, shard: int, new: Clause, after: Body | None
+    ) -> Iterator[Touched]:
+        """The connector-buckets that hold any of `new`, by tenant, connector and time; how many.
+
+        Only those behind `after`, where it is given.
+        """
         while True:
             body = condensing.touched(level, new, _TOUCHED_PAGE, after)
             found = self._search(source.index, body, shard)["aggregations"]["buckets"]
             yield from ((condensing.key_of(each), each["doc_count"]) for each in found["buckets"])
             after = found.get("after_key")
-            if not after:
+            if not after or len(found["buckets"]) < _TOUCHED_PAGE:
                 return
 
     # --- building -------------------------------------------------------------------------------
 
-    def _take_in(self, level: Level, source: Source, goal: Mark, shard: int, new: Clause) -> int:
+    def _take_in(
+        self,
+        level: Level,
+        source: Source,
+        goal: Mark,
+        shard: int,
+        new: Clause,
+        after: Body | None,
+    ) -> Iterator[tuple[int, Body]]:
+        """Portion by portion: how many rollups it wrote, and the last bucket that is done."""
         own: dict[str, list[str]] | None = None
-        written = 0
-        for runs in chunks(self._touched(level, source, shard, new), level):
+        touched = self._touched(level, source, shard, new, after)
+        for runs in chunks(touched, level, self._portion):
             if own is None:
                 raw = BELOW[level.name] is RAW
                 own = self._own_quantities(source, shard, new) if raw else {}
             rollups = self._built(level, source, shard, runs, own)
-            written += self._write(level, source, goal, rollups)
-        return written
+            written = self._write(level, source, goal, rollups)
+            yield written, condensing.place_of(runs[-1].last_bucket(level))
 
     def _built(
         self, level: Level, source: Source, shard: int, runs: list[Run], own: dict[str, list[str]]
@@ -237,7 +342,9 @@ class Builder:
         after: Body | None = None
         while True:
             body = condensing.condensed(level, clause, names, after)
-            found = self._search(source.index, body, shard)["aggregations"]["buckets"]
+            answer = self._search(source.index, body, shard)
+            self._portion.took(answer["took"] / 1000)
+            found = answer["aggregations"]["buckets"]
             yield from found["buckets"]
             after = found.get("after_key")
             if not after or len(found["buckets"]) < condensing.PAGE:
@@ -331,14 +438,17 @@ class Builder:
             )
 
 
-def chunks(touched: Iterator[Touched], level: Level) -> Iterator[list[Run]]:
+def chunks(
+    touched: Iterator[Touched], level: Level, portion: Portion | None = None
+) -> Iterator[list[Run]]:
     """Runs of neighbouring buckets, in lists that are built by one search each."""
+    portion = portion or Portion()
     waiting: list[Run] = []
     size = documents = 0
-    for run in runs_of(touched, level):
+    for run in runs_of(touched, level, portion):
         size += (run.end_ms - run.start_ms) // level.width_ms
         documents += run.documents
-        too_many = size > level.chunk or documents > _DOCUMENTS
+        too_many = size > level.chunk * portion.share or documents > _DOCUMENTS * portion.share
         if waiting and (too_many or not _fits(waiting, run)):
             yield waiting
             waiting = []
@@ -348,12 +458,17 @@ def chunks(touched: Iterator[Touched], level: Level) -> Iterator[list[Run]]:
         yield waiting
 
 
-def runs_of(touched: Iterator[Touched], level: Level) -> Iterator[Run]:
+def runs_of(
+    touched: Iterator[Touched], level: Level, portion: Portion | None = None
+) -> Iterator[Run]:
     """Buckets in order of tenant, connector and time, put together where they are neighbours."""
     run: Run | None = None
+    portion = portion or Portion()
     for bucket, documents in touched:
         end_ms = bucket.start_ms + level.width_ms
-        if run and _goes_on(run, bucket, level):
+        longest_ms = max(1, int(level.chunk * portion.share)) * level.width_ms
+        fits = run is not None and run.documents + documents <= _DOCUMENTS
+        if run and fits and _goes_on(run, bucket, level, longest_ms):
             run = run._replace(end_ms=end_ms, documents=run.documents + documents)
             continue
         if run:
@@ -363,11 +478,11 @@ def runs_of(touched: Iterator[Touched], level: Level) -> Iterator[Run]:
         yield run
 
 
-def _goes_on(run: Run, bucket: Bucket, level: Level) -> bool:
+def _goes_on(run: Run, bucket: Bucket, level: Level, longest_ms: int) -> bool:
     return (
         (run.tenant, run.connector) == (bucket.tenant, bucket.connector)
         and bucket.start_ms - run.end_ms <= _NEAR * level.width_ms
-        and bucket.start_ms + level.width_ms - run.start_ms <= level.chunk * level.width_ms
+        and bucket.start_ms + level.width_ms - run.start_ms <= longest_ms
     )
 
 

@@ -184,7 +184,7 @@ class TelemetryStore:
         fixed = [(STATE, STATE_INDEX), (EVENTS, EVENTS_INDEX), (MARKS, MARKS_INDEX)]
         made = [name for kind, name in fixed if self._create(kind, name, {})]
         made += self.ensure_slices(now)
-        for kind in (QUARANTINE, STATE, EVENTS):
+        for kind in (MARKS, QUARANTINE, STATE, EVENTS):
             self._teach(kind)
         return made
 

@@ -11,6 +11,7 @@ the database of the partitions' logs:
     ow:clock:<tenant>:<device>          list, the newest samples of its clock in ms: clocks.py
     ow:clock-news:<tenant>              set, devices with a new one
     ow:acquisition:<slot>               JSON, how the worker is; gone when it is silent for 30 s
+    ow:acquisition-pressed              a slot that could not take more within the last 10 s
 """
 
 from collections import Counter
@@ -21,6 +22,7 @@ import msgspec
 import redis
 
 from apps.telemetry.answers import LedgerEntry
+from apps.telemetry.board import PRESSED_KEY
 from workers.acquisition.batches import Batch, Tally
 from workers.acquisition.clocks import Clocks
 from workers.acquisition.sorting import Sorted
@@ -31,6 +33,7 @@ CLOCK_SAMPLES = 40
 _CLOCK_S = 7 * 24 * 3600
 _SAMPLE_S = 3600
 _REPORT_S = 30
+_PRESSED_S = 10
 _json = msgspec.json.Encoder()
 
 
@@ -71,7 +74,11 @@ class Board:
 
     def report(self, slot: int, state: dict[str, Any]) -> None:
         """How this worker is. Raises redis.RedisError."""
-        self._redis.set(f"ow:acquisition:{slot}", _json.encode(state), ex=_REPORT_S)
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.set(f"ow:acquisition:{slot}", _json.encode(state), ex=_REPORT_S)
+            if state.get("waiting_batches") or not state.get("reading", True):
+                pipe.set(PRESSED_KEY, slot, ex=_PRESSED_S)
+            pipe.execute()
 
     def reported(self, slot: int) -> dict[str, Any]:
         """What the slot's worker said last; empty where it is silent. Raises redis.RedisError."""

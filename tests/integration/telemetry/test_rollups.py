@@ -160,6 +160,63 @@ def test_a_step_that_is_killed_is_done_again(
     assert [each["count"] for each in rollups(store, "1h", ours)] == [101]
 
 
+@pytest.mark.usefixtures("empty_elasticsearch")
+def test_a_step_that_is_ended_goes_on_where_it_was(
+    store: TelemetryStore, ours: str, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A portion a run: what is done is not done again, and what comes meanwhile is not missed."""
+    monkeypatch.setattr("apps.telemetry.rollups._DOCUMENTS", 10)
+    for number in range(5):
+        rows = [(second(n * 300), {"current_a": float(n)}) for n in range(6)]
+        write(ours, rows, connector=f"c-{number}")
+
+    assert _one_portion(store, monkeypatch) == 1
+    assert len(rollups(store, "1h", ours)) == 1
+    write(ours, [(second(10), {"current_a": 99.0})], connector="c-0", batch_id=2)
+    assert [_one_portion(store, monkeypatch) for _ in range(4)] == [1, 1, 1, 1]
+    assert [each["count"] for each in rollups(store, "1h", ours)] == [6, 6, 6, 6, 6]
+    Builder(store, pace=WITHOUT_REST).advance(NOW)
+
+    found = rollups(store, "1h", ours)
+    assert [each["count"] for each in found] == [7, 6, 6, 6, 6]
+    assert found[0]["current_a"]["max"] == 99.0
+    assert all(mark.under_way is None for mark in store.marks())
+
+
+@pytest.mark.usefixtures("empty_elasticsearch")
+def test_a_run_says_how_far_it_is_behind(
+    store: TelemetryStore, ours: str, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(ours, [(second(n), {"current_a": 1.0}) for n in range(20)])
+    builder = Builder(store, pace=WITHOUT_REST)
+
+    _one_portion(store, monkeypatch, builder)
+    behind = builder.lag(NOW)["1h"]
+    builder.advance(NOW)
+    caught_up = builder.lag(NOW)
+
+    assert behind.documents == 20
+    assert behind.seconds > 0
+    assert {level: tuple(lag) for level, lag in caught_up.items()} == dict.fromkeys(ROLLUP, (0, 0))
+
+
+def _one_portion(
+    store: TelemetryStore, monkeypatch: pytest.MonkeyPatch, builder: Builder | None = None
+) -> int:
+    """A run that is told to end as soon as it has written something; how much it wrote."""
+    sent: list[bytes] = []
+    send = store.bulk
+
+    def note(lines: bytes, **more: Any) -> Any:
+        sent.append(lines)
+        return send(lines, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "bulk", note)
+        builder = builder or Builder(store, pace=WITHOUT_REST)
+        return builder.advance(NOW, until=lambda: bool(sent), levels=(levels.HOUR,))
+
+
 def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 

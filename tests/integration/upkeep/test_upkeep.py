@@ -24,6 +24,7 @@ from apps.tenants import changes
 from apps.tenants.models import Tenant
 from ohmwatch.findings import Finding, Severity
 from tests import cast
+from workers.acquisition.board import Board
 from workers.upkeep import accounts, events, keeping, offline, rollups, states
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -340,6 +341,31 @@ def test_what_has_arrived_becomes_rollups_by_one_run_at_a_time(
 
     assert {mark.level for mark in store.marks()} == {"1m", "1h", "1d"}
     assert not redis_log.exists(rollups.LEASE_KEY)
+
+
+def test_a_run_tells_how_far_rollups_are_behind(
+    telemetry: TenantTelemetry, redis_log: redis.Redis, client: Client
+) -> None:
+    assert board.rollup_lag() is None
+
+    rollups.rollups()
+
+    lag = board.rollup_lag()
+    assert lag is not None
+    assert lag.documents == {"1h": 0, "1d": 0, "1m": 0}
+    assert 'ohmwatch_rollups_lag_seconds{level="1h"} 0.0' in client.get("/metrics").text
+
+
+def test_rollups_give_way_while_a_slot_has_more_than_it_can_take(redis_log: redis.Redis) -> None:
+    slots = Board(redis_log)
+    slots.report(0, {"reading": True, "waiting_batches": 0})
+    assert rollups.share_for(board.is_acquisition_pressed)() == rollups.SHARE
+
+    slots.report(0, {"reading": False, "waiting_batches": 0})
+    assert rollups.share_for(board.is_acquisition_pressed)() == rollups.PRESSED_SHARE
+    redis_log.delete(board.PRESSED_KEY)
+    slots.report(0, {"reading": True, "waiting_batches": 3})
+    assert rollups.share_for(board.is_acquisition_pressed)() == rollups.PRESSED_SHARE
 
 
 def test_rollups_wait_while_the_store_is_away(

@@ -149,7 +149,7 @@ def test_a_chunk_is_no_larger_than_one_search_should_be() -> None:
 
     assert sum(map(sum, sizes)) == 1400
     assert max(map(sum, sizes)) <= HOUR.chunk
-    dense = list(chunks(buckets(*many, documents=90_000), HOUR))
+    dense = list(chunks(buckets(*many, documents=25_000), HOUR))
     assert {len(each) for each in dense} == {2}
 
 
