@@ -94,7 +94,9 @@ def fill(
                     "serial": f"{mark}SN-1",
                     "model": f"{mark}M",
                     "installed_at": NOW,
+                    "service": "in_service",
                     "last": {"temperature_pos_c": value},
+                    "change": value,
                 }
             ]
         )
@@ -203,6 +205,7 @@ ROWS: dict[str, Ask] = {
         t.states(StateFilter(search=i or CANARY)),
         t.states(StateFilter(batch=f"{CANARY}batch")),
     ),
+    "aged": lambda t, i: list(t.aged()),
     "events": lambda t, i: (
         t.events(facets=EVENT_FACETS),
         t.events(EventFilter(connector=i)),
@@ -280,7 +283,7 @@ def test_the_canaries_are_there_for_those_whose_they_are(pair: tuple[str, str]) 
         "percentiles_now",
         "alarm_counts",
     )
-    for method in (*told, "readings", "replay", "latest", "states", "events", "quarantine"):
+    for method in (*told, "readings", "replay", "latest", "states", "aged", "events", "quarantine"):
         answer = repr(ROWS[method](telemetry, ONLY_THEIRS))
         canaries = (CANARY, str(CANARY_VALUE), OWN_CANARY)
         assert any(canary in answer for canary in canaries), method
