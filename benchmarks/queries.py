@@ -1,8 +1,8 @@
 """Questions at one, three and ten million readings: ours, raw readings only, and Postgres.
 
 Warm, median of up to thirty; Elasticsearch's cache of whole answers is off, or every question but
-the first would be answered by it. Rollups are built by the product's own builder, hours and days; no
-question here needs minutes.
+the first would be answered by it. Rollups are built by the product's own builder, hours and days;
+no question here needs minutes.
 """
 
 import time
