@@ -62,7 +62,7 @@ class Size:
 
     @classmethod
     def of(cls, quick: bool) -> "Size":
-        return cls(200, 100, 2, 1, 40) if quick else cls(200, 200, 4, 4, 80)
+        return cls(200, 100, 2, 1, 40) if quick else cls(200, 200, 3, 3, 60)
 
 
 @dataclass
@@ -74,6 +74,14 @@ class Rounds:
     taking_in_us: list[float] = field(default_factory=list)
     written: list[int] = field(default_factory=list)
     stopped_s: list[float] = field(default_factory=list)
+
+    def take(self, building: bool, rate: float, store_us: float) -> None:
+        """Note a round."""
+        if building:
+            self.beside.append(rate)
+        else:
+            self.alone.append(rate)
+            self.taking_in_us.append(store_us)
 
     def measures(self) -> list[Measure]:
         """The median of the pairs' ratios: neighbours are alike."""
@@ -103,16 +111,17 @@ def main(quick: bool) -> int:
         (worker,) = ground.workers_on(broker, slots=1)
         try:
             _round(on, broker, worker, recording, 1)  # the store warms up
-            for _ in range(size.rounds):
-                _give(on.telemetry, waiting)
-                spent_s = _cpu_s(on.telemetry)
-                rounds.alone.append(_round(on, broker, worker, recording, size.times))
-                spent_s = _cpu_s(on.telemetry) - spent_s
-                rounds.taking_in_us.append(spent_s / (len(recording) * size.times) * 1e6)
-                _give(on.telemetry, waiting)
-                with _upkeep(rounds):
-                    rounds.beside.append(_round(on, broker, worker, recording, size.times))
-                rounds.written.append(_written(on.telemetry))
+            for number in range(size.rounds):
+                # First and second in turn: the store grows warmer, and others come and go.
+                for building in (False, True) if number % 2 else (True, False):
+                    _give(on.telemetry, waiting)
+                    spent_s = _cpu_s(on.telemetry)
+                    with _upkeep(rounds, building=building):
+                        rate = _round(on, broker, worker, recording, size.times)
+                    spent_s = _cpu_s(on.telemetry) - spent_s
+                    rounds.take(building, rate, spent_s / (len(recording) * size.times) * 1e6)
+                    if building:
+                        rounds.written.append(_written(on.telemetry))
         finally:
             worker.stop()
     finish("rollups", [*rounds.measures(), *_catching_up(on.telemetry, rounds)], quick)
@@ -169,9 +178,11 @@ def _give(telemetry: TelemetryStore, bodies: list[tuple[bytes, int]]) -> None:
 
 
 @contextmanager
-def _upkeep(rounds: Rounds) -> Iterator[None]:
-    """The upkeep worker, sent the task as the scheduler sends it; from when it is at work."""
-    log = Path(settings.ENVIRONMENT.data_dir) / "upkeep.log"
+def _upkeep(rounds: Rounds, *, building: bool) -> Iterator[None]:
+    """The upkeep worker, from when it is up; `building`: from when it is at work, sent the task as
+    the scheduler sends it. It is there in both kinds of round, so that the store has as long to
+    come to rest after it was filled."""
+    log = Path(settings.ENVIRONMENT.data_dir) / f"upkeep-{time.monotonic_ns()}.log"
     command = (
         *(sys.executable, "-m", "celery", "-A", "config.celery", "worker", "-Q", "upkeep"),
         *("-P", "threads", "-c", "2", "-n", "upkeep@bench", "-l", "INFO"),
@@ -181,16 +192,19 @@ def _upkeep(rounds: Rounds) -> Iterator[None]:
     with log.open("ab") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
         try:
-            beat.start()
-            until(_is_at_work, within_s=90, what="the task")
+            until(lambda: " ready." in log.read_text(), within_s=90, what="the upkeep worker")
+            if building:
+                beat.start()
+                until(_is_at_work, within_s=90, what="the task")
             yield
         finally:
             over.set()
             began = time.monotonic()
             process.terminate()
             process.wait(60)
-            rounds.stopped_s.append(time.monotonic() - began)
-            beat.join()
+            if building:
+                rounds.stopped_s.append(time.monotonic() - began)
+                beat.join()
 
 
 def _send(over: threading.Event) -> None:
