@@ -6,29 +6,30 @@ they are put in order here, as columns. Each page is taken apart while the store
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from apps.telemetry.documents import DIMENSIONS
 from apps.telemetry.questions import Body, Clause, within
 from ohmwatch.detector import Batch
 from ohmwatch.readings import quantity_of
 
 AT_MOST = 60_000
-"""Readings of a stretch, about: some 30 MB while they are objects."""
+"""Readings of a stretch, about: 10 MB as columns, and two stretches are held."""
 PAGE = 10_000
 
-_SOURCE = {"excludes": [*DIMENSIONS, "batch_id"]}
-PAGE_BODY: Body = {"_source": _SOURCE, "sort": ["_doc"], "track_total_hits": False}
+PAGE_BODY: Body = {"sort": ["_doc"], "track_total_hits": False}
+"""Whole documents: to leave the dimensions out costs the store more than to send them."""
 
 Hits = Sequence[Mapping[str, Any]]
+Count = Callable[[Sequence[Clause]], tuple[int, int, int]]
 
 
 def stretches(
     clauses: Sequence[Clause],
     *,
-    count: Callable[[Sequence[Clause]], tuple[int, int, int]],
+    count: Count,
     everything: Callable[[Sequence[Clause]], list[Batch]],
     at_most: int = AT_MOST,
 ) -> Iterator[Batch]:
@@ -36,8 +37,23 @@ def stretches(
 
     A batch has at most `at_most` readings, unless they are of one instant. `count` tells of a
     question how many readings it has, and when the first and the last were measured; `everything`
-    gives them, in no order.
+    gives them, in no order. The next batch is read while one is looked at.
     """
+    questions = _questions(clauses, count, at_most)
+
+    def read() -> Batch | None:
+        own = next(questions, None)
+        return None if own is None else joined(everything(own))
+
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(read)
+        while (batch := coming.result()) is not None:
+            coming = ahead.submit(read)
+            yield batch
+
+
+def _questions(clauses: Sequence[Clause], count: Count, at_most: int) -> Iterator[list[Clause]]:
+    """The question, cut where it has too many answers."""
     waiting = [(0, 1 << 62)]
     while waiting:
         start_ms, end_ms = waiting.pop()
@@ -46,7 +62,7 @@ def stretches(
         if found > at_most and last_ms > first_ms:
             waiting += reversed(_cut(first_ms, last_ms, -(-found // at_most)))
         elif found:
-            yield joined(everything(own))
+            yield own
 
 
 def _cut(first_ms: int, last_ms: int, parts: int) -> list[tuple[int, int]]:
