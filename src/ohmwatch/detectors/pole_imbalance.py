@@ -109,7 +109,8 @@ class PoleImbalance:
         per_a2 = per_a2[loaded]
         notice_k = self.notice_offset_k + self.notice_share * expected_k
         warning_k = self.warning_offset_k + self.warning_share * expected_k
-        doubt_k = np.where(_is_offset(batch, self.notice_share, ratings), np.inf, 0.0)
+        offset_k = np.nan_to_num(np.abs(known(batch, "pair_shift_k")))
+        doubt_k = np.where(_is_offset(batch, self.notice_share, ratings), np.inf, offset_k)
         excess = [np.abs(difference_k) - limit - doubt_k for limit in (notice_k, warning_k)]
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
         return as_findings(

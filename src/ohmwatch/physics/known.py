@@ -153,6 +153,20 @@ def least_trust(batch: Batch) -> Floats:
     return np.fmin(np.fmin(places[0], places[1]), places[2])
 
 
+DAY_MS = 86_400_000
+
+
+def same_current(batch: Batch, since_ms: Floats, least_share: float) -> Flags:
+    """Where a day that began after `since_ms` saw as much current as the unit's first days.
+
+    What seems to heat more since then is not a current that is shown too small.
+    """
+    begun = np.asarray(batch.time_ms // DAY_MS - np.nan_to_num(since_ms) // DAY_MS)
+    today = (begun >= 1) & (known(batch, "most_today") >= least_share)
+    last = (begun >= 2) & (known(batch, "most_last") >= least_share)
+    return today | last
+
+
 def _left(batch: Batch) -> dict[str, Floats]:
     return {
         "time_left_from_s": known(batch, "left_from_s"),

@@ -23,7 +23,7 @@ from ohmwatch.physics.estimate.record import (
     POS,
     REFERENCE_C,
 )
-from ohmwatch.physics.estimate.sensors import TRUSTED, trust
+from ohmwatch.physics.estimate.sensors import SHIFT_K, TRUSTED, trust
 from ohmwatch.physics.estimate.thermal import start_episode
 
 LOADED = 0.02
@@ -43,6 +43,7 @@ GIVEN_UP_MS = 36 * 3_600_000
 LEAST_DROP_SHARE = 0.1
 """Of the rated current: below, a voltage drop is mostly noise."""
 
+LEAST_DROPS = 10.0
 DROP_NOISE_MV2 = 0.5**2
 
 BASE_EPISODES = 5.0
@@ -85,15 +86,20 @@ def note_drop(s, p, pole, current_a, drop_mv, temperature_c):  # type: ignore[no
 
 
 @inlined
-def is_over(s, p, t_ms):  # type: ignore[no-untyped-def]
-    """Whether the present episode has said what it can: 1, or is to be forgotten: −1, else 0."""
+def is_over(s, p, t_ms, at_rest):  # type: ignore[no-untyped-def]
+    """Whether the present episode has said what it can: 1, or is to be forgotten: −1, else 0.
+
+    A rest ends it: what the next drive shows may be days younger.
+    """
     if s.loaded_s >= SHORTEST_S:
         apart = math.sqrt(s.apart.hh) / p.rise_k
         common = math.sqrt(s.common.hh) / p.rise_k
         if apart < SHARP and common < 2.0 * DULL:
             return 1
-        if s.loaded_s >= LONGEST_S and min(apart, common) < DULL:
+        if (s.loaded_s >= LONGEST_S or at_rest) and min(apart, common) < DULL:
             return 1
+    if at_rest and max(s.drop[0].count, s.drop[1].count) >= LEAST_DROPS:
+        return 1
     return -1 if t_ms - s.began_ms > GIVEN_UP_MS else 0
 
 
@@ -190,6 +196,20 @@ def _note_flutter(s):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def pair_shift_k(s):  # type: ignore[no-untyped-def]
+    """How far the sensors' offset to one another has come, load or not; 0 where it is unknown."""
+    return s.apart.offset_k - s.pair_k if s.channels[APART].count >= BASE_EPISODES else 0.0
+
+
+@inlined
+def _note_pair(s):  # type: ignore[no-untyped-def]
+    """The sensors' own offset to one another, from the unit's first episodes."""
+    count = s.channels[APART].count
+    if count < MOST_EPISODES and abs(pair_shift_k(s)) < SHIFT_K:
+        s.pair_k += (s.apart.offset_k - s.pair_k) / max(min(count, 10.0), 1.0)
+
+
+@inlined
 def close(s, p, t_ms):  # type: ignore[no-untyped-def]
     """Tells the channels what the episode said, and starts the next."""
     pos = trust(s, POS, t_ms)
@@ -223,11 +243,12 @@ def close(s, p, t_ms):  # type: ignore[no-untyped-def]
         hear(s, COOLING, value, cooling_var, STEPS[COOLING], believed, t_ms)
     for pole in range(2):
         sums = s.drop[pole]
-        if sums.count >= 10.0 and sums.product > 0.0:
+        if sums.count >= LEAST_DROPS and sums.product > 0.0:
             ohm = sums.product / sums.square
             variance = DROP_NOISE_MV2 / sums.square / (ohm * ohm)
             number = DROP_POS if pole == 0 else DROP_NEG
             hear(s, number, math.log(1000.0 * ohm), variance, STEPS[number], poles, t_ms)
     _note_flutter(s)
+    _note_pair(s)
     s.episodes += 1
     start_episode(s, p, t_ms)
