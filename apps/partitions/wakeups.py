@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import structlog
 from celery import current_app
+from django.conf import settings
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
@@ -30,6 +31,16 @@ EXPIRES_S = 60
 def wake_key(partition: int) -> str:
     """In Redis while a partition has been woken a moment ago."""
     return f"ow:wake:{partition}"
+
+
+def send_farewell(slug: str) -> None:
+    """Asks every partition to forget a tenant that was erased. Raises OperationalError."""
+    for partition in range(settings.ENVIRONMENT.partitions):
+        current_app.send_task(
+            "detection.forget",
+            kwargs={"partition": partition, "slug": slug},
+            queue="detection",
+        )
 
 
 def send_wakeups(partitions: Iterable[int], *, delay_ms: int = REORDER_WINDOW_MS) -> None:

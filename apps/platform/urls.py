@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.platform import views
+from apps.platform import unclaimed, views
 
 urlpatterns = [
     path("", views.tenant_list, name="tenant-list"),
@@ -10,4 +10,7 @@ urlpatterns = [
     path("tenants/<uuid:pk>/sms/", views.tenant_countries, name="tenant-countries"),
     path("tenants/<uuid:pk>/retry", views.tenant_retry, name="tenant-retry"),
     path("readiness/", views.readiness, name="readiness"),
+    path("unclaimed/", unclaimed.message_list, name="unclaimed"),
+    path("unclaimed/<str:pk>/", unclaimed.message_page, name="unclaimed-message"),
+    path("unclaimed/<str:pk>/bytes", unclaimed.message_bytes, name="unclaimed-bytes"),
 ]

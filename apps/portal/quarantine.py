@@ -31,7 +31,6 @@ from apps.telemetry.store import TenantTelemetry
 from ohmwatch.refusals import Reason
 
 PAGE = 50
-SHOWN_BYTES = 64 * 1024
 FILE_BYTES = 32 * 1024 * 1024
 """A download ends after this much; its last line says where the next one begins."""
 RUNS_SHOWN = 5
@@ -128,7 +127,6 @@ def message_page(request: StaffRequest, pk: str) -> HttpResponse:
     message = _message(request, pk)
     context = {
         "message": message,
-        "text": _as_text(message.payload[:SHOWN_BYTES]),
         "may_replay": request.user.can(Permission.REPLAY_QUARANTINE),
     }
     return render(request, "portal/quarantined.html", context)
@@ -234,17 +232,3 @@ def _message(request: StaffRequest, pk: str) -> QuarantinedMessage:
     if message is None:
         raise Http404
     return message
-
-
-def _as_text(payload: bytes) -> str:
-    """Text where it is text, else a dump: offset, 16 bytes, and what is printable of them."""
-    try:
-        return payload.decode()
-    except UnicodeDecodeError:
-        rows = range(0, len(payload), 16)
-        return "\n".join(_dump_row(at, payload[at : at + 16]) for at in rows)
-
-
-def _dump_row(at: int, row: bytes) -> str:
-    shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
-    return f"{at:06x}  {row.hex(' '):<47}  {shown}"

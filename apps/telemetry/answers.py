@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from apps.telemetry.slices import from_ms
 
+SHOWN_BYTES = 64 * 1024
+"""So much of a refused message a page shows; the rest is in the download."""
+
 
 class ItemResult(NamedTuple):
     """What a bulk request did with one document: 201 stored, 409 a duplicate, else refused."""
@@ -282,6 +285,21 @@ class QuarantinedMessage:
     def can_be_replayed(self) -> bool:
         """Whether something is left of it, with its bytes."""
         return self.count > 0 and self.payload_bytes > 0 and self.replay_state != "claimed"
+
+    @property
+    def shown(self) -> str:
+        """Its beginning as a page shows it: text, or offset, 16 bytes and what is printable."""
+        payload = self.payload[:SHOWN_BYTES]
+        try:
+            return payload.decode()
+        except UnicodeDecodeError:
+            rows = range(0, len(payload), 16)
+            return "\n".join(_dump_row(at, payload[at : at + 16]) for at in rows)
+
+
+def _dump_row(at: int, row: bytes) -> str:
+    printable = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+    return f"{at:06x}  {row.hex(' '):<47}  {printable}"
 
 
 @dataclass(frozen=True)

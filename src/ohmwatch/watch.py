@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
+from itertools import compress
 from typing import TypeVar
 
 import numpy as np
@@ -131,6 +132,18 @@ class Watch:
         self._states = {
             key: state for key, state in self._states.items() if key in own or not is_gone(key)
         }
+
+    def leave(self, is_gone: Callable[[str], bool]) -> int:
+        """Drops all that is known of those connectors; how many they were."""
+        stays = [not is_gone(each) for each in self.connectors]
+        left = stays.count(False)
+        if left:
+            self.connectors = list(compress(self.connectors, stays))
+            self._position = {each: at for at, each in enumerate(self.connectors)}
+            kept = np.array(stays, dtype=np.bool_)
+            self._clock_ms = self._clock_ms[kept]
+            self._states = {key: state[kept] for key, state in self._states.items()}
+        return left
 
     def _judge(
         self,

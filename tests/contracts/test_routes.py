@@ -25,6 +25,7 @@ from apps.api.models import Scope
 from apps.api.operations import create_key
 from apps.quarantine.models import Replay
 from apps.quarantine.operations import request_replay
+from apps.telemetry.documents import PLATFORM
 from apps.telemetry.parsing import quarantine_lines
 from apps.telemetry.questions import RefusedFilter
 from apps.telemetry.store import the_store
@@ -229,6 +230,9 @@ PLATFORM_ROUTES = {
     "tenants/<uuid:pk>/sms/": SIGNED_IN,
     "tenants/<uuid:pk>/retry": SIGNED_IN,
     "readiness/": SIGNED_IN,
+    "unclaimed/": SIGNED_IN,
+    "unclaimed/<str:pk>/": SIGNED_IN,
+    "unclaimed/<str:pk>/bytes": SIGNED_IN,
 }
 MACHINE_ROUTES = {"healthz", "readyz", "metrics", "broker/authenticate"}
 ALWAYS_NOTHING = {"api/v1/"}
@@ -343,11 +347,11 @@ def _ruled(clock: Clock) -> tuple[Rule, BackTest]:
     return rule, test
 
 
-def _quarantined() -> str:
+def _quarantined(tenant: str = "kunlun") -> str:
     store, arrived_ms = the_store(), 1_795_420_800_000
     lines = quarantine_lines(
         store.quarantine_index(arrived_ms),
-        tenant="kunlun",
+        tenant=tenant,
         batch_id=1,
         number=0,
         arrived_ms=arrived_ms,
@@ -357,7 +361,7 @@ def _quarantined() -> str:
         payload=b"{",
     )
     store.bulk(lines)
-    return "kunlun:1-0"
+    return f"{tenant}:1-0"
 
 
 def outcome(answer: HttpResponse) -> str:
@@ -411,13 +415,18 @@ def test_nothing_is_changed_without_the_pages_token(house: House, row: Row) -> N
 
 
 @pytest.mark.parametrize("route", sorted(PLATFORM_ROUTES))
-def test_who_passes_on_the_platform(kunlun: Tenant, anna: User, operator: User, route: str) -> None:
+def test_who_passes_on_the_platform(
+    kunlun: Tenant, anna: User, operator: User, empty_elasticsearch: str, route: str
+) -> None:
     nobody, tenants_own, operators_own = Client(), Client(), Client()
     with tenant_context(kunlun):
         tenants_own.force_login(anna)
     operators_own.force_login(operator)
     method = "POST" if route.endswith("retry") or route == "preferences/" else "GET"
     address = "/" + route.replace("<uuid:pk>", str(kunlun.pk))
+    if "<str:pk>" in address:
+        address = address.replace("<str:pk>", _quarantined(PLATFORM))
+        the_store().refresh()
 
     def ask(client: Client) -> str:
         with transaction.atomic():

@@ -101,14 +101,31 @@ def _ask(method: str, path: str, **more: object) -> httpx.Response:
 
 @contextmanager
 def indices_blocked() -> Iterator[None]:
-    """Every index of ours as the flood-stage watermark leaves it: reads and deletes only."""
-    prefix = settings.ENVIRONMENT.elasticsearch_prefix
-    name = "index.blocks.read_only_allow_delete"
-    _ask("PUT", f"/{prefix}*/_settings", json={name: True}).raise_for_status()
+    """Every index of ours as the flood-stage watermark leaves it: reads and deletes only.
+
+    Again every second: a node that finds room on its disk takes the block away by itself.
+    """
+    over = threading.Event()
+
+    def keep() -> None:
+        while not over.wait(1):
+            _block(True)
+
+    _block(True)
+    keeper = threading.Thread(target=keep)
+    keeper.start()
     try:
         yield
     finally:
-        _ask("PUT", f"/{prefix}*/_settings", json={name: None}).raise_for_status()
+        over.set()
+        keeper.join()
+        _block(None)
+
+
+def _block(value: bool | None) -> None:
+    address = f"/{settings.ENVIRONMENT.elasticsearch_prefix}*/_settings"
+    name = "index.blocks.read_only_allow_delete"
+    _ask("PUT", address, json={name: value}).raise_for_status()
 
 
 class Liar:

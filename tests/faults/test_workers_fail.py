@@ -25,7 +25,7 @@ STEPS = (
     "half_pubacks:3",
 )
 STOPPED_S = 120
-RANDOM_S = 240
+RANDOM_S = 600
 
 
 def test_killed_at_each_of_its_steps_under_load(broker: mqtt.Mosquitto) -> None:

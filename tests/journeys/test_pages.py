@@ -46,7 +46,7 @@ STAFF = [
     "/contacts/?of=",
     "/contacts/add/",
 ]
-PLATFORM = ["/", "/readiness/"]
+PLATFORM = ["/", "/readiness/", "/unclaimed/"]
 VISITS = [("ben", "kunlun", OWNER), ("anna", "kunlun", STAFF), ("operator", "", PLATFORM)]
 _AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 

@@ -25,11 +25,12 @@ from apps.partitions.log import Chunk, PartitionLog, log_key
 from apps.partitions.models import Checkpoint
 from apps.telemetry.store import the_store
 from config.celery import app as celery
-from ohmwatch.watch import warm_up
+from ohmwatch.watch import Watch, warm_up
 from tests import journal, stores
 from workers.detection import faults, passes
 from workers.detection.board import Board
 from workers.detection.desk import Desk
+from workers.detection.gathering import key_of
 from workers.detection.panel import Panel
 
 pytestmark = [
@@ -299,6 +300,37 @@ def test_old_fencing_number_changes_no_row() -> None:
     with pytest.raises(operations.Fenced):
         operations.commit(operations.Progress(3, old.fencing, "g/1-0", b"old", 1), now=now)
     assert bytes(Checkpoint.objects.get(partition=3).state) == b"new"
+
+
+def test_an_erased_tenant_leaves_no_state_and_the_others_go_on(
+    chunks: list[Chunk], log: PartitionLog, desk: Desk, redis_log: redis.Redis
+) -> None:
+    """Who was half way through a story is forgotten; the other tenant's story ends the same."""
+    journal.append(chunks[: len(chunks) // 2], log)
+    judge_all(desk)
+    gone = [passes.forget(each, "aurora", desk=desk) for each in journal.partitions()]
+    assert sum(left or 0 for left in gone) == 3
+    for partition in journal.partitions():
+        state = bytes(Checkpoint.objects.get(partition=partition).state)
+        kept = Watch.load(state, desk.panel.detectors).connectors
+        assert not [each for each in kept if key_of(each)[0] == "aurora"]
+        assert redis_log.xlen(log_key(partition)) == 0
+    assert {passes.forget(each, "aurora", desk=desk) for each in journal.partitions()} == {0}
+    journal.append([each for each in chunks[len(chunks) // 2 :] if each.tenant == "kunlun"], log)
+    judge_all(desk)
+    told = [line for line in journal.events() if line.tenant == "kunlun"]
+    stores.restore()
+    stores.flush_redis()
+    journal.append(chunks, log)
+    judge_all(new_desk(redis_log))
+    assert told == [line for line in journal.events() if line.tenant == "kunlun"]
+
+
+def test_a_partition_that_another_holds_is_not_touched(desk: Desk, redis_log: redis.Redis) -> None:
+    partition = journal.partitions()[0]
+    rival = new_desk(redis_log).lease(partition)
+    assert rival.take()
+    assert passes.forget(partition, "aurora", desk=desk) is None
 
 
 def test_fencing_survives_a_flush(desk: Desk, redis_log: redis.Redis) -> None:

@@ -67,6 +67,33 @@ def visit(partition: int, *, desk: Desk) -> Outcome:
     return outcome
 
 
+def forget(partition: int, slug: str, *, desk: Desk) -> int | None:
+    """Drops what the partition's checkpoint and log hold of an erased tenant.
+
+    How many connectors those were; None while another worker holds the partition, or while there
+    is something to judge yet: it may be the tenant's.
+    """
+    desk.directory.refresh_if_changed()
+    lease = desk.lease(partition)
+    if not lease.take():
+        return None
+    try:
+        holding = _hold(partition, lease, desk)
+        _work(holding, lease, desk)
+        if _is_behind(holding, desk):
+            return None
+        left = holding.watch.leave(lambda name: key_of(name)[0] == slug)
+        if left or holding.is_dirty:
+            _commit(holding, desk)
+    except BaseException:
+        desk.holdings.pop(partition, None)
+        raise
+    finally:
+        lease.release()
+    logger.info("tenant_forgotten", partition=partition, tenant=slug, connectors=left)
+    return left
+
+
 def wake_unread(*, desk: Desk) -> list[int]:
     """Wakes the partitions with something to judge or to commit; also where a wake-up was lost."""
     known, generation = positions(), desk.log.generation()
@@ -107,10 +134,14 @@ def _hold_and_work(partition: int, lease: Lease, desk: Desk) -> Outcome:
     finally:
         lease.release()
     # Only now: who was woken for these while we had the lease has gone away again.
-    last = desk.log.last_entry(partition)
-    if last is not None and is_behind(holding.position.entry, last):
+    if _is_behind(holding, desk):
         desk.log.wake(partition)
     return Outcome.JUDGED
+
+
+def _is_behind(holding: Holding, desk: Desk) -> bool:
+    last = desk.log.last_entry(holding.partition)
+    return last is not None and is_behind(holding.position.entry, last)
 
 
 def _hold(partition: int, lease: Lease, desk: Desk) -> Holding:

@@ -10,12 +10,14 @@ from functools import cache
 
 import redis
 import structlog
+from celery import Task
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from apps.devices.directory import Directory
 from apps.partitions.log import PartitionLog
+from apps.partitions.operations import Fenced
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.store import the_store
 from apps.tenants.tasks import public_task
@@ -28,6 +30,8 @@ from workers.detection.plugins import Agency
 
 logger = structlog.get_logger(__name__)
 
+FORGET_AGAIN_S, FORGET_TRIES = 10, 1_000
+"""A lease lasts 10 s; stores may be away for hours, and what is erased has to go all the same."""
 STORES_AWAY = (redis.RedisError, DatabaseError, TelemetryError)
 
 
@@ -47,6 +51,17 @@ def sweep(**later: object) -> None:
         passes.wake_unread(desk=the_desk())
     except STORES_AWAY as error:
         logger.warning("sweep_failed", error=repr(error))
+
+
+@public_task(name="detection.forget", queue="detection", bind=True, max_retries=FORGET_TRIES)
+def forget(self: Task, *, partition: int, slug: str, **later: object) -> None:
+    """Drop what detection keeps of an erased tenant; asked again while it can't be done."""
+    try:
+        left = passes.forget(partition, slug, desk=the_desk())
+    except (*STORES_AWAY, Fenced, passes.LeaseLost) as error:
+        raise self.retry(countdown=FORGET_AGAIN_S, exc=error) from error
+    if left is None:
+        raise self.retry(countdown=FORGET_AGAIN_S)
 
 
 @cache

@@ -42,7 +42,7 @@ class Overtemperature:
     Can't see: a fault on a cold day or at part load (see temperature_rise_high), a sensor that
     is stuck or sits far from the contact.
 
-    Cost: about 0.5 µs a reading in batches; state: 60 bytes a connector.
+    Cost: about 0.5 µs a reading in batches; state: 34 bytes a connector.
 
     >>> model = Ratings(temperature_limit_c=90.0)
     >>> detector = Overtemperature()

@@ -15,7 +15,7 @@ import numpy as np
 
 from ohmwatch.compiled import compiled, inlined
 from ohmwatch.conditions import Pole
-from ohmwatch.detector import Batch, Detector, Floats, Indices, Ratings, State, Times
+from ohmwatch.detector import Batch, Detector, Flags, Floats, Indices, Ratings, State, Times
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.sequence import gap_limits_ms
 
@@ -48,17 +48,69 @@ class Statement:
 
 
 def hold_dtype(levels: Sequence[Level]) -> np.dtype[Any]:
-    """The state of a connector: the time last seen, and of each level its latch and durations."""
-    level = np.dtype(
-        [
-            ("latched", "?"),
-            ("holds", "?"),
-            ("held_ms", "<i4"),
-            ("flip_ms", "<i8"),
-            ("since_ms", "<i8"),
-        ]
-    )
-    return np.dtype([("last_ms", "<i8"), ("levels", level, (len(levels),))])
+    """The state of a connector: the time last seen, and of each level its latch and durations.
+
+    Fields are left out where they can't matter, and instants have six bytes: see `_Kept`.
+    """
+    waits = _waits(levels)
+    level = np.dtype([*_INSTANT, ("held_ms", "<i4")] if waits else _INSTANT)
+    flip = [("flip", np.dtype(_INSTANT))] if waits else []
+    return np.dtype([("last_ms", "<i8"), *flip, ("levels", level, (len(levels),))])
+
+
+_INSTANT = [("low", "<u4"), ("high", "<i2")]
+
+
+def _waits(levels: Sequence[Level]) -> bool:
+    """Whether any level takes time: else none is ever between its latch and what counts."""
+    return any(level.hold_s > 0 or level.release_s > 0 for level in levels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The state of all connectors as columns, [connectors, levels]; times in ms, int64.
+
+    A level that counts is asked since when, any other when its latch turned: one instant is
+    kept for both, times four, with the two flags. Only of the lowest level the turn is told
+    (where all is over) while it may still count; it is kept beside. A duration is asked for
+    while latch and flag differ, which without waiting they never do between two readings.
+    """
+
+    latched: Flags
+    holds: Flags
+    held_ms: Times
+    flip_ms: Times
+    since_ms: Times
+
+    @classmethod
+    def of(cls, state: State) -> "_Kept":
+        own = state["levels"]
+        marks = _whole(own)
+        since_ms, flip_ms = marks >> 2, marks >> 2
+        held_ms = np.zeros_like(marks)
+        if "flip" in (state.dtype.names or ()):
+            flip_ms[:, 0] = _whole(state["flip"])
+            held_ms[:] = own["held_ms"]
+        return cls((marks & 1) != 0, (marks & 2) != 0, held_ms, flip_ms, since_ms)
+
+    def into(self, state: State) -> None:
+        """Writes the columns back."""
+        own = state["levels"]
+        at_ms = np.where(self.holds, self.since_ms, self.flip_ms)
+        _part((at_ms << 2) | (self.holds * 2) | self.latched, own)
+        if "flip" in (state.dtype.names or ()):
+            _part(self.flip_ms[:, 0], state["flip"])
+            own["held_ms"] = self.held_ms
+
+
+def _whole(parts: State) -> Times:
+    """Six bytes as a number, int64."""
+    whole: Times = parts["high"].astype(np.int64) << 32 | parts["low"]
+    return whole
+
+
+def _part(whole: Times, parts: State) -> None:
+    parts["low"], parts["high"] = whole & 0xFFFFFFFF, whole >> 32
 
 
 def judge(
@@ -76,10 +128,7 @@ def judge(
     """
     if not len(time_ms):
         return []
-    own = state["levels"]
-    carried = [np.array(own[name]) for name in ("latched", "holds")]
-    carried_ms = [np.array(own[name], np.int64) for name in ("held_ms", "flip_ms", "since_ms")]
-    last_ms = np.array(state["last_ms"])
+    kept, last_ms = _Kept.of(state), np.array(state["last_ms"])
     said = np.empty((3, len(time_ms)), dtype=np.int64)
     count = _judge(
         connector.copy(),
@@ -89,23 +138,19 @@ def judge(
         np.array([_whole_ms(level) for level in levels], dtype=np.int64),
         gap_limits_ms(ratings),
         last_ms,
-        carried[0],
-        carried[1],
-        carried_ms[0],
-        carried_ms[1],
-        carried_ms[2],
+        kept.latched,
+        kept.holds,
+        kept.held_ms,
+        kept.flip_ms,
+        kept.since_ms,
         said,
     )
     state["last_ms"] = last_ms
-    for name, values in zip(_FIELDS, [*carried, *carried_ms], strict=True):
-        own[name] = values
+    kept.into(state)
     return [
         Statement(index, Severity(severity) if severity else None, since_ms)
         for index, severity, since_ms in said[:, :count].T.tolist()
     ]
-
-
-_FIELDS = ("latched", "holds", "held_ms", "flip_ms", "since_ms")
 
 
 def _whole_ms(level: Level) -> tuple[int, int, int]:

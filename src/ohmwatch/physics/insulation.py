@@ -58,7 +58,7 @@ COURSE_DTYPE = np.dtype(
     [
         ("last_ms", "<i8"),
         ("began_ms", "<i8"),
-        ("learnt_ms", "<i8"),
+        ("learnt_ms", "<i4"),
         ("turned_ms", "<i8"),
         ("humid", "?"),
         ("weight_h", "<f8"),

@@ -7,7 +7,7 @@ import numpy as np
 from ohmwatch.detector import Batch, Flags, State, Times
 from ohmwatch.physics.sequence import Runs
 
-MATING_DTYPE = np.dtype([("unmated", "?"), ("cycles", "<f8"), ("mating_ms", "<i8")])
+MATING_DTYPE = np.dtype([("unmated", "?"), ("cycles", "<f4"), ("mating_ms", "<i8")])
 """State of a connector's mating. Zeros: taken as mated, and never seen to be plugged."""
 
 

@@ -5,19 +5,20 @@ import math
 import numpy as np
 
 from ohmwatch.compiled import compiled
-from ohmwatch.detector import Batch, Floats, State
+from ohmwatch.detector import Batch, Floats, State, Times
 
-RECURRENCE_DTYPE = np.dtype([("count", "<f8"), ("last_ms", "<i8")])
-"""State of a connector's count. Zeros: nothing has happened."""
+RECURRENCE_DTYPE = np.dtype([("count", "<f8")])
+"""State of a connector's count. Zero: nothing has happened."""
 
 
-def recent(batch: Batch, weight: Floats, memory_s: float, state: State) -> Floats:
+def recent(batch: Batch, weight: Floats, memory_s: float, state: State, last_ms: Times) -> Floats:
     """The events not yet forgotten at each reading, float64[n]; carries `state` forward.
 
     `weight[i]` is what happened at reading i counts, 0 for nothing. An event of t seconds ago
     counts its weight times e^(−t/memory_s); in a gap time goes on, for it makes things no fresher.
+    `last_ms` is when each connector's count was last asked for, 0 for never; the caller keeps it.
     """
-    count, last_ms = np.array(state["count"]), np.array(state["last_ms"])
+    count = np.array(state["count"])
     counts = np.empty(len(batch))
     _count(
         batch.connector.copy(),
@@ -25,10 +26,10 @@ def recent(batch: Batch, weight: Floats, memory_s: float, state: State) -> Float
         np.array(weight, dtype=np.float64),
         memory_s * 1000.0,
         count,
-        last_ms,
+        np.array(last_ms),
         counts,
     )
-    state["count"], state["last_ms"] = count, last_ms
+    state["count"] = count
     return counts
 
 

@@ -129,6 +129,7 @@ def test_the_command_erases_schema_hosts_and_record(
     assert not Tenant.objects.filter(slug="doomed").exists()
     assert "schema t_doomed" in told.getvalue()
     assert "1 documents in all" in told.getvalue()
+    assert "Detection: asked" in told.getvalue()
     call_command("erase", "--tenant", "doomed", "--yes", stdout=told)  # nothing is left to erase
     with pytest.raises(CommandError, match="no tenant"):
         call_command("erase", "--tenant", "doomed", "--connector", "c-1", "--yes")

@@ -8,7 +8,9 @@ import redis
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
+from apps.partitions.wakeups import send_farewell
 from apps.telemetry.erasing import Report, erase
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.store import the_store
@@ -57,6 +59,11 @@ class Command(BaseCommand):
         with redis.Redis.from_url(settings.REDIS_LOG_URL, socket_timeout=5) as client:
             gone = client.delete(*(f"ow:{key}:{slug}" for key in _KEYS))
         self.stdout.write(f"Redis: {gone} counters and boards")
+        try:
+            send_farewell(slug)
+        except OperationalError as error:
+            raise CommandError(f"detection could not be asked to forget it: {error}") from error
+        self.stdout.write("Detection: asked to drop its states and what its log still holds")
 
 
 def as_table(report: Report, what: str) -> str:

@@ -82,7 +82,7 @@ def note_drop(s, p, pole, current_a, drop_mv, temperature_c):  # type: ignore[no
     sums = s.drop[pole]
     sums.square += current_a * current_a
     sums.product += current_a * drop_mv / warm
-    sums.count += 1.0
+    sums.count = min(sums.count + 1.0, 255.0)
 
 
 @inlined

@@ -67,22 +67,22 @@ SENSOR = np.dtype(
         ("last_felt_c", "<f4"),
         ("last_load", "<f4"),
         ("last_ms", "<i8"),
-        ("unchanged", "<f4"),  # readings that repeated their predecessor
+        ("unchanged", "u1"),  # readings that repeated their predecessor, up to 255
         ("unchanged_s", "<f4"),
         ("low_k", "<f4"),  # where the model saw the place go while the sensor stood still
         ("high_k", "<f4"),
         ("step_k", "<f4"),  # the newest jump, where it and its predecessor were at rest
         ("jump_k", "<f4"),  # what the sensor has leapt, and not yet leapt back
         ("jump_ms", "<i8"),
-        ("cleared", "<f4"),  # how often a rest showed that a leap was the contact's
+        ("cleared", "u1"),  # how often a rest showed that a leap was the contact's
         ("rest_k", "<f4"),  # over the air, at rest; of AIR: positive over negative pole
-        ("rests", "<f4"),
+        ("rests", "u1"),  # up to 255
         ("base_k", "<f4"),
-        ("bases", "<f4"),
+        ("bases", "u1"),
         ("noise_k2", "<f4"),
         ("noise_base_k2", "<f4"),
-        ("noises", "<f4"),
-        ("noisy", "<f4"),
+        ("noises", "u1"),
+        ("noisy", "u1"),
     ]
 )
 
@@ -110,7 +110,7 @@ CONTACT_DTYPE = np.dtype(
         ("late_known", "<f8"),
         ("began_ms", "<i8"),
         ("loaded_s", "<f4"),
-        ("drop", [("square", "<f4"), ("product", "<f4"), ("count", "<f4")], (2,)),
+        ("drop", [("square", "<f4"), ("product", "<f4"), ("count", "u1")], (2,)),  # up to 255
         ("channels", CHANNEL, (5,)),
         ("sensors", SENSOR, (3,)),
         ("air_k", "<f8"),  # the usual error of the air measured
@@ -131,7 +131,7 @@ CONTACT_DTYPE = np.dtype(
         ("day_peak_c", "<f4"),
         ("day", "<i4"),
         ("points", POINT, (POINTS,)),
-        ("point_count", "<i4"),
+        ("point_count", "i1"),
         ("limit_share", "<f4"),
         ("left_s", "<f4"),
         ("left_from_s", "<f4"),
@@ -141,7 +141,7 @@ CONTACT_DTYPE = np.dtype(
         ("flutter_base", "<f4"),
         ("episodes", "<i4"),
         ("told", "<i4"),  # episodes and flags of the sensors as the reading before was told
-        ("flags", "<i4"),
+        ("flags", "<u2"),
     ]
 )
 

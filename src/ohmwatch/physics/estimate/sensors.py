@@ -86,7 +86,7 @@ def note_sensor(s, p, place, t_ms, value_c, at_rest):  # type: ignore[no-untyped
     in_sight = own.last_ms > 0 and dt_s * 1000.0 <= max(p.gap_ms, 4_000_000)
     new_k = s.felt_c + p.rise_k * mixed_load(s) if place != AIR else 0.0
     if in_sight and value_c == own.last_c:
-        own.unchanged += 1.0
+        own.unchanged = min(own.unchanged + 1.0, 255.0)
         own.unchanged_s += dt_s
         if s.slow_known > 0.9:
             own.low_k = min(own.low_k, new_k)
@@ -163,7 +163,7 @@ def _note_shift(own, rise_k):  # type: ignore[no-untyped-def]
     """One difference at rest; whether it is as it used to be, or not known to be otherwise."""
     if math.isnan(rise_k) or own.unchanged >= 5.0 or is_noisy(own):
         return True
-    own.rests += 1.0
+    own.rests = min(own.rests + 1.0, 255.0)
     own.rest_k += (rise_k - own.rest_k) / min(own.rests, REST_MEMORY)
     if own.bases < REST_BASE:
         own.bases += 1.0
