@@ -77,6 +77,11 @@ class ContactResistanceRising:
     stages: tuple[Stage, ...] = (CONTACTS,)
 
     @property
+    def undecided(self) -> float:
+        """Evidence that begins nothing and ends nothing."""
+        return 0.5 * (self.release_evidence + self.notice_evidence)
+
+    @property
     def levels(self) -> tuple[Level, ...]:
         """Excess is evidence."""
         off = self.release_evidence
@@ -103,7 +108,9 @@ class ContactResistanceRising:
         )
         single = np.isnan(known(batch, "apart_sd")) & (known(batch, "slower_fit") > 0.0)
         steady = same_current(batch, known(batch, "common_since_ms"), self.same_current)
-        alone = np.where(single & steady, known(batch, "common_up"), 0.0)
+        # What was stated lasts: until noon no day has seen as much current as all of them.
+        alone = np.minimum(known(batch, "common_up"), np.where(steady, np.inf, self.undecided))
+        alone = np.where(single, alone, 0.0)
         measured = ~np.isnan(batch.column("temperature_pos_c"))
         pos = np.where(measured, np.fmax(pos, alone), pos)
         neg = np.where(measured, neg, np.fmax(neg, alone))
@@ -124,11 +131,11 @@ class ContactResistanceRising:
             np.abs(known(batch, "apart")) < self.large_change
         )
         foreseeable &= ~(swapped | rescaled)
-        undecided = np.minimum(evidence, self.warning_evidence - 1.0)
+        small = np.minimum(evidence, self.warning_evidence - 1.0)
         excess = [
             evidence,
-            np.where(foreseeable, evidence, undecided),
-            np.where(known(batch, "limit_share") >= 1.0, evidence, undecided),
+            np.where(foreseeable, evidence, small),
+            np.where(known(batch, "limit_share") >= 1.0, evidence, small),
         ]
         return state(
             self,

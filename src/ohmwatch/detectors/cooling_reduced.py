@@ -51,7 +51,7 @@ class CoolingReduced:
     'cooling_reduced'
     """
 
-    evidence: float = 26.0
+    evidence: float = 24.0
     least_change: float = 0.4
     most_change: float = 3.0
     shift_k: float = 2.2
@@ -85,16 +85,17 @@ class CoolingReduced:
         drops = np.fmin(known(batch, "drop_pos"), known(batch, "drop_neg"))
         since_ms = known(batch, "cooling_since_ms")
         undecided = np.isnan(drops) & ~same_current(batch, since_ms, self.same_current)
-        is_current = undecided | (drops > self.drop_log)
-        single = np.isnan(known(batch, "apart_sd"))
-        is_contact = (pole_k > 6.0) | (single & (known(batch, "slower_fit") > 0.0))
+        is_current = drops > self.drop_log
+        is_contact = pole_k > 6.0
         # What one pole's sensor gained with or without load is half of it the mean's.
         is_sensor = np.abs(known(batch, "pair_shift_k")) > self.pair_k
-        is_sensor |= known(batch, "cooling") > self.most_change
-        still = known(batch, "cooling") >= self.least_change
+        change = known(batch, "cooling")
+        undecided |= (change < self.least_change) | (change > self.most_change)
+        # Of one pole alone more heat looks much the same: where it fits better, it is not cooling.
+        undecided |= np.isnan(known(batch, "apart_sd")) & (known(batch, "slower_fit") > 0.0)
         up = known(batch, "cooling_up")
         # A cool day takes nothing back: what was stated ends when the evidence of it does.
-        excess = np.where(still, up, np.minimum(up, 0.5 * self.levels[0].on))
+        excess = np.where(undecided, np.minimum(up, 0.5 * self.levels[0].on), up)
         excess = np.where(is_current | is_contact | is_sensor, 0.0, excess)
         # A sensor that may lie makes heat of its own: at most a notice.
         doubted = (least_trust(batch) < 1.0) | (np.abs(known(batch, "shift_air_k")) > self.shift_k)

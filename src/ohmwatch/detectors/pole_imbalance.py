@@ -12,12 +12,9 @@ from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.heat import column
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, judge
-from ohmwatch.physics.known import believed, known, rises_k
+from ohmwatch.physics.known import KNOWN_WITNESSES, believed, known, rises_k
 from ohmwatch.physics.load import LOAD_DTYPE, follow
 from ohmwatch.stage import Stage
-
-KNOWN_WITNESSES = 5.0
-"""Half hours of load after which the stage has the say; before, it must be sure of an offset."""
 
 
 @dataclass(frozen=True)

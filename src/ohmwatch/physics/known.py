@@ -20,6 +20,9 @@ HOT_DAY_C = 40.0
 MOST_RISE_K = 500.0
 """By then the housing has given way."""
 
+KNOWN_WITNESSES = 5.0
+"""Half hours of load after which the stage has the say about what a unit is used to."""
+
 LIES = 0.0
 SUSPECT = 0.5
 """Of `trust_pos`, `trust_neg`, `trust_air`; 1 is trusted."""
