@@ -54,7 +54,7 @@ class ContactResistanceHigh:
     witnesses: float = 1.5
 
     name = "contact_resistance_high"
-    version = "1"
+    version = "2"
     condition: str = Condition.CONTACT_RESISTANCE_HIGH
     needs: frozenset[str] = frozenset({"current_a"})
     stages: tuple[Stage, ...] = (CONTACTS,)

@@ -71,7 +71,7 @@ class ContactResistanceRising:
     same_current: float = 0.92
 
     name = "contact_resistance_rising"
-    version = "1"
+    version = "2"
     condition: str = Condition.CONTACT_RESISTANCE_RISING
     needs: frozenset[str] = frozenset({"current_a"})
     stages: tuple[Stage, ...] = (CONTACTS,)

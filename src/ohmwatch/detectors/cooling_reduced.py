@@ -60,7 +60,7 @@ class CoolingReduced:
     drop_log: float = 0.1
 
     name = "cooling_reduced"
-    version = "2"
+    version = "3"
     condition: str = Condition.COOLING_REDUCED
     needs: frozenset[str] = frozenset({"current_a", "ambient_c"})
     stages: tuple[Stage, ...] = (CONTACTS,)

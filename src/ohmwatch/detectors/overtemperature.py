@@ -69,7 +69,7 @@ class Overtemperature:
     release_s: float = 60.0
 
     name = "overtemperature"
-    version = "2"
+    version = "3"
     condition: str = Condition.OVERTEMPERATURE
     needs: frozenset[str] = frozenset()
     stages: tuple[Stage, ...] = (CONTACTS,)

@@ -68,7 +68,7 @@ class PoleImbalance:
     least_rise_k: float = 8.0
 
     name = "pole_imbalance"
-    version = "2"
+    version = "3"
     condition: str = Condition.POLE_IMBALANCE
     needs: frozenset[str] = frozenset({"temperature_pos_c", "temperature_neg_c", "current_a"})
     stages: tuple[Stage, ...] = (CONTACTS,)
