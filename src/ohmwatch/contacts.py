@@ -19,7 +19,7 @@ class Contacts:
     """
 
     name: str = "contacts"
-    version: str = "2"
+    version: str = "3"
 
     @property
     def state_dtype(self) -> np.dtype[Any]:

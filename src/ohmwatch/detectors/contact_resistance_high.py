@@ -33,7 +33,7 @@ class ContactResistanceHigh:
 
     Parameters:
         pair_share: parts of the rated rise that healthy poles of a new connector don't differ by.
-            Contacts of a lot spread by 4 to 8 %; 0.3 is four times that.
+            Contacts of a lot spread by 4 to 8 %, a pair by up to 11 %: three times that.
         model_log: log of a heating over the model's that is no spread of cooling and resistance.
         drop_log: the same of a measured resistance, which cooling doesn't spread.
         deviations: standard deviations beyond these for a warning; half of them for a notice.
@@ -47,14 +47,14 @@ class ContactResistanceHigh:
     ['NOTICE', 'WARNING']
     """
 
-    pair_share: float = 0.3
+    pair_share: float = 0.36
     model_log: float = 0.55
     drop_log: float = 0.45
     deviations: float = 5.0
     witnesses: float = 1.5
 
     name = "contact_resistance_high"
-    version = "1"
+    version = "2"
     condition: str = Condition.CONTACT_RESISTANCE_HIGH
     needs: frozenset[str] = frozenset({"current_a"})
     stages: tuple[Stage, ...] = (CONTACTS,)

@@ -11,7 +11,7 @@ from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, hold_dtype
-from ohmwatch.physics.known import contact_evidence, known, least_trust, news, state
+from ohmwatch.physics.known import contact_evidence, known, least_trust, news, same_current, state
 from ohmwatch.stage import Stage
 
 
@@ -33,8 +33,13 @@ class CoolingReduced:
         evidence: logs of odds for a warning; two thirds of it for a notice.
         least_change: of the newest episodes, in parts of cooling that is slower by 1.8; without
             it nothing is stated, but what was stated lasts as long as its evidence.
-        same_current: the least share of the former largest current of a day.
-        wait_h: hours until a day's largest current has been seen since the change.
+        most_change: the same, beyond which it is no cooling: without any of it, a contact in still
+            air keeps a third of what a new one gives off.
+        shift_k, pair_k: K by which the air's sensor has come at rest, or a pole's against the
+            other's, that make it a matter of the sensors. Healthy pairs of the hard tuning sets
+            came to 2.5 in a month.
+        same_current: the least share of the former largest current of a day that a day since the
+            change must have reached (see contact_resistance_rising).
         drop_log: growth of both measured resistances that says that it is the current.
 
     Can't see: cooling that was bad from the first day; two contacts that age alike, which look
@@ -46,14 +51,16 @@ class CoolingReduced:
     'cooling_reduced'
     """
 
-    evidence: float = 26.0
+    evidence: float = 24.0
     least_change: float = 0.4
-    same_current: float = 0.88
+    most_change: float = 3.0
+    shift_k: float = 2.2
+    pair_k: float = 3.2
+    same_current: float = 0.92
     drop_log: float = 0.1
-    wait_h: float = 48.0
 
     name = "cooling_reduced"
-    version = "2"
+    version = "3"
     condition: str = Condition.COOLING_REDUCED
     needs: frozenset[str] = frozenset({"current_a", "ambient_c"})
     stages: tuple[Stage, ...] = (CONTACTS,)
@@ -76,19 +83,23 @@ class CoolingReduced:
             return []
         pole_k = np.fmax(known(batch, "apart_up"), known(batch, "apart_down"))
         drops = np.fmin(known(batch, "drop_pos"), known(batch, "drop_neg"))
-        is_current = (known(batch, "most_share") < self.same_current) | (drops > self.drop_log)
-        waited_h = (batch.time_ms - known(batch, "cooling_since_ms")) / 3_600_000
-        undecided = np.isnan(drops) & (waited_h < self.wait_h)
-        is_current |= undecided
-        single = np.isnan(known(batch, "apart_sd"))
-        is_contact = (pole_k > 6.0) | (single & (known(batch, "slower_fit") > 0.0))
-        still = known(batch, "cooling") >= self.least_change
+        since_ms = known(batch, "cooling_since_ms")
+        undecided = np.isnan(drops) & ~same_current(batch, since_ms, self.same_current)
+        is_current = drops > self.drop_log
+        is_contact = pole_k > 6.0
+        # What one pole's sensor gained with or without load is half of it the mean's.
+        is_sensor = np.abs(known(batch, "pair_shift_k")) > self.pair_k
+        change = known(batch, "cooling")
+        undecided |= (change < self.least_change) | (change > self.most_change)
+        # Of one pole alone more heat looks much the same: where it fits better, it is not cooling.
+        undecided |= np.isnan(known(batch, "apart_sd")) & (known(batch, "slower_fit") > 0.0)
         up = known(batch, "cooling_up")
         # A cool day takes nothing back: what was stated ends when the evidence of it does.
-        excess = np.where(still, up, np.minimum(up, 0.5 * self.levels[0].on))
-        excess = np.where(is_current | is_contact, 0.0, excess)
+        excess = np.where(undecided, np.minimum(up, 0.5 * self.levels[0].on), up)
+        excess = np.where(is_current | is_contact | is_sensor, 0.0, excess)
         # A sensor that may lie makes heat of its own: at most a notice.
-        excess = np.where(least_trust(batch) < 1.0, np.minimum(excess, self.evidence - 1.0), excess)
+        doubted = (least_trust(batch) < 1.0) | (np.abs(known(batch, "shift_air_k")) > self.shift_k)
+        excess = np.where(doubted, np.minimum(excess, self.evidence - 1.0), excess)
         worse = known(batch, "heating_pos_k") >= known(batch, "heating_neg_k")
         return state(
             self,

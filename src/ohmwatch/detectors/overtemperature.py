@@ -8,12 +8,18 @@ import numpy as np
 
 from ohmwatch.conditions import Condition
 from ohmwatch.contacts import CONTACTS
-from ohmwatch.detector import Batch, Ratings, State
+from ohmwatch.detector import Batch, Flags, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.heat import column
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, hotter_pole, judge
-from ohmwatch.physics.known import believed
+from ohmwatch.physics.known import KNOWN_WITNESSES, believed, known
 from ohmwatch.stage import Stage
+
+USED_TO_K = 3.0
+CHANGE = 6.0
+"""K, and logs of odds from which on something has changed: nearly those of a notice."""
+
+_CHANGES = ("apart_up", "apart_down", "common_up", "cooling_up", "drop_pos_up", "drop_neg_up")
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,9 @@ class Overtemperature:
         warning_hold_s, critical_hold_s: how long before it counts; a spike of one reading never
             does. Critical is short, for here each second is heat.
         release_s: how long it must be better before it counts as over.
+
+    A unit that the stage knows, and of which nothing has changed, may come nearer by USED_TO_K:
+    there are such that are used almost to their limits day after day, and that is no news.
 
     A sensor that was seen to lie (contacts stage) is left out: it has a finding of its own.
 
@@ -60,7 +69,7 @@ class Overtemperature:
     release_s: float = 60.0
 
     name = "overtemperature"
-    version = "2"
+    version = "3"
     condition: str = Condition.OVERTEMPERATURE
     needs: frozenset[str] = frozenset()
     stages: tuple[Stage, ...] = (CONTACTS,)
@@ -89,7 +98,8 @@ class Overtemperature:
             batch.column("temperature_neg_c"),
         )
         excess = np.fmax(positive_c, negative_c) - limit_c
-        said = judge(batch.connector, batch.time_ms, [excess, excess], self.levels, ratings, state)
+        near = excess - np.where(self._is_as_ever(batch), USED_TO_K, 0.0)
+        said = judge(batch.connector, batch.time_ms, [near, excess], self.levels, ratings, state)
         return as_findings(
             self,
             batch,
@@ -104,3 +114,10 @@ class Overtemperature:
                 "ambient_c": batch.column("ambient_c"),
             },
         )
+
+    def _is_as_ever(self, batch: Batch) -> Flags:
+        """Where the stage knows the unit well and sees no change of it."""
+        changed = np.zeros(len(batch), dtype=np.bool_)
+        for name in _CHANGES:
+            changed |= known(batch, name) >= CHANGE
+        return (known(batch, "witnesses") >= KNOWN_WITNESSES) & ~changed

@@ -12,12 +12,9 @@ from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.heat import column
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, judge
-from ohmwatch.physics.known import believed, known, rises_k
+from ohmwatch.physics.known import KNOWN_WITNESSES, believed, known, rises_k
 from ohmwatch.physics.load import LOAD_DTYPE, follow
 from ohmwatch.stage import Stage
-
-KNOWN_WITNESSES = 5.0
-"""Half hours of load after which the stage has the say; before, it must be sure of an offset."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class PoleImbalance:
     least_rise_k: float = 8.0
 
     name = "pole_imbalance"
-    version = "2"
+    version = "3"
     condition: str = Condition.POLE_IMBALANCE
     needs: frozenset[str] = frozenset({"temperature_pos_c", "temperature_neg_c", "current_a"})
     stages: tuple[Stage, ...] = (CONTACTS,)
@@ -109,7 +106,8 @@ class PoleImbalance:
         per_a2 = per_a2[loaded]
         notice_k = self.notice_offset_k + self.notice_share * expected_k
         warning_k = self.warning_offset_k + self.warning_share * expected_k
-        doubt_k = np.where(_is_offset(batch, self.notice_share, ratings), np.inf, 0.0)
+        offset_k = np.nan_to_num(np.abs(known(batch, "pair_shift_k")))
+        doubt_k = np.where(_is_offset(batch, self.notice_share, ratings), np.inf, offset_k)
         excess = [np.abs(difference_k) - limit - doubt_k for limit in (notice_k, warning_k)]
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
         return as_findings(

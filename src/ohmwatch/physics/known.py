@@ -20,6 +20,9 @@ HOT_DAY_C = 40.0
 MOST_RISE_K = 500.0
 """By then the housing has given way."""
 
+KNOWN_WITNESSES = 5.0
+"""Half hours of load after which the stage has the say about what a unit is used to."""
+
 LIES = 0.0
 SUSPECT = 0.5
 """Of `trust_pos`, `trust_neg`, `trust_air`; 1 is trusted."""
@@ -178,6 +181,20 @@ def least_trust(batch: Batch) -> Floats:
     """The least trust in any of the three temperature sensors, float64[n]."""
     places = [known(batch, f"trust_{place}") for place in ("pos", "neg", "air")]
     return np.fmin(np.fmin(places[0], places[1]), places[2])
+
+
+DAY_MS = 86_400_000
+
+
+def same_current(batch: Batch, since_ms: Floats, least_share: float) -> Flags:
+    """Where a day that began after `since_ms` saw as much current as the unit's first days.
+
+    What seems to heat more since then is not a current that is shown too small.
+    """
+    begun = np.asarray(batch.time_ms // DAY_MS - np.nan_to_num(since_ms) // DAY_MS)
+    today = (begun >= 1) & (known(batch, "most_today") >= least_share)
+    last = (begun >= 2) & (known(batch, "most_last") >= least_share)
+    return today | last
 
 
 def _left(batch: Batch) -> dict[str, Floats]:

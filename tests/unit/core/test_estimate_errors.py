@@ -90,8 +90,8 @@ def slower(up: list[float], change: list[float]) -> list[str]:
     count = len(up)
     told_of = {
         "news": np.ones(count), "cooling_up": np.array(up), "cooling": np.array(change),
-        "apart_up": np.zeros(count), "apart_down": np.zeros(count), "most_share": np.ones(count),
-        "slower_fit": np.zeros(count), "apart_sd": np.ones(count),
+        "apart_up": np.zeros(count), "apart_down": np.zeros(count), "most_today": np.ones(count),
+        "slower_fit": np.zeros(count), "apart_sd": np.ones(count), "pair_shift_k": np.zeros(count),
     }  # fmt: skip
     times = START_MS + np.arange(count) * INTERVAL_S * 1000
     told_of |= {f"trust_{place}": np.ones(count) for place in ("pos", "neg", "air")}

@@ -23,7 +23,7 @@ from ohmwatch.physics.estimate.record import (
     POS,
     REFERENCE_C,
 )
-from ohmwatch.physics.estimate.sensors import TRUSTED, trust
+from ohmwatch.physics.estimate.sensors import SHIFT_K, TRUSTED, trust
 from ohmwatch.physics.estimate.thermal import start_episode
 
 LOADED = 0.02
@@ -43,6 +43,7 @@ GIVEN_UP_MS = 36 * 3_600_000
 LEAST_DROP_SHARE = 0.1
 """Of the rated current: below, a voltage drop is mostly noise."""
 
+LEAST_DROPS = 10.0
 DROP_NOISE_MV2 = 0.5**2
 
 BASE_EPISODES = 5.0
@@ -56,6 +57,9 @@ UNSEEN_AIR = 0.8**2
 WITNESS_MS = 1_800_000
 """Episodes nearer to one another share the same sun and air: they count in part."""
 
+UNSURE = 1.25
+"""Standard deviations of a unit's own mean by which a change must be more than that."""
+
 MOST_ALIKE = 0.7
 """Of the correlation of successive episodes, that is held against them."""
 
@@ -68,8 +72,14 @@ APART_STEP_K = 2.2
 """Of COMMON, APART, DROP_POS, DROP_NEG: the change looked for, in logs, and of APART in parts of
 the rise at rated current; yet never less than would show as APART_STEP_K in the unit's own use."""
 
+MATED_STEP = 0.13
+"""The same of APART where a plug is mated in daily use, and its contacts meet anew each time."""
+
 FLOORS = (0.05**2, 0.012**2, 0.02**2, 0.02**2, 0.12**2)
 """Their variance from one episode to another in a healthy contact: draught, driving wind."""
+
+FORM = 0.03
+"""Of a pair's own difference, by which it varies with load and air: convection grows with heat."""
 
 
 @inlined
@@ -85,22 +95,35 @@ def note_drop(s, p, pole, current_a, drop_mv, temperature_c):  # type: ignore[no
 
 
 @inlined
-def is_over(s, p, t_ms):  # type: ignore[no-untyped-def]
-    """Whether the present episode has said what it can: 1, or is to be forgotten: −1, else 0."""
+def is_over(s, p, t_ms, at_rest):  # type: ignore[no-untyped-def]
+    """Whether the present episode has said what it can: 1, or is to be forgotten: −1, else 0.
+
+    A rest ends it: what the next drive shows may be days younger.
+    """
     if s.loaded_s >= SHORTEST_S:
         apart = math.sqrt(s.apart.hh) / p.rise_k
         common = math.sqrt(s.common.hh) / p.rise_k
         if apart < SHARP and common < 2.0 * DULL:
             return 1
-        if s.loaded_s >= LONGEST_S and min(apart, common) < DULL:
+        if (s.loaded_s >= LONGEST_S or at_rest) and min(apart, common) < DULL:
             return 1
+    if at_rest and max(s.drop[0].count, s.drop[1].count) >= LEAST_DROPS:
+        return 1
     return -1 if t_ms - s.began_ms > GIVEN_UP_MS else 0
+
+
+@inlined
+def _alone(c):  # type: ignore[no-untyped-def]
+    """The share of an episode that its predecessor has not told: (1 − ρ) / (1 + ρ), the effective
+    sample size of a first-order autoregressive series (Bayley & Hammersley 1946)."""
+    rho = min(max(c.likeness / max(c.scatter, 0.5), 0.0), MOST_ALIKE)
+    return (1.0 - rho) / (1.0 + rho)
 
 
 @inlined
 def _learn(c, value, variance, share):  # type: ignore[no-untyped-def]
     """One more episode into the unit's own mean."""
-    weight = share / variance
+    weight = share * _alone(c) / variance
     if c.count >= 1.0:
         away = abs(value - c.base) / math.sqrt(variance * max(c.scatter, 1.0))
         weight /= max(1.0, away / 2.0)
@@ -110,13 +133,13 @@ def _learn(c, value, variance, share):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _add_evidence(c, change, variance, step, share, t_ms):  # type: ignore[no-untyped-def]
+def _add_evidence(c, change, variance, step, least, share, t_ms):  # type: ignore[no-untyped-def]
     """The episode's log-likelihood ratios into both cumulative sums."""
     # What is far beyond the step needs fewer witnesses, nearer to one another.
     plain = min(max(abs(change) / (1.5 * step), 1.0), MOST_PLAIN)
     share = min(share * plain, 1.0)
-    rise = share * step / variance * (change - 0.5 * step)
-    fall = share * step / variance * (-change - 0.5 * step)
+    rise = share * step / variance * (change - least)
+    fall = share * step / variance * (-change - least)
     if c.up <= 0.0:
         c.up_ms = t_ms
     if c.down <= 0.0:
@@ -135,14 +158,6 @@ def _note_likeness(c, before, change, own, rate):  # type: ignore[no-untyped-def
 
 
 @inlined
-def _alone(c):  # type: ignore[no-untyped-def]
-    """The share of an episode that its predecessor has not told: (1 − ρ) / (1 + ρ), the effective
-    sample size of a first-order autoregressive series (Bayley & Hammersley 1946)."""
-    rho = min(max(c.likeness / max(c.scatter, 0.5), 0.0), MOST_ALIKE)
-    return (1.0 - rho) / (1.0 + rho)
-
-
-@inlined
 def hear(s, number, value, variance, step, believed, t_ms):  # type: ignore[no-untyped-def]
     """What a channel makes of an episode's value with its variance.
 
@@ -158,7 +173,7 @@ def hear(s, number, value, variance, step, believed, t_ms):  # type: ignore[no-u
     c.newest = value
     if c.count < BASE_EPISODES or t_ms - s.anew_ms < BASE_MS:
         before = value - c.base
-        _learn(c, value, own, share)
+        _learn(c, value, own * max(c.scatter, 1.0), share)
         if c.count > 1.0:
             c.scatter += share * (min(before * before / own, 9.0) - c.scatter) / (c.count + 5.0)
             _note_likeness(c, last, value - c.base, own, share / (c.count + 5.0))
@@ -169,7 +184,11 @@ def hear(s, number, value, variance, step, believed, t_ms):  # type: ignore[no-u
     gain = max(c.level_var / (c.level_var + total), 0.3)
     c.level += gain * (change - c.level)
     c.level_var = max((1.0 - gain) * c.level_var, 0.15 * total)
-    _add_evidence(c, change, total, step, share * _alone(c), t_ms)
+    least = 0.5 * step
+    if number != COOLING or s.ambient_ms == 0:
+        # A base that is off is off for all of them: no row of witnesses tells that.
+        least += UNSURE / math.sqrt(c.precision)
+    _add_evidence(c, change, total, step, least, share * _alone(c), t_ms)
     if c.up < ONE_WITNESS and c.down < ONE_WITNESS:
         rate = share / min(c.count + 5.0, 40.0)
         c.scatter += rate * (min(change * change / own, 9.0) - c.scatter)
@@ -190,6 +209,20 @@ def _note_flutter(s):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def pair_shift_k(s):  # type: ignore[no-untyped-def]
+    """How far the sensors' offset to one another has come, load or not; 0 where it is unknown."""
+    return s.apart.offset_k - s.pair_k if s.channels[APART].count >= BASE_EPISODES else 0.0
+
+
+@inlined
+def _note_pair(s):  # type: ignore[no-untyped-def]
+    """The sensors' own offset to one another, from the unit's first episodes."""
+    count = s.channels[APART].count
+    if count < MOST_EPISODES and abs(pair_shift_k(s)) < SHIFT_K:
+        s.pair_k += (s.apart.offset_k - s.pair_k) / max(min(count, 10.0), 1.0)
+
+
+@inlined
 def close(s, p, t_ms):  # type: ignore[no-untyped-def]
     """Tells the channels what the episode said, and starts the next."""
     pos = trust(s, POS, t_ms)
@@ -206,7 +239,10 @@ def close(s, p, t_ms):  # type: ignore[no-untyped-def]
             lean *= math.exp(-common.level)
         peak_k = p.rise_k * max(s.peak, s.day_peak, 0.05)
         step = max(STEPS[APART], APART_STEP_K / peak_k)
-        hear(s, APART, lean, s.apart.hh / p.rise_k**2, step, poles, t_ms)
+        if p.routine:
+            step = max(step, MATED_STEP)
+        form = FORM * s.channels[APART].base
+        hear(s, APART, lean, s.apart.hh / p.rise_k**2 + form * form, step, poles, t_ms)
         change_k = abs(s.apart.heat_k - s.channels[APART].base * p.rise_k)
         better_k = max(mean_k - 0.5 * change_k, 0.05 * p.rise_k)
     if common_var < 4.0 * DULL * DULL:
@@ -223,11 +259,12 @@ def close(s, p, t_ms):  # type: ignore[no-untyped-def]
         hear(s, COOLING, value, cooling_var, STEPS[COOLING], believed, t_ms)
     for pole in range(2):
         sums = s.drop[pole]
-        if sums.count >= 10.0 and sums.product > 0.0:
+        if sums.count >= LEAST_DROPS and sums.product > 0.0:
             ohm = sums.product / sums.square
             variance = DROP_NOISE_MV2 / sums.square / (ohm * ohm)
             number = DROP_POS if pole == 0 else DROP_NEG
             hear(s, number, math.log(1000.0 * ohm), variance, STEPS[number], poles, t_ms)
     _note_flutter(s)
+    _note_pair(s)
     s.episodes += 1
     start_episode(s, p, t_ms)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ohmwatch.compiled import compiled, inlined
 from ohmwatch.detector import Batch, Floats, Ratings, State
-from ohmwatch.physics.estimate.episodes import LOADED, close, is_over, note_drop
+from ohmwatch.physics.estimate.episodes import LOADED, close, is_over, note_drop, pair_shift_k
 from ohmwatch.physics.estimate.outlook import add_point, forecast
 from ohmwatch.physics.estimate.record import (
     AIR,
@@ -120,6 +120,8 @@ OF_SENSORS = (
     "noise_neg_k",
     "noise_air_k",
     "most_share",  # largest current of a day over that of the unit's first days
+    "most_today",  # the same of the present day so far,
+    "most_last",  # … and of the newest whole one; NaN in the first days
     "delayed_s",
     "leapt_pos_k",
     "leapt_neg_k",
@@ -127,9 +129,14 @@ OF_SENSORS = (
     "noisy_pos",
     "noisy_neg",
     "noisy_air",
+    "apart_newest",  # as apart, of the newest episode alone
+    "pair_shift_k",  # of the poles' sensors against one another, by the unit's first days
 )
 TOLD = OF_CONTACTS + OF_PRESENT + OF_HISTORY + OF_SENSORS
 """What each reading is told, in this order; `estimate.<name>` in the batch."""
+
+BASE_DAYS = 4.0
+"""Of the largest current of a day: healthy vehicles' stay within 15 % of the mean of these."""
 
 LATE_S = 3 * 3600.0
 LATE_MS = 20 * 60_000
@@ -211,7 +218,7 @@ def _take_in(s, p, t_ms, arrived_ms, values):  # type: ignore[no-untyped-def]
             neg_c if trust(s, NEG, t_ms) == TRUSTED and neg_c > -99.0 else own_k,
         )
     s.last_ms = t_ms
-    over = is_over(s, p, t_ms)
+    over = is_over(s, p, t_ms, at_rest)
     if over > 0:
         close(s, p, t_ms)
         _look_ahead(s, p, t_ms)
@@ -292,8 +299,9 @@ def _note_peak(s, p, t_ms, load):  # type: ignore[no-untyped-def]
 def _note_most(s):  # type: ignore[no-untyped-def]
     """The largest current of a day, against that of the unit's first days."""
     s.most_days += 1.0
+    s.most_last_a = s.day_most_a
     s.most_a += (s.day_most_a - s.most_a) / min(s.most_days, 2.0)
-    if s.most_days <= 5.0:
+    if s.most_days <= BASE_DAYS:
         s.most_base_a += (s.day_most_a - s.most_base_a) / s.most_days
 
 
@@ -425,6 +433,16 @@ def _of_history(s, t_ms):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def _newest(c):  # type: ignore[no-untyped-def]
+    return c.newest - c.base if c.count > 0.0 else math.nan
+
+
+@inlined
+def _of_most(s, current_a):  # type: ignore[no-untyped-def]
+    return current_a / max(s.most_base_a, 1e-6)
+
+
+@inlined
 def _of_sensors(s, t_ms):  # type: ignore[no-untyped-def]
     return (
         trust(s, POS, t_ms),
@@ -441,7 +459,9 @@ def _of_sensors(s, t_ms):  # type: ignore[no-untyped-def]
         math.sqrt(max(s.sensors[POS].noise_k2, 0.0)),
         math.sqrt(max(s.sensors[NEG].noise_k2, 0.0)),
         math.sqrt(max(s.sensors[AIR].noise_k2, 0.0)),
-        s.most_a / max(s.most_base_a, 1e-6) if s.most_days > 5.0 else 1.0,
+        _of_most(s, s.most_a) if s.most_days > BASE_DAYS else 1.0,
+        _of_most(s, s.day_most_a) if s.most_days >= BASE_DAYS else math.nan,
+        _of_most(s, s.most_last_a) if s.most_days > BASE_DAYS else math.nan,
         s.delayed_s + 0.0,
         leapt_k(s.sensors[POS], t_ms) + 0.0,
         leapt_k(s.sensors[NEG], t_ms) + 0.0,
@@ -449,4 +469,6 @@ def _of_sensors(s, t_ms):  # type: ignore[no-untyped-def]
         1.0 if is_noisy(s.sensors[POS]) else 0.0,
         1.0 if is_noisy(s.sensors[NEG]) else 0.0,
         1.0 if is_noisy(s.sensors[AIR]) else 0.0,
+        _newest(s.channels[APART]),
+        pair_shift_k(s) + 0.0,
     )

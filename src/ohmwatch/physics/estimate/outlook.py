@@ -42,7 +42,7 @@ law, and no vehicle to a load. In logarithms of time; the further to go, the wid
 TIME_SD_A_FOLD more for each e-fold of growth that is still to come. The widths are chosen on the
 tuning seeds for calibration."""
 
-TIME_SD = 0.4
+TIME_SD = 0.52
 TIME_SD_A_FOLD = 0.2
 
 NEXT_PEAK_DAYS = 0.7

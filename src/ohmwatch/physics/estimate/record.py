@@ -114,11 +114,13 @@ CONTACT_DTYPE = np.dtype(
         ("channels", CHANNEL, (5,)),
         ("sensors", SENSOR, (3,)),
         ("air_k", "<f8"),  # the usual error of the air measured
+        ("pair_k", "<f4"),  # the unit's own offset of the positive pole's sensor over the other's
         ("rest_ms", "<i8"),
         ("cycles", "<f4"),
         ("mated", "<f4"),
         ("most_a", "<f4"),  # largest current of a day: the unit's own, at first, and now
         ("most_base_a", "<f4"),
+        ("most_last_a", "<f4"),  # of the newest whole day with load
         ("most_days", "<f4"),
         ("day_most_a", "<f4"),
         ("delayed_ms", "<i8"),  # arrival of the first reading in a row that came much too late

@@ -23,9 +23,12 @@ REST_BASE = 24.0
 LEAST_RESTS = 6.0
 """Readings at rest: of the mean now, of the first mean, and the least that say something."""
 
-NOISE_BASE = 20.0
+NOISE_BASE = 60.0
 NOISE_MEMORY = 40.0
-LEAST_NOISE_K2 = 0.4**2
+LEAST_NOISE_K2 = 0.5
+MOST_NOISE_K2 = 12.0
+"""Pairs of jumps: of the sensor's own noise, and of the mean now. The least that it is taken for,
+for the rounding of a coarse sensor shows at a few places only; the most that a pair teaches."""
 
 LEAP_K = 5.0
 SPIKE_K = 20.0
@@ -44,8 +47,14 @@ SHIFT_K = 3.2
 SHIFT_AIR_K = 4.5
 """How far a sensor at rest may come from where it used to be."""
 
-NOISY = 9.0
+NOISY = 6.0
 """Variance of the jumps at rest over the sensor's own."""
+
+QUIET_K = 0.5
+"""A load that warms no contact more can't make one flutter either."""
+
+SINGLE_LIE_K = 40.0
+"""A value further off than noise goes, a code for a fault, says nothing of the noise."""
 
 TRUSTED, SUSPECT, LIES = 1.0, 0.5, 0.0
 
@@ -91,7 +100,9 @@ def note_sensor(s, p, place, t_ms, value_c, at_rest):  # type: ignore[no-untyped
             warmed = mixed_load(s) - own.last_load
             moved_k = s.felt_c - own.last_felt_c + pole_heat_k(s, p, place) * warmed
         jump_k = value_c - own.last_c - moved_k
-        _note_noise(own, jump_k if place == AIR or at_rest else math.nan)
+        of_noise = place == AIR or at_rest or p.rise_k * s.load < QUIET_K
+        of_noise = of_noise and abs(jump_k) < SINGLE_LIE_K
+        _note_noise(own, jump_k if of_noise else math.nan)
         explained_k = 0.6 * abs(moved_k)
         noise_k = 3.0 * math.sqrt(max(own.noise_base_k2, 0.0))
         # What happened in a gap, or to a contact whose load is unknown, is no leap.
@@ -115,7 +126,8 @@ def _note_noise(own, jump_k):  # type: ignore[no-untyped-def]
         square = -jump_k * own.step_k
         if own.noises < NOISE_BASE:
             own.noises += 1.0
-            own.noise_base_k2 += (min(max(square, -4.0), 4.0) - own.noise_base_k2) / own.noises
+            square = min(max(square, -MOST_NOISE_K2), MOST_NOISE_K2)
+            own.noise_base_k2 += (square - own.noise_base_k2) / own.noises
             own.noise_k2 = own.noise_base_k2
         else:
             most = 0.5 * NOISE_MEMORY * NOISY * max(own.noise_base_k2, LEAST_NOISE_K2)
