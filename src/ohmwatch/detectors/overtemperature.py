@@ -98,7 +98,10 @@ class Overtemperature:
             batch.column("temperature_neg_c"),
         )
         excess = np.fmax(positive_c, negative_c) - limit_c
-        near = excess - np.where(self._is_as_ever(batch), USED_TO_K, 0.0)
+        # Few come near: only of these it is asked what they are used to.
+        warm = np.flatnonzero(excess >= -self.margin_k - self.hysteresis_k)
+        near = excess.copy()
+        near[warm] -= np.where(self._is_as_ever(batch.rows(warm)), USED_TO_K, 0.0)
         said = judge(batch.connector, batch.time_ms, [near, excess], self.levels, ratings, state)
         return as_findings(
             self,
