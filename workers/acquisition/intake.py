@@ -24,7 +24,6 @@ class Limits:
     """Reading goes on when what is held is below this part of the high-water mark."""
     batch_messages: int = 2_000
     batch_bytes: int = 256 * 1024
-    """Of payload: a batch of single readings costs as much of the stores as any other."""
     wait_s: float = 0.1
     """An open batch is closed after this time if the pipeline has a hand free ..."""
     wait_busy_s: float = 1.0
@@ -59,7 +58,7 @@ class Intake:
             if not self._open:
                 self._opened_at = tick
             self._open.append(message)
-            self._open_bytes += len(message.payload)
+            self._open_bytes += message.bytes_held
             self.held_messages += 1
             self.held_bytes += message.bytes_held
             if self._open_is_full():

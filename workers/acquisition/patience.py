@@ -1,5 +1,6 @@
 """Holding on while a store is away: the same call again, with growing pauses and jitter."""
 
+import gc
 import random
 import threading
 import time
@@ -48,6 +49,8 @@ class Patience:
             log.warning("store_away", store=store, attempt=1, error=str(error)[:300])
         with self.waiting_for(store):
             for attempt, pause_s in enumerate(pauses(), start=2):
+                # A failed request is a cycle of errors and frames, with the request's bytes in it.
+                gc.collect()
                 self.pause(pause_s)
                 try:
                     return action()
