@@ -242,17 +242,26 @@ class Probes:
         over = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(over,), daemon=True)
         watcher.start()
+        # Detection may be seconds behind the full load that came before: half load begins when
+        # what comes after it has been shown.
+        self._probe(device)
+        self._await_all()
+        self.found_s.clear()
+        self.shown_s.clear()
         end = time.monotonic() + for_s
         while time.monotonic() < end:
             self._probe(device)
             time.sleep(random.uniform(*_EACH_S))
+        self._await_all()
+        over.set()
+        watcher.join()
+
+    def _await_all(self) -> None:
         give_up = time.monotonic() + _GIVE_UP_S
         while self._sent:
             if time.monotonic() > give_up:
                 raise TimeoutError(f"{len(self._sent)} readings never came to the browser")
             time.sleep(_LOOK_S)
-        over.set()
-        watcher.join()
 
     def _probe(self, device: MqttClient) -> None:
         fleet = self.on.fleet

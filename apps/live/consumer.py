@@ -30,7 +30,7 @@ from apps.tenants.schema import in_tenant
 
 log = structlog.get_logger(__name__)
 
-PUT_TOGETHER_S = 0.25
+PUT_TOGETHER_S = 0.1
 CHECKED_EVERY_S = 20.0
 WATCHED_AT_MOST = 500
 HINTS_AT_ONCE = 20
