@@ -30,7 +30,9 @@ from apps.tenants.schema import in_tenant
 
 log = structlog.get_logger(__name__)
 
-PUT_TOGETHER_S = 0.1
+PUT_TOGETHER_S = 0.25
+"""Between two pushes; the first after a pause goes out when GATHER_S have passed."""
+GATHER_S = 0.02
 CHECKED_EVERY_S = 20.0
 WATCHED_AT_MOST = 500
 HINTS_AT_ONCE = 20
@@ -51,6 +53,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self._states: dict[str, dict[str, Any]] = {}
         self._latest = 0
         self._flushing: asyncio.Task[None] | None = None
+        self._flushed_at = 0.0
         self._asked: list[float] = []
         self._watched: frozenset[str] = frozenset()
         found = await self._who()
@@ -134,7 +137,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
             self._flushing = self._run(self._flush())
 
     async def _flush(self) -> None:
-        await asyncio.sleep(PUT_TOGETHER_S)
+        due = self._flushed_at + PUT_TOGETHER_S - time.monotonic()
+        await asyncio.sleep(max(GATHER_S, due))
+        self._flushed_at = time.monotonic()
         hints, self._hints = self._hints, []
         states, self._states = self._states, {}
         latest, self._latest = self._latest, 0

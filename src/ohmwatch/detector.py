@@ -85,8 +85,8 @@ class Batch:
         values = self.values.get(quantity)
         return values if values is not None else np.full(len(self), np.nan)
 
-    def rows(self, chosen: Flags) -> "Batch":
-        """The readings where `chosen` (bool[n]) is true, in the same order."""
+    def rows(self, chosen: Flags | NDArray[np.intp]) -> "Batch":
+        """The readings where `chosen` (bool[n]) is true, or of these rising indices, in order."""
         return Batch(
             connectors=self.connectors,
             connector=self.connector[chosen],
