@@ -143,10 +143,7 @@ def decode(batch: Batch, *, directory: Directory) -> Sorted:
 def _sender(topic: str, directory: Directory) -> tuple[str, str, DeviceEntry | Refused]:
     """Identity, kind, and the device or why it is none."""
     identity, kind = _parts(topic)
-    try:
-        return identity, kind, _known(identity, directory)
-    except Refused as refused:
-        return identity, kind, refused
+    return identity, kind, _known(identity, directory)
 
 
 def _parts(topic: str) -> tuple[str, str]:
@@ -165,14 +162,12 @@ def _retention_class(tenant: str, directory: Directory) -> str:
     return found.retention_class if found else DEFAULT_CLASS
 
 
-def _known(identity: str, directory: Directory) -> DeviceEntry:
+def _known(identity: str, directory: Directory) -> DeviceEntry | Refused:
     device = directory.entry(identity)
     if device is None:
         known = _tenant_of(identity, directory) != PLATFORM
-        raise Refused(Reason.UNKNOWN_DEVICE if known else Reason.UNKNOWN_TENANT)
-    if not device.enabled:
-        raise Refused(Reason.DEVICE_DISABLED)
-    return device
+        return Refused(Reason.UNKNOWN_DEVICE if known else Reason.UNKNOWN_TENANT)
+    return device if device.enabled else Refused(Reason.DEVICE_DISABLED)
 
 
 def _decoded_all(known: Sequence[tuple[Message, DeviceEntry]]) -> list[Decoded | Refused]:
