@@ -19,6 +19,7 @@ import redis
 
 from apps.devices.directory import DeviceEntry, Directory, TenantEntry
 from apps.devices.slots import SLOTS
+from apps.telemetry.slices import DAY_MS
 from ohmwatch.detector import Silence, Times
 from workers.detection.gathering import key_of
 
@@ -32,7 +33,7 @@ INTERRUPTED_MS = 180_000
 LARGEST_LAG_MS = 60_000
 """Of the oldest batch that a slot holds: beyond it, what was sent waits somewhere."""
 
-MISSED_FOR_MS = 86_400_000
+MISSED_FOR_MS = DAY_MS
 """How long a slot that has gone is missed. Its session may hold the messages of its devices."""
 
 DEAF_AFTER_MS = 600_000
@@ -93,9 +94,7 @@ def _is_well(slot: _Slot, now_ms: int) -> bool:
 def is_deaf(seen_ms: Times, *, now_ms: int) -> bool:
     """Whether nobody at all is heard, of devices (int64[n], last arrivals) that are many."""
     ago_ms = now_ms - seen_ms
-    return int((ago_ms < 86_400_000).sum()) >= LEAST_DEVICES and bool(
-        (ago_ms > DEAF_AFTER_MS).all()
-    )
+    return int((ago_ms < DAY_MS).sum()) >= LEAST_DEVICES and bool((ago_ms > DEAF_AFTER_MS).all())
 
 
 @dataclass
@@ -137,10 +136,13 @@ class Ear:
         return all_well(reports, heard, now_ms=now_ms)
 
     def _is_deaf(self, now_ms: int) -> bool:
-        with self.client.pipeline(transaction=False) as pipe:
-            for tenant in self.directory.tenants():
-                pipe.hvals(f"ow:seen:{tenant.slug}")
-            seen = [int(at_ms) for values in pipe.execute() for at_ms in values]
+        seen: list[int] = []
+        for tenant in self.directory.tenants():
+            for _device, at_ms in self.client.hscan_iter(f"ow:seen:{tenant.slug}", count=1_000):
+                # One is enough, and it is among the first of a fleet of any size.
+                if now_ms - int(at_ms) <= DEAF_AFTER_MS:
+                    return False
+                seen.append(int(at_ms))
         return is_deaf(np.array(seen, dtype=np.int64), now_ms=now_ms)
 
     def _carrier(self, name: str) -> DeviceEntry | None:

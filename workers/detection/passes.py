@@ -318,7 +318,7 @@ def _replay(holding: Holding, generation: str, lease: Lease, desk: Desk) -> None
     What arrived after we noticed is in the new log. It serves here only for what must be judged
     before a reading that arrived earlier.
     """
-    now_ms = int(desk.clock().timestamp() * 1000)
+    now_ms = desk.now_ms()
     noticed_ms = desk.noticed_ms.setdefault(generation, now_ms)
     time.sleep(max(0, noticed_ms + SETTLE_MS - now_ms) / 1000)
     for batch in missed(
