@@ -87,15 +87,21 @@ def search(
 
     Raises StoreSlow rather than returning a part of the answer.
     """
+    preference = None if shard is None else f"_shards:{shard}"
+    where = {"index": index, "ignore_unavailable": True, "preference": preference}
+    return _asked(client, body, limit_s, where)
+
+
+def _asked(
+    client: Elasticsearch, body: Mapping[str, Any], limit_s: float, where: Mapping[str, Any]
+) -> dict[str, Any]:
     with our_errors(limit_s):
         answer = (
             client.options(request_timeout=limit_s * 2)
             .search(
-                index=index,
                 body={**body, "timeout": f"{int(limit_s * 1000)}ms"},
                 allow_partial_search_results=False,
-                ignore_unavailable=True,
-                preference=None if shard is None else f"_shards:{shard}",
+                **where,
             )
             .body
         )
@@ -142,16 +148,8 @@ def _pages(
     after: list[Any] | None = None
     while True:
         more = {} if after is None else {"search_after": after}
-        with our_errors(limit_s):
-            answer = (
-                client.options(request_timeout=limit_s * 2)
-                .search(
-                    body={**body, **more, "timeout": f"{int(limit_s * 1000)}ms"},
-                    allow_partial_search_results=False,
-                )
-                .body
-            )
-        hits = _whole(answer, limit_s)["hits"]["hits"]
+        # The body says where: an index beside a point in time is refused.
+        hits = _asked(client, {**body, **more}, limit_s, {})["hits"]["hits"]
         if hits:
             yield hits
         if len(hits) < size:

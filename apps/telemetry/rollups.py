@@ -179,7 +179,7 @@ class Builder:
                 for source, mark in both
                 if max(source.seqs) >= 0
             ]
-            behind[level.name] = Lag(sum(documents), max(0, *late_ms, 0) / 1000)
+            behind[level.name] = Lag(sum(documents), max([0, *late_ms]) / 1000)
         return behind
 
     def _step(self, level: Level, source: Source, now_ms: int) -> tuple[int, bool]:

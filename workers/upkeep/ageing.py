@@ -10,6 +10,7 @@ from django.utils import timezone
 from apps.alarms.ageing import judge_ageing
 from apps.telemetry.answers import Aged
 from apps.telemetry.errors import TelemetryError
+from apps.telemetry.slices import DAY_MS
 from apps.telemetry.store import TenantTelemetry
 from apps.tenants.queries import current_tenant, ready_tenants
 from apps.tenants.tasks import public_task, tenant_task
@@ -18,7 +19,6 @@ from ohmwatch.fleet import Standing
 log = structlog.get_logger(__name__)
 
 LIMIT_S = 300
-DAY_MS = 86_400_000
 
 
 @public_task(name="upkeep.ageing", queue="upkeep", time_limit=LIMIT_S)
