@@ -48,15 +48,14 @@ class Watching:
 
     async def _ask_for_ever(self) -> None:
         while True:
-            began = time.monotonic()
+            began, pause_s = time.monotonic(), EVERY_S_AT_MOST
             try:
                 await self._ask()
+                pause_s = min(pause_s, max(EVERY_S, (time.monotonic() - began) / SHARE))
             except Exception as error:
                 # Elasticsearch may be away for a while: pages keep the last value and its time.
                 log.warning("live_states_unavailable", error=type(error).__name__)
-                await asyncio.sleep(EVERY_S_AT_MOST)
-            took_s = time.monotonic() - began
-            await asyncio.sleep(min(EVERY_S_AT_MOST, max(EVERY_S, took_s / SHARE)))
+            await asyncio.sleep(pause_s)
 
     async def _ask(self) -> None:
         wanted = sorted(frozenset().union(*self._watched.values()))
