@@ -175,9 +175,9 @@ def _by_columns(place: int, document: dict[str, Any]) -> _Strip | None:
     if type(columns) is not dict or not document.keys() <= _AROUND_COLUMNS:
         return None
     names = tuple(columns)
-    if not (_are_short(names) and _are_quantities(names)) or set(map(type, columns.values())) != {
-        list
-    }:
+    if not _are_short(names) or not _are_quantities(names):
+        return None
+    if set(map(type, columns.values())) != {list}:
         return None
     lengths = set(map(len, columns.values()))
     count = lengths.pop()
