@@ -324,12 +324,12 @@ def _believed(names: tuple[str, ...], matrix: NDArray[np.float64]) -> NDArray[np
     """Which readings (bool[n]) are right in all of that."""
     bounds = bounds_of(names)
     wrong = (matrix < bounds.low) | (matrix > bounds.high)
-    believed: NDArray[np.bool_] = ~(wrong.any(axis=0) | np.isnan(matrix).all(axis=0))
+    believed = np.logical_not(wrong.any(axis=0) | np.isnan(matrix).all(axis=0))
     if bounds.whole:
         part = matrix[list(bounds.whole)]
         rest = np.mod(part, 1, where=np.isfinite(part), out=np.zeros_like(part))
-        np.logical_and(believed, ~(rest != 0).any(axis=0), out=believed)
-    return believed
+        believed = np.logical_and(believed, np.logical_not((rest != 0).any(axis=0)))
+    return np.asarray(believed, dtype=np.bool_)
 
 
 # --- single readings straight to a table ------------------------------------------------------
