@@ -4,8 +4,8 @@ This file is the whole of what a plug-in must know. It stands outside `detectors
 detector depends on another.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -87,13 +87,65 @@ class Batch:
 
     def rows(self, chosen: Flags | NDArray[np.intp]) -> "Batch":
         """The readings where `chosen` (bool[n]) is true, or of these rising indices, in order."""
+        if chosen.dtype == np.bool_ and chosen.all():
+            return self
         return Batch(
             connectors=self.connectors,
             connector=self.connector[chosen],
             time_ms=self.time_ms[chosen],
             arrived_ms=self.arrived_ms[chosen],
-            values={name: column[chosen] for name, column in self.values.items()},
+            values=_rows(self.values, chosen),
         )
+
+    def with_columns(self, columns: Mapping[str, Floats]) -> "Batch":
+        """The batch with these columns among its values, float64[n] each."""
+        own = self.values
+        lazy = isinstance(own, Columns)
+        return replace(self, values=own.with_columns(columns) if lazy else {**own, **columns})
+
+
+class Columns(Mapping[str, Floats]):
+    """Columns of which each is cut to the rows that are wanted when it is first asked for.
+
+    A detector wants few of the many columns that stages add. What was cut holds on to the whole,
+    so it is for a turn, not for keeping.
+    """
+
+    def __init__(
+        self, whole: Mapping[str, Floats], chosen: Flags | NDArray[np.intp] | None = None
+    ) -> None:
+        self._whole, self._chosen = whole, chosen
+        self._here: dict[str, Floats] = {}
+
+    def rows(self, chosen: Flags | NDArray[np.intp]) -> "Columns":
+        """The same columns with the rows that `chosen` names, as in `Batch.rows`."""
+        return Columns(self, chosen)
+
+    def with_columns(self, columns: Mapping[str, Floats]) -> "Columns":
+        """The same, and these columns, float64[n] each; theirs where both have a name."""
+        more = Columns(self)
+        more._here.update(columns)
+        return more
+
+    def __getitem__(self, name: str) -> Floats:
+        found = self._here.get(name)
+        if found is None:
+            found = self._whole[name]
+            if self._chosen is not None:
+                found = self._here[name] = found[self._chosen]
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._whole, *self._here]))
+
+    def __len__(self) -> int:
+        return len({*self._whole, *self._here})
+
+
+def _rows(values: Mapping[str, Floats], chosen: Flags | NDArray[np.intp]) -> Mapping[str, Floats]:
+    if isinstance(values, Columns):
+        return values.rows(chosen)
+    return {name: column[chosen] for name, column in values.items()}
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ import numpy as np
 from ohmwatch.detector import (
     Batch,
     Clocked,
+    Columns,
     Detector,
     Flags,
     Floats,
@@ -127,7 +128,7 @@ class Watch:
         for stage in self.stages:
             work = partial(stage.columns, fresh, ratings)
             known.update(self._turn(stage, stage.name, own, guard, failed, work) or {})
-        shown = replace(fresh, values={**fresh.values, **known}) if known else fresh
+        shown = replace(fresh, values=Columns(fresh.values).with_columns(known))
         findings, beside = self._judge(shown, ratings, own, guard, failed, self._posts(posts))
         runs_end = np.flatnonzero(np.diff(fresh.connector, append=-1))
         self._clock_ms[own[fresh.connector[runs_end]]] = fresh.time_ms[runs_end]
