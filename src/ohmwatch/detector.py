@@ -98,10 +98,8 @@ class Batch:
         )
 
     def with_columns(self, columns: Mapping[str, Floats]) -> "Batch":
-        """The batch with these columns among its values, float64[n] each."""
-        own = self.values
-        lazy = isinstance(own, Columns)
-        return replace(self, values=own.with_columns(columns) if lazy else {**own, **columns})
+        """The batch with these columns among its values, float64[n] each, before its own."""
+        return replace(self, values=Columns(self.values, more=columns))
 
 
 class Columns(Mapping[str, Floats]):
@@ -112,39 +110,35 @@ class Columns(Mapping[str, Floats]):
     """
 
     def __init__(
-        self, whole: Mapping[str, Floats], chosen: Flags | NDArray[np.intp] | None = None
+        self,
+        whole: Mapping[str, Floats],
+        chosen: Flags | NDArray[np.intp] | None = None,
+        *,
+        more: Mapping[str, Floats] | None = None,
     ) -> None:
-        self._whole, self._chosen = whole, chosen
-        self._here: dict[str, Floats] = {}
-
-    def rows(self, chosen: Flags | NDArray[np.intp]) -> "Columns":
-        """The same columns with the rows that `chosen` names, as in `Batch.rows`."""
-        return Columns(self, chosen)
-
-    def with_columns(self, columns: Mapping[str, Floats]) -> "Columns":
-        """The same, and these columns, float64[n] each; theirs where both have a name."""
-        more = Columns(self)
-        more._here.update(columns)
-        return more
+        """The rows of `whole` that are `chosen`, as in `Batch.rows`; and `more`, of those rows."""
+        self._whole, self._chosen, self._more = whole, chosen, more or {}
+        self._cut: dict[str, Floats] = {}
 
     def __getitem__(self, name: str) -> Floats:
-        found = self._here.get(name)
-        if found is None:
-            found = self._whole[name]
-            if self._chosen is not None:
-                found = self._here[name] = found[self._chosen]
+        if (found := self._more.get(name)) is not None:
+            return found
+        if self._chosen is None:
+            return self._whole[name]
+        if (found := self._cut.get(name)) is None:
+            found = self._cut[name] = self._whole[name][self._chosen]
         return found
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys([*self._whole, *self._here]))
+        return iter(dict.fromkeys([*self._whole, *self._more]))
 
     def __len__(self) -> int:
-        return len({*self._whole, *self._here})
+        return len({*self._whole, *self._more})
 
 
 def _rows(values: Mapping[str, Floats], chosen: Flags | NDArray[np.intp]) -> Mapping[str, Floats]:
     if isinstance(values, Columns):
-        return values.rows(chosen)
+        return Columns(values, chosen)
     return {name: column[chosen] for name, column in values.items()}
 
 
