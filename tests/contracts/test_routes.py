@@ -148,6 +148,8 @@ TENANT_ROUTES = [
     Row("portal/intake/", ALL_STAFF),
     Row("portal/alarms/", ALL_STAFF),
     Row("portal/base/", ALL_STAFF),
+    Row("portal/analysis/", ALL_STAFF),
+    Row("portal/connectors/<uuid:pk>/alike/", ALL_STAFF, CONNECTOR),
     Row("portal/models/", ALL_STAFF),
     Row("portal/models/add/", ENGINEERS),
     Row("portal/models/<uuid:pk>/", ALL_STAFF, MODEL),
