@@ -243,6 +243,8 @@ def _names(by: str, user: User) -> dict[str, str]:
 
 
 def _called(by: str, value: str, names: Mapping[str, str]) -> str:
+    if not value:
+        return gettext("in store") if by == "organisation" else gettext("not told")
     if by == "position":
         return position(value)
     unnamed = gettext("no longer there") if by == "organisation" else value

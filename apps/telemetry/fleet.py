@@ -31,7 +31,8 @@ which is true of extremes alone."""
 class Grouping:
     """Readings of `quantity` by the dimensions and, with every_ms, by stretches of time.
 
-    `binned`: with its distribution, which a quantity must have. `leading`: by one of LEADING; of
+    `binned`: with its distribution, which a quantity must have, and with a group "" of what has no
+    such dimension, so that the groups add up to the whole. `leading`: by one of LEADING; of
     more groups than an answer holds, those. Raises WrongQuestion.
     """
 
@@ -108,6 +109,8 @@ def body(level: Level, grouping: Grouping) -> Body:
         inner = {"time": {"date_histogram": time, "aggs": inner}}
     for dimension in reversed(grouping.by):
         terms = {"field": dimension, "size": grouping.limit, **_order(level, grouping)}
+        if grouping.binned:
+            terms["missing"] = ""
         inner = {"by": {"terms": terms, "aggs": inner}}
     return {"size": 0, "track_total_hits": False, "aggs": inner}
 

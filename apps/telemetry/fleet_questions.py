@@ -90,8 +90,9 @@ class FleetQuestions:
     ) -> GroupPage:
         """Percentiles of a quantity over start ≤ measured < end, wrong by less than a bin.
 
-        by: at most two of `fleet.BY`, or "age". every: whole hours; groups are then told apart by
-        time as well. Raises AskedTooMuch where there are more than 1 000 groups of a dimension.
+        by: at most two of `fleet.BY`, or "age"; what has no such dimension is in a group "". every:
+        whole hours; groups are then told apart by time as well. Raises AskedTooMuch where there are
+        more than 1 000 groups of a dimension.
         """
         found, history = self._groups(quantity, by, every, filters, start, end, binned=True)
         rows = [_row(quantity, group, each, percents) for group, each in sorted(found.items())]

@@ -240,6 +240,18 @@ def test_percentiles_by_day_and_a_distribution_add_up(
     assert len(heat.edges) == len(heat.rows[0][1]) + 1
 
 
+def test_what_has_no_such_dimension_is_a_group_too(
+    telemetry: TenantTelemetry, ours: str, write: Write, build: Callable[..., int]
+) -> None:
+    write(ours, [(START_MS, {"current_a": 1.0})], connector="c-1", organisation="o-1")
+    write(ours, [(START_MS, {"current_a": 2.0}), (NOW_MS - 9, {"current_a": 3.0})], connector="c-2")
+    build()
+
+    page = telemetry.percentiles("current_a", by=["organisation"], start=NOW - 8 * A_DAY, end=NOW)
+
+    assert {row.group.values[0]: row.count for row in page.rows} == {"o-1": 1, "": 2}
+
+
 def test_a_flood_of_late_readings_is_told_until_rollups_have_it(
     telemetry: TenantTelemetry, fleet: dict[str, list[float]], ours: str, write: Write,
     build: Callable[..., int], monkeypatch: pytest.MonkeyPatch,
