@@ -211,6 +211,7 @@ TENANT_ROUTES = [
     Row("api/v1/connectors/<uuid:id>/state", BENS, CONNECTOR),
     Row("api/v1/connectors/<uuid:id>/readings", BENS, CONNECTOR, query=RANGE),
     Row("api/v1/connectors/<uuid:id>/series", BENS, CONNECTOR, query=RANGE),
+    Row("api/v1/statistics", SIGNED_IN),
     Row("api/v1/alarms", SIGNED_IN),
     Row("api/v1/alarms/<uuid:id>", BENS, ALARM),
     Row("api/v1/alarms/<uuid:id>/events", BENS, ALARM),
