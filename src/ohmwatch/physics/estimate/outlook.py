@@ -67,8 +67,8 @@ WOBBLE_BASE = 0.01
 """Standard deviation of a point: of the estimate, of the growth itself, as its share, and as a
 share of what the poles differed by from the first day."""
 
-LIMIT_SD = 0.25
-LEAPT_LIMIT = -0.5
+LIMIT_SD = 0.3
+LEAPT_LIMIT = -0.4
 """How well the growth that reaches the limit is known, in logarithms: of the unit's duty and its
 air only the usual peak is known, and loose contacts flutter, so that theirs is reached sooner."""
 
@@ -79,9 +79,9 @@ NORMAL_SHARES = np.array([0.16, 0.24, 0.2, 0.24, 0.16])
 LEAST_BASE = 0.2
 """Of the rated rise: a base below is one that has not been seen under load."""
 
-TIME_SD = 0.1
-LEAP_TIME_SD = 0.25
-PEAK_DAYS, PEAK_SD = 0.85, 0.7
+TIME_SD = 0.15
+LEAP_TIME_SD = 0.4
+PEAK_DAYS, PEAK_SD = 0.65, 0.9
 """No contact keeps to a law, in logarithms of time; and the time until usual load comes that takes
 what is due to its limit, and its spread."""
 
