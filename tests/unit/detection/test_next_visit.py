@@ -13,7 +13,7 @@ from workers.detection.passes import next_visit_ms
         (-40.0, 0.002, 1, SOONEST_MS),  # it is due, but one just was there
         (120.0, 0.005, 16, 160),  # sixteen at 5 ms are half of 160 ms
         (120.0, 0.050, 16, LATEST_MS),  # behind: larger pages are worth the wait
-        (400.0, 0.002, 16, LATEST_MS),
+        (800.0, 0.002, 16, LATEST_MS),
     ],
 )
 def test_as_soon_as_it_is_due_and_visits_leave_room(
