@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
+from prometheus_client import REGISTRY
 
 from apps.partitions.log import Chunk, PartitionLog
 from apps.partitions.models import Checkpoint
@@ -63,12 +64,18 @@ def _rate(on: Ground, recording: Recording, partitions: int) -> float:
     for batch in _batches(recording):
         desk.log.append(batch)
     time.sleep(REORDER_WINDOW_MS / 1000 + 0.05)
-    began = time.process_time()
+    before, began = _judged(), time.process_time()
     for partition in range(partitions):
         _judge_all(partition, desk)
     took_s = time.process_time() - began
+    if _judged() - before != len(recording):
+        raise NotAllJudged(f"{_judged() - before:.0f} of {len(recording)}")
     _check(desk)
     return len(recording) / took_s
+
+
+def _judged() -> float:
+    return REGISTRY.get_sample_value("ohmwatch_detection_readings_judged_total") or 0.0
 
 
 def _desk(partitions: int) -> Desk:

@@ -21,7 +21,7 @@ REORDER_WINDOW_MS = 300
 A device's messages are spread over two slots, whose batches take some 100 ms each; what lies
 further apart is late."""
 
-SOONEST_MS, LATEST_MS = 100, REORDER_WINDOW_MS
+SOONEST_MS, LATEST_MS = 100, 600
 """Between a pass that left something unripe and the next one."""
 
 PATIENCE_MS = 1_000
