@@ -7,7 +7,6 @@ again from Elasticsearch.
 """
 
 import secrets
-import time
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,11 +21,23 @@ import redis
 from django.conf import settings
 from numpy.typing import NDArray
 
-from apps.partitions.wakeups import WAKE_EVERY_MS, send_wakeups, wake_key
+from apps.partitions.wakeups import PATIENCE_MS, REORDER_WINDOW_MS, send_wakeups, wake_key
 from ohmwatch.readings import Sheet
 
 GENERATION_KEY = "ow:log:generation"
 START = "0-0"
+_WAIT_MS = REORDER_WINDOW_MS + PATIENCE_MS
+
+# XINFO STREAM answers with the first and the last entry in full, megabytes a second of them.
+LAST_ENTRY = """
+if redis.call('exists', KEYS[1]) == 0 then return false end
+local info = redis.call('xinfo', 'stream', KEYS[1])
+for at = 1, #info, 2 do if info[at] == 'last-generated-id' then return info[at + 1] end end
+"""
+
+
+Wake = Callable[[Iterable[int], int], None]
+"""Asks for a pass over each of the partitions after so many ms."""
 
 
 @lru_cache(maxsize=65_536)
@@ -87,6 +98,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Entries of a log, oldest first, and when they were read (ms, by Redis's clock, which names
+    them): what was appended until then is among them, unless as many were asked for."""
+
+    now_ms: int
+    entries: list[Entry]
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """A place in a log: the log's generation, and the id of the last entry that was judged."""
 
@@ -129,13 +149,11 @@ class PartitionLog:
         client: redis.Redis,
         partitions: int | None = None,
         *,
-        wake: Callable[[Iterable[int]], None] = send_wakeups,
+        wake: Wake = send_wakeups,
     ) -> None:
         self._redis = client
         self._wake = wake
         self.partitions = partitions or settings.ENVIRONMENT.partitions
-        self._woken_until_s: dict[int, float] = {}
-        """Until when a key that we have set ourselves is there: asking Redis would say no."""
 
     def append(self, chunks: Iterable[Chunk], rows: Iterable[Rows] = ()) -> None:
         """Appends each chunk and row to its partition's log, then wakes who judges it.
@@ -155,15 +173,10 @@ class PartitionLog:
         with self._redis.pipeline(transaction=False) as pipeline:
             for partition, packed_all in entries.items():
                 pipeline.xadd(log_key(partition), {_FIELD: _pack(packed_all)})
-            now_s = time.monotonic()
-            due = [each for each in entries if now_s >= self._woken_until_s.get(each, 0.0)]
-            for partition in due:
-                pipeline.set(wake_key(partition), b"1", nx=True, px=WAKE_EVERY_MS)
+                pipeline.set(wake_key(partition), b"1", nx=True, px=_WAIT_MS)
             answers = pipeline.execute()
-        asked = zip(due, answers[len(entries) :], strict=True)
-        woken = [partition for partition, is_first in asked if is_first]
-        self._woken_until_s.update(dict.fromkeys(woken, now_s + WAKE_EVERY_MS / 1000))
-        self._wake(woken)
+        woken = [each for each, first in zip(entries, answers[1::2], strict=True) if first]
+        self._wake(woken, REORDER_WINDOW_MS)
 
     def _homes(self, chunks: Iterable[Chunk]) -> dict[int, list[Chunk]]:
         homes: defaultdict[int, list[Chunk]] = defaultdict(list)
@@ -174,22 +187,27 @@ class PartitionLog:
         return homes
 
     def wake(self, partition: int) -> None:
-        """Asks for a pass, unless somebody did a moment ago, which then is still to come."""
-        if self._redis.set(wake_key(partition), b"1", nx=True, px=WAKE_EVERY_MS):
-            self._wake([partition])
+        """Asks for a pass, unless one is still to come."""
+        if self._redis.set(wake_key(partition), b"1", nx=True, px=_WAIT_MS):
+            self.send(partition, REORDER_WINDOW_MS)
 
-    def read(self, partition: int, after: str, *, count: int) -> list[Entry]:
+    def send(self, partition: int, in_ms: int) -> None:
+        """Asks for a pass after so long; for who has seen that none is to come."""
+        self._wake([partition], in_ms)
+
+    def read(self, partition: int, after: str, *, count: int) -> Page:
         """Up to `count` entries behind the entry id `after`, oldest first."""
-        found: Any = self._redis.xrange(log_key(partition), min=f"({after}", count=count)
-        return [Entry(name.decode(), _chunks(fields)) for name, fields in found]
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.time()  # first: all that was appended until then is read
+            pipeline.xrange(log_key(partition), min=f"({after}", count=count)
+            (seconds, microseconds), found = pipeline.execute()
+        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        return Page(now_ms, [Entry(name.decode(), _chunks(fields)) for name, fields in found])
 
     def last_entry(self, partition: int) -> str | None:
         """The id of the newest entry ever appended; None where there is no log."""
-        try:
-            info: Any = self._redis.xinfo_stream(log_key(partition))
-        except redis.ResponseError:
-            return None
-        return str(info["last-generated-id"].decode())
+        last: Any = self._redis.eval(LAST_ENTRY, 1, log_key(partition))
+        return last.decode() if last else None
 
     def trim(self, partition: int, judged: str) -> None:
         """Drops all entries up to and including the id `judged`."""
@@ -209,12 +227,12 @@ class PartitionLog:
             pipeline.get(GENERATION_KEY)
             pipeline.info("server")
             mark, server = pipeline.execute()
-        return f"{(mark or b'').decode()}.{server['run_id'][:12]}"
+        return generation_of(mark, server["run_id"])
 
-    def now_ms(self) -> int:
-        """Redis's clock, by which entries are named."""
-        seconds, microseconds = self._redis.time()
-        return int(seconds) * 1000 + int(microseconds) // 1000
+
+def generation_of(mark: bytes | None, run_id: str) -> str:
+    """The name of the life of the logs with this mark, on the server of this run id."""
+    return f"{(mark or b'').decode()}.{run_id[:12]}"
 
 
 def new_generation() -> bytes:
