@@ -336,6 +336,8 @@ def _believed(names: tuple[str, ...], matrix: NDArray[np.float64]) -> NDArray[np
 
 TABLE_LEAST = 16
 """Messages of one form below which a table takes longer than it saves."""
+_SINGLE_BYTES = 2_000
+"""More than a single reading with all quantities takes; batches are not looked at."""
 _FORMS_TRIED = 4
 """Forms looked for among messages of as many fields: a fleet has few, and an attacker many."""
 
@@ -356,7 +358,7 @@ def tables_of_singles(payloads: Sequence[bytes]) -> list[Table]:
     """
     alike: dict[int, list[int]] = {}
     for place, payload in enumerate(payloads):
-        if payload.startswith(b"{"):
+        if len(payload) <= _SINGLE_BYTES and payload.startswith(b"{"):
             alike.setdefault(payload.count(b":"), []).append(place)
     return [
         table for fields, places in alike.items() for table in _tables_of(fields, places, payloads)
@@ -430,11 +432,10 @@ def _read(
     comma between messages can't be one within a reading, and as many readings as messages are one
     for each.
     """
-    if max(len(payloads[place]) for place in places) <= MESSAGE_BYTES_LIMIT:
-        with suppress(msgspec.DecodeError, UnicodeDecodeError):
-            read = reader.many.decode(b"[" + b",".join([payloads[p] for p in places]) + b"]")
-            if len(read) == len(places):
-                return read, places, []
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        read = reader.many.decode(b"[" + b",".join([payloads[p] for p in places]) + b"]")
+        if len(read) == len(places):
+            return read, places, []
     return _read_each(reader, places, payloads)
 
 
@@ -445,15 +446,11 @@ def _read_each(
     mine: list[int] = []
     others: list[int] = []
     for place in places:
-        payload = payloads[place]
         try:
-            if len(payload) <= MESSAGE_BYTES_LIMIT:
-                read.append(reader.one.decode(payload))
-                mine.append(place)
-                continue
+            read.append(reader.one.decode(payloads[place]))
+            mine.append(place)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            pass
-        others.append(place)
+            others.append(place)
     return read, mine, others
 
 
