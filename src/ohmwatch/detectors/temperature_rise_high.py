@@ -92,7 +92,7 @@ class TemperatureRiseHigh:
     least_rise_k: float = 4.0
 
     name = "temperature_rise_high"
-    version = "2"
+    version = "3"
     condition: str = Condition.TEMPERATURE_RISE_HIGH
     needs: frozenset[str] = frozenset({"current_a", "ambient_c"})
     stages: tuple[Stage, ...] = (CONTACTS,)
