@@ -6,7 +6,11 @@ connector, as a replay does, or some minutes of many, as live detection does. Th
 watch without any detector: sorting, clocks and copies, which nobody can do without.
 """
 
+import gc
+import os
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +25,7 @@ STEP_MS = 5_000
 TARGET_READINGS_S = 200_000
 TARGET_STATE_BYTES = 2_048
 ROUNDS = 3
+MILLION = 1_000_000
 
 
 def main(quick: bool) -> int:
@@ -45,6 +50,7 @@ def main(quick: bool) -> int:
         ),
         Measure.at_most("state of a connector", state, "B", TARGET_STATE_BYTES),
         *checkpoint(detectors, many),
+        *crowd(detectors, 50_000 if quick else MILLION),
     ]
     finish("detection", measures, quick)
     return 0
@@ -92,6 +98,35 @@ def checkpoint(detectors: tuple[Detector, ...], connectors: int) -> list[Measure
         Measure("restoring a million connectors", loaded_s * million, "s"),
         Measure("bytes of it a connector", len(dumped) / connectors, "B"),
     ]
+
+
+def crowd(detectors: tuple[Detector, ...], connectors: int) -> list[Measure]:
+    """So many connectors in one watch, all of whose records have been written to."""
+    names = [f"connector-{number}" for number in range(connectors)]
+    ratings = [EXAMPLE] * connectors
+    gc.collect()
+    before, watch, best = resident_bytes(), Watch(detectors), 0.0
+    for number in range(1 + ROUNDS):
+        batch = replace(recorded(connectors, first=number, steps=1), connectors=names)
+        started = time.process_time()
+        judged = watch.observe(batch, ratings)
+        took_s = time.process_time() - started
+        if judged.failed or len(judged.judged) != connectors:
+            raise RuntimeError(judged.failed)
+        if number:  # at the first the records are made
+            best = max(best, connectors / took_s)
+        del batch, judged
+    gc.collect()
+    held = resident_bytes() - before
+    return [
+        Measure(f"memory that {connectors:,} connectors take", held / 2**30, "GiB"),
+        Measure(f"a reading of each of {connectors:,} connectors", best, "readings/s"),
+    ]
+
+
+def resident_bytes() -> int:
+    """What of this process lies in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def recorded(connectors: int, *, first: int, steps: int) -> Batch:

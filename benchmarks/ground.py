@@ -4,10 +4,15 @@ The tenant's devices and connectors are rows of Postgres as people enrol them, t
 Mosquitto as it is shipped, and workers are the processes that the supervisor starts.
 """
 
+import os
+import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import redis
 from django.conf import settings
@@ -18,17 +23,19 @@ from django_tenants.utils import tenant_context
 
 from apps.accounts.models import Organisation
 from apps.accounts.operations import create_organisation
+from apps.alarms.models import Alarm
 from apps.catalog.models import ConnectorModel
 from apps.devices.models import Channel, Device
 from apps.devices.passwords import hash_password
 from apps.fleet.models import Connector, Vehicle
+from apps.partitions.models import Checkpoint
 from apps.telemetry import cluster
 from apps.telemetry.answers import AccountLine
 from apps.telemetry.store import TelemetryStore
 from apps.tenants.models import Tenant
 from apps.tenants.operations import build_tenant, register_tenant
 from tests import mqtt
-from tests.acquisition import Worker, now_ms, until
+from tests.acquisition import ROOT, Worker, now_ms, until
 from workers.simulator import fleet as simulated
 
 TENANT = "bench"
@@ -66,6 +73,7 @@ def prepare(devices: int) -> Ground:
     )
     build_tenant(tenant=tenant)
     with tenant_context(tenant):
+        _forget_alarms()
         _write_rows(devices)
         fleet = _fleet()
     telemetry = TelemetryStore()
@@ -93,6 +101,13 @@ def flush_redis() -> None:
     for url in (settings.REDIS_BROKER_URL, settings.REDIS_LOG_URL):
         with redis.Redis.from_url(url) as client:
             client.flushdb()
+
+
+def _forget_alarms() -> None:
+    """Of an earlier bench; and what its detection knew, by which the alarms stand already."""
+    Checkpoint.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {Alarm._meta.db_table} CASCADE")
 
 
 def _write_rows(devices: int) -> None:
@@ -208,6 +223,37 @@ def broker() -> Iterator[Broker]:
 def workers_on(broker: Broker, slots: int, **environment: str) -> list[Worker]:
     """So many acquisition workers, connected."""
     return [Worker(broker.worker_port, slot=slot, **environment).start() for slot in range(slots)]
+
+
+DETECTION = (
+    *("celery", "-A", "config.celery", "worker", "-Q", "detection", "-P", "solo"),
+    *("-n", "detection@bench", "-l", "WARNING"),
+)
+
+
+@contextmanager
+def process(log: Path, *module: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the product as long as the `with` lasts; it keeps its connections to Postgres,
+    as in production. Fails where it has ended before."""
+    environment = {**os.environ, "OHMWATCH_POSTGRES_POOL": "true"}
+    command = [sys.executable, "-m", *module]
+    with log.open("ab") as output:
+        running = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            yield running
+            assert running.poll() is None, log.read_text()[-2000:]
+        finally:
+            running.send_signal(signal.SIGCONT)
+            running.terminate()
+            running.wait(30)
+
+
+def cpu_s(running: subprocess.Popen[bytes]) -> float:
+    """Processor time that a process has spent, in user and in system."""
+    fields = Path(f"/proc/{running.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # --- the account ------------------------------------------------------------------------------

@@ -1,24 +1,28 @@
-"""Time from a reading published to a query that finds it, and to a browser's socket, at half load.
+"""Time from a reading published to a query, a browser's socket and an alarm, at half load.
 
 Half of the rate that acquisition reached a moment before, with detection and web running beside it,
 as they do in production. Then single readings are sent at random moments, and it is noted when a
 question to the store first finds each, and when an open page's socket has it, or a newer one.
+
+In between, a connector that was well speaks of a contact hotter than its limit, in one message with
+readings that last up to now for longer than the detector holds back: so nothing but the way is
+measured until another connection to Postgres sees the alarm.
 """
 
 import json
 import random
 import socket
-import subprocess
-import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from tempfile import mkdtemp
+from typing import Any
 
 import httpx
 from django.conf import settings
@@ -30,24 +34,31 @@ from websockets.sync.client import ClientConnection, connect
 from apps.accounts.models import User
 from apps.accounts.operations import create_user
 from apps.accounts.permissions import Role
+from apps.alarms.models import Alarm
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import TenantTelemetry
 from apps.tenants.models import Tenant
 from benchmarks import ground, load
-from benchmarks.ground import TENANT, Broker, Ground
+from benchmarks.ground import CHANNELS, TENANT, Broker, Ground
 from benchmarks.harness import Measure, finish
 from benchmarks.ingest import Ahead
 from benchmarks.load import Packets, Recording
-from tests.acquisition import ROOT, now_ms, until
+from tests.acquisition import now_ms, until
 from tests.mqtt import MqttClient, free_port
+from workers.simulator.fleet import Fleet, Unit
 
 NEEDS_STORES = True
-TARGET_S = 1.5
+TARGET_S, ALARM_TARGET_S = 1.5, 1.0
+WATCHED, ILL = 1, 24
+"""Devices at the fleet's beginning that the load leaves out: whose connector the page shows, and
+whose fall ill one by one."""
+HOT_C, HOT_S = 140.0, 15
+"""°C, over the model's limit; for how many readings, one a second."""
 INSTANTS = 50
 STEP_MS = 100
 CALIBRATION_READINGS = 200_000
 _EACH_S = (0.3, 0.7)
-_LOOK_S = 0.02
+_LOOK_S, _ALARM_LOOK_S = 0.02, 0.005
 _GIVE_UP_S = 15.0
 
 
@@ -59,13 +70,13 @@ def main(quick: bool) -> int:
         broker = stack.enter_context(ground.broker())
         (worker,) = ground.workers_on(broker, slots=1)
         stack.callback(worker.stop)
-        stack.enter_context(_process(folder / "detection.log", *_DETECTION))
+        stack.enter_context(ground.process(folder / "detection.log", *ground.DETECTION))
         port = stack.enter_context(_web(folder))
         page = stack.enter_context(_page(port, on.fleet.units[0].connector))
         rate = _full_rate(recording, broker, part=0.2 if quick else 1.0)
         probes = Probes(on, page)
         with _loaded(recording, broker, rate / 2), broker.loader(ground.PROBE) as device:
-            probes.run(device, for_s=10 if quick else 90)
+            probes.run(device, for_s=15 if quick else 150)
     finish(
         "latency", [*_measures(probes), Measure("load meanwhile", rate / 2, "readings/s")], quick
     )
@@ -75,44 +86,29 @@ def main(quick: bool) -> int:
 def _measures(probes: "Probes") -> list[Measure]:
     return [
         measure
-        for name, taken in (
-            ("published → found by a query", probes.found_s),
-            ("published → in the browser's socket", probes.shown_s),
+        for name, taken, target_s in (
+            ("published → found by a query", probes.found_s, TARGET_S),
+            ("published → in the browser's socket", probes.shown_s, TARGET_S),
+            ("published → alarm committed", probes.alarmed_s, ALARM_TARGET_S),
         )
         for measure in (
             Measure(f"{name}, p50", quantiles(taken, n=20)[9], "s"),
-            Measure.at_most(f"{name}, p95", quantiles(taken, n=20)[18], "s", TARGET_S),
+            Measure.at_most(f"{name}, p95", quantiles(taken, n=20)[18], "s", target_s),
         )
+    ] + [
+        Measure(f"of a reading shown: {name}, p50", median(taken), "s")
+        for name, taken in probes.hops_s.items()
     ]
 
 
 # --- the processes ----------------------------------------------------------------------------
-
-_DETECTION = (
-    *("celery", "-A", "config.celery", "worker", "-Q", "detection", "-P", "solo"),
-    *("-n", "detection@bench", "-l", "WARNING"),
-)
-
-
-@contextmanager
-def _process(log: Path, *module: str) -> Iterator[None]:
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *module], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            yield
-            assert process.poll() is None, log.read_text()[-2000:]
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 @contextmanager
 def _web(folder: Path) -> Iterator[int]:
     port = free_port()
     options = ("--host", "127.0.0.1", "--port", str(port), "--lifespan", "off")
-    with _process(folder / "web.log", "uvicorn", "config.asgi:application", *options):
+    with ground.process(folder / "web.log", "uvicorn", "config.asgi:application", *options):
         until(lambda: _answers(port), what="the web process")
         yield port
 
@@ -180,10 +176,14 @@ class _Since:
 
 
 def _packets(recording: Recording, begin_ms: int) -> Packets:
-    """All connectors' but the watched device's."""
-    own = f"ow/v1/{recording.fleet.devices[0].identity}/readings"
+    """All connectors' but those of the devices that are watched."""
+    own = {_topic(recording.fleet, number) for number in range(WATCHED + ILL)}
     messages = load.by_columns(recording, begin_ms, INSTANTS)
-    return Packets.of(message for message in messages if message[0] != own)
+    return Packets.of(message for message in messages if message[0] not in own)
+
+
+def _topic(fleet: Fleet, device: int) -> str:
+    return f"ow/v1/{fleet.devices[device].identity}/readings"
 
 
 @contextmanager
@@ -229,13 +229,24 @@ def _play(recording: Recording, broker: Broker, rate: float, over: threading.Eve
 
 @dataclass
 class Probes:
-    """Readings of one connector, and how long each took to be found and shown."""
+    """Readings of one connector, and how long each took to be found and shown; and of others that
+    fall ill, how long it took until their alarm stood.
+
+    `hops_s` are the parts of those that were shown themselves, not a newer one.
+    """
 
     on: Ground
     page: ClientConnection
     found_s: list[float] = field(default_factory=list)
     shown_s: list[float] = field(default_factory=list)
+    alarmed_s: list[float] = field(default_factory=list)
+    hops_s: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _well: list[Unit] = field(init=False)
     _sent: dict[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        places = range(WATCHED * CHANNELS, (WATCHED + ILL) * CHANNELS)
+        self._well = [self.on.fleet.units[place] for place in places]
 
     def run(self, device: MqttClient, *, for_s: float) -> None:
         """One after the other, at random moments. Raises TimeoutError for one that never comes."""
@@ -248,10 +259,14 @@ class Probes:
         self._await_all()
         self.found_s.clear()
         self.shown_s.clear()
+        self.hops_s.clear()
         end = time.monotonic() + for_s
         while time.monotonic() < end:
             self._probe(device)
             time.sleep(random.uniform(*_EACH_S))
+            if self._well:
+                self._fall_ill(device, self._well.pop())
+                time.sleep(random.uniform(*_EACH_S))
         self._await_all()
         over.set()
         watcher.join()
@@ -288,5 +303,35 @@ class Probes:
             if said["type"] != "state":
                 continue
             now = time.perf_counter()
+            if said["measured_at"] in self._sent:
+                self._note_hops(said)
             for measured_ms in [each for each in self._sent if each <= said["measured_at"]]:
                 self.shown_s.append(now - self._sent.pop(measured_ms))
+
+    def _note_hops(self, said: dict[str, Any]) -> None:
+        instants = ("measured_at", "arrived_at", "judged_at")
+        sent_ms, arrived_ms, judged_ms = (said[each] for each in instants)
+        for hop, took_ms in (
+            ("until taken in", arrived_ms - sent_ms),
+            ("until judged", judged_ms - arrived_ms),
+            ("until shown", now_ms() - judged_ms),
+        ):
+            self.hops_s[hop].append(took_ms / 1000)
+
+    def _fall_ill(self, device: MqttClient, unit: Unit) -> None:
+        document = {
+            "channel": unit.channel,
+            "start": now_ms() - (HOT_S - 1) * 1000,
+            "step_ms": 1000,
+            "columns": {"temperature_pos_c": [HOT_C] * HOT_S},
+        }
+        sent = time.perf_counter()
+        topic = f"ow/v1/{TENANT}.{ground.box(unit.vehicle)}/readings"
+        device.deliver(topic, [json.dumps(document).encode()])
+        with tenant_context(Tenant.objects.get(slug=TENANT)):
+            alarm = Alarm.objects.filter(connector=unit.connector, condition="overtemperature")
+            while not alarm.exists():
+                if time.perf_counter() - sent > _GIVE_UP_S:
+                    raise TimeoutError(f"no alarm of connector {unit.connector}")
+                time.sleep(_ALARM_LOOK_S)
+        self.alarmed_s.append(time.perf_counter() - sent)

@@ -187,7 +187,7 @@ class Slot:
         stores = Stores(
             directory=Directory(),
             telemetry=self.telemetry,
-            partition_log=PartitionLog(self._redis, wake=lambda _: None),
+            partition_log=PartitionLog(self._redis, wake=lambda partitions, delay_ms: None),
             board=Board(self._redis),
             turnstile=Turnstile(),
         )

@@ -12,6 +12,9 @@ from apps.alarms.models import Alarm, AlarmEvent, Cause, Inspection, Outcome, Po
 from apps.api.models import Scope
 from apps.catalog.models import ConnectorModel
 from apps.fleet.models import Connector, Vehicle
+from apps.telemetry.bins import BINS
+from apps.telemetry.fleet import BY, LEADING
+from apps.telemetry.fleet_questions import AGE
 from apps.warning.models import Rule
 from ohmwatch.readings import QUANTITIES
 
@@ -219,6 +222,11 @@ class SeveritiesField(serializers.DictField):
     """Severity that the detector states → the one that is meant, or `none`."""
 
 
+@extend_schema_field({"type": "object", "additionalProperties": {"type": "number"}})
+class PercentilesField(serializers.DictField):
+    """Per cent → the value below which so many of the readings lie."""
+
+
 class RuleSerializer(serializers.ModelSerializer[Rule]):
     """A rule as it stands; `mode` says whether it is in force."""
 
@@ -293,6 +301,36 @@ class SeriesSerializer(serializers.Serializer[Any]):
     buckets = BucketSerializer(many=True)
 
 
+class GroupSerializer(serializers.Serializer[Any]):
+    """What a group's readings come to."""
+
+    group = serializers.CharField(
+        allow_blank=True, help_text="Its value of `by`; empty for all, and for what has none."
+    )
+    start = serializers.DateTimeField(
+        allow_null=True, help_text="Of its stretch of time, where `every` was given."
+    )
+    count = serializers.IntegerField()
+    minimum = serializers.FloatField()
+    maximum = serializers.FloatField()
+    mean = serializers.FloatField()
+    percentiles = PercentilesField(help_text="Empty where the leading groups were asked for.")
+
+
+class StatisticsSerializer(serializers.Serializer[Any]):
+    """A quantity over a fleet and a stretch of time, by groups."""
+
+    quantity = serializers.CharField()
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    results = GroupSerializer(many=True)
+    total = serializers.IntegerField(help_text="Groups on all pages.")
+    settled = serializers.BooleanField(
+        help_text="False while very many late readings are not counted yet."
+    )
+    cut = serializers.BooleanField(help_text="Whether `total` are the leading ones of more.")
+
+
 class MeSerializer(serializers.Serializer[Any]):
     """Who asks, as the API sees it."""
 
@@ -357,3 +395,43 @@ class EventsQuestion(serializers.Serializer[Any]):
 
     after = serializers.IntegerField(required=False, default=0, min_value=0, max_value=2**63 - 1)
     page_size = serializers.IntegerField(required=False, default=100, min_value=1, max_value=500)
+
+
+class StatisticsQuestion(SpanSerializer):
+    """A quantity over a fleet; of which connectors, and how they are grouped."""
+
+    quantity = serializers.ChoiceField(choices=list(BINS), default="temperature_pos_c")
+    by = serializers.ChoiceField(
+        choices=["", *BY, AGE],
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="What groups have in common; nothing: all is one group.",
+    )
+    every = serializers.ChoiceField(
+        choices=["", "hour", "day"],
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="Tell stretches of time apart, UTC.",
+    )
+    leading = serializers.ChoiceField(
+        choices=["", *LEADING],
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="The groups with the highest maximum or the lowest minimum first; needs `by`.",
+    )
+    connector = serializers.UUIDField(required=False)
+    vehicle = serializers.UUIDField(required=False)
+    organisation = serializers.UUIDField(required=False)
+    model = serializers.CharField(required=False, max_length=40, help_text="Its code.")
+    batch = serializers.CharField(required=False, max_length=64)
+    position = serializers.CharField(required=False, max_length=32)
+    page = serializers.IntegerField(required=False, default=1, min_value=1, max_value=10_000)
+    page_size = serializers.IntegerField(required=False, default=100, min_value=1, max_value=500)
+
+    def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if asked["leading"] and (not asked["by"] or asked["every"]):
+            raise serializers.ValidationError({"leading": "leading needs by, and no every."})
+        return super().validate(asked)

@@ -18,6 +18,7 @@ urlpatterns = [
     path("connectors/<uuid:id>/state", views.ConnectorStateDetail.as_view(), name="state"),
     path("connectors/<uuid:id>/readings", views.ReadingList.as_view(), name="readings"),
     path("connectors/<uuid:id>/series", views.SeriesDetail.as_view(), name="series"),
+    path("statistics", views.Statistics.as_view(), name="statistics"),
     path("alarms", views.AlarmList.as_view(), name="alarms"),
     path("alarms/<uuid:id>", views.AlarmDetail.as_view(), name="alarm"),
     path("alarms/<uuid:id>/events", views.AlarmEventList.as_view(), name="alarm-events"),

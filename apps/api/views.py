@@ -1,5 +1,6 @@
 """The API's endpoints. Each asks one question of a domain's queries, for who asks."""
 
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -28,7 +29,8 @@ from apps.catalog import queries as catalog
 from apps.catalog.models import ConnectorModel
 from apps.fleet import queries as fleet
 from apps.fleet.models import Connector, Vehicle
-from apps.telemetry.answers import State
+from apps.telemetry.answers import GroupPage, GroupRow, State
+from apps.telemetry.questions import FleetFilter
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import TenantTelemetry
 from apps.tenants.queries import current_tenant
@@ -226,6 +228,66 @@ class SeriesDetail(APIView):
             ],
         }
         return Response(serializers.SeriesSerializer(found).data)
+
+
+class Statistics(APIView):
+    """A quantity over a fleet: count, extremes, mean and percentiles, by groups; or who leads."""
+
+    scope = Scope.READINGS
+
+    @extend_schema(
+        parameters=[serializers.StatisticsQuestion], responses=serializers.StatisticsSerializer
+    )
+    def get(self, request: Request) -> Response:
+        question = asked(serializers.StatisticsQuestion, request)
+        page = _groups(question, _seen_by(asker(request), question))
+        found = {
+            **{name: question[name] for name in ("quantity", "start", "end")},
+            **{name: getattr(page, name) for name in ("total", "settled", "cut")},
+            "results": [_group(row) for row in page.rows],
+        }
+        return Response(serializers.StatisticsSerializer(found).data)
+
+
+EVERY = {"": None, "hour": timedelta(hours=1), "day": timedelta(days=1)}
+
+
+def _seen_by(user: User, question: dict[str, Any]) -> FleetFilter:
+    """What was asked for, of what the asker may see: a customer's are its organisation's readings,
+    by whose the vehicle was when they were measured. Raises Http404 for another's."""
+    names = ("connector", "vehicle", "organisation", "model", "batch", "position")
+    chosen = {name: str(question[name]) for name in names if name in question}
+    own = str(user.organisation_id)
+    if not user.is_staff_of_tenant and chosen.setdefault("organisation", own) != own:
+        raise Http404
+    return FleetFilter(**chosen)
+
+
+def _groups(question: dict[str, Any], filters: FleetFilter) -> GroupPage:
+    paged = {"page": question["page"], "size": question["page_size"]}
+    span = {"start": question["start"], "end": question["end"], "filters": filters}
+    if question["leading"]:
+        return telemetry().top(
+            question["quantity"],
+            by=question["by"],
+            statistic=question["leading"],
+            **span,
+            **paged,
+        )
+    by = [question["by"]] if question["by"] else []
+    return telemetry().percentiles(
+        question["quantity"], by=by, every=EVERY[question["every"]], **span, **paged
+    )
+
+
+def _group(row: GroupRow) -> dict[str, Any]:
+    start_ms = row.group.start_ms
+    return {
+        "group": row.group.values[0] if row.group.values else "",
+        "start": None if start_ms is None else from_ms(start_ms),
+        **{name: getattr(row, name) for name in ("count", "minimum", "maximum", "mean")},
+        "percentiles": {f"{percent:g}": value for percent, value in row.percentiles.items()},
+    }
 
 
 # --- alarms ---------------------------------------------------------------------------------------

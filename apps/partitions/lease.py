@@ -17,7 +17,7 @@ _RENEW = """
 if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end
 return 0
 """
-_RELEASE = """
+RELEASE = """
 if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end
 return 0
 """
@@ -53,16 +53,16 @@ class Lease:
 
     def release(self) -> None:
         """Gives it back, if it is ours still."""
-        self.client.eval(_RELEASE, 1, lease_key(self.partition), self.holder)
+        self.client.eval(RELEASE, 1, lease_key(self.partition), self.holder)
 
     def was_ours(self, fencing: int) -> bool:
         """Whether nobody has held the partition since we did under this fencing number."""
-        last = self.client.get(holder_key(self.partition))
-        return last == self._mark(fencing)
+        return self.client.get(holder_key(self.partition)) == self.mark(fencing)
 
     def sign(self, fencing: int) -> None:
         """Notes that we hold it under this fencing number; the next one overwrites it."""
-        self.client.set(holder_key(self.partition), self._mark(fencing))
+        self.client.set(holder_key(self.partition), self.mark(fencing))
 
-    def _mark(self, fencing: int) -> bytes:
+    def mark(self, fencing: int) -> bytes:
+        """What `sign` notes."""
         return f"{self.holder}:{fencing}".encode()

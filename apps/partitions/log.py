@@ -21,11 +21,23 @@ import redis
 from django.conf import settings
 from numpy.typing import NDArray
 
-from apps.partitions.wakeups import WAKE_EVERY_MS, send_wakeups, wake_key
+from apps.partitions.wakeups import PATIENCE_MS, REORDER_WINDOW_MS, send_wakeups, wake_key
 from ohmwatch.readings import Sheet
 
 GENERATION_KEY = "ow:log:generation"
 START = "0-0"
+_WAIT_MS = REORDER_WINDOW_MS + PATIENCE_MS
+
+# XINFO STREAM answers with the first and the last entry in full, megabytes a second of them.
+LAST_ENTRY = """
+if redis.call('exists', KEYS[1]) == 0 then return false end
+local info = redis.call('xinfo', 'stream', KEYS[1])
+for at = 1, #info, 2 do if info[at] == 'last-generated-id' then return info[at + 1] end end
+"""
+
+
+Wake = Callable[[Iterable[int], int], None]
+"""Asks for a pass over each of the partitions after so many ms."""
 
 
 @lru_cache(maxsize=65_536)
@@ -72,6 +84,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Entries of a log, oldest first, and when they were read (ms, by Redis's clock, which names
+    them): what was appended until then is among them, unless as many were asked for."""
+
+    now_ms: int
+    entries: list[Entry]
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """A place in a log: the log's generation, and the id of the last entry that was judged."""
 
@@ -114,7 +135,7 @@ class PartitionLog:
         client: redis.Redis,
         partitions: int | None = None,
         *,
-        wake: Callable[[Iterable[int]], None] = send_wakeups,
+        wake: Wake = send_wakeups,
     ) -> None:
         self._redis = client
         self._wake = wake
@@ -137,27 +158,33 @@ class PartitionLog:
         with self._redis.pipeline(transaction=False) as pipeline:
             for partition, its_chunks in homes.items():
                 pipeline.xadd(log_key(partition), {_FIELD: _pack(_packed(its_chunks))})
-                pipeline.set(wake_key(partition), b"1", nx=True, px=WAKE_EVERY_MS)
+                pipeline.set(wake_key(partition), b"1", nx=True, px=_WAIT_MS)
             answers = pipeline.execute()
-        self._wake([each for each, first in zip(homes, answers[1::2], strict=True) if first])
+        woken = [each for each, first in zip(homes, answers[1::2], strict=True) if first]
+        self._wake(woken, REORDER_WINDOW_MS)
 
     def wake(self, partition: int) -> None:
-        """Asks for a pass, unless somebody did a moment ago, which then is still to come."""
-        if self._redis.set(wake_key(partition), b"1", nx=True, px=WAKE_EVERY_MS):
-            self._wake([partition])
+        """Asks for a pass, unless one is still to come."""
+        if self._redis.set(wake_key(partition), b"1", nx=True, px=_WAIT_MS):
+            self.send(partition, REORDER_WINDOW_MS)
 
-    def read(self, partition: int, after: str, *, count: int) -> list[Entry]:
+    def send(self, partition: int, in_ms: int) -> None:
+        """Asks for a pass after so long; for who has seen that none is to come."""
+        self._wake([partition], in_ms)
+
+    def read(self, partition: int, after: str, *, count: int) -> Page:
         """Up to `count` entries behind the entry id `after`, oldest first."""
-        found: Any = self._redis.xrange(log_key(partition), min=f"({after}", count=count)
-        return [Entry(name.decode(), _chunks(fields)) for name, fields in found]
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.time()  # first: all that was appended until then is read
+            pipeline.xrange(log_key(partition), min=f"({after}", count=count)
+            (seconds, microseconds), found = pipeline.execute()
+        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        return Page(now_ms, [Entry(name.decode(), _chunks(fields)) for name, fields in found])
 
     def last_entry(self, partition: int) -> str | None:
         """The id of the newest entry ever appended; None where there is no log."""
-        try:
-            info: Any = self._redis.xinfo_stream(log_key(partition))
-        except redis.ResponseError:
-            return None
-        return str(info["last-generated-id"].decode())
+        last: Any = self._redis.eval(LAST_ENTRY, 1, log_key(partition))
+        return last.decode() if last else None
 
     def trim(self, partition: int, judged: str) -> None:
         """Drops all entries up to and including the id `judged`."""
@@ -177,12 +204,12 @@ class PartitionLog:
             pipeline.get(GENERATION_KEY)
             pipeline.info("server")
             mark, server = pipeline.execute()
-        return f"{(mark or b'').decode()}.{server['run_id'][:12]}"
+        return generation_of(mark, server["run_id"])
 
-    def now_ms(self) -> int:
-        """Redis's clock, by which entries are named."""
-        seconds, microseconds = self._redis.time()
-        return int(seconds) * 1000 + int(microseconds) // 1000
+
+def generation_of(mark: bytes | None, run_id: str) -> str:
+    """The name of the life of the logs with this mark, on the server of this run id."""
+    return f"{(mark or b'').decode()}.{run_id[:12]}"
 
 
 def new_generation() -> bytes:

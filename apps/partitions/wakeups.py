@@ -15,21 +15,24 @@ from redis import RedisError
 
 logger = structlog.get_logger(__name__)
 
-WAKE_EVERY_MS = 300
-"""At most one wake-up a partition in this time; what comes in between is seen by its pass."""
-
 REORDER_WINDOW_MS = 300
 """How long a reading waits for others of its connector that came by another way.
 
 A device's messages are spread over two slots, whose batches take some 100 ms each; what lies
 further apart is late."""
 
+SOONEST_MS, LATEST_MS = 100, 600
+"""Between a pass that left something unripe and the next one."""
+
+PATIENCE_MS = 1_000
+"""How long after it was due a wake-up is still waited for, before another one is sent."""
+
 EXPIRES_S = 60
 """A wake-up that waited longer than some sweeps is not worth taking."""
 
 
 def wake_key(partition: int) -> str:
-    """In Redis while a partition has been woken a moment ago."""
+    """In Redis while a wake-up is on its way; it ends PATIENCE_MS after that was due."""
     return f"ow:wake:{partition}"
 
 
@@ -43,7 +46,7 @@ def send_farewell(slug: str) -> None:
         )
 
 
-def send_wakeups(partitions: Iterable[int], *, delay_ms: int = REORDER_WINDOW_MS) -> None:
+def send_wakeups(partitions: Iterable[int], delay_ms: int) -> None:
     """Asks for a pass over each partition after `delay_ms`; raises nothing."""
     try:
         for partition in partitions:

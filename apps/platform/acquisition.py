@@ -16,11 +16,11 @@ from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from apps.telemetry.board import last_account, rollup_lag
+from apps.telemetry.board import counts_of_all, last_account, rollup_lag
 from apps.telemetry.slices import to_ms
 
 OUTCOMES = ("received", "stored", "duplicate", "late")
-_COUNTS, _SLOTS = "ow:counts:", "ow:acquisition:"
+_SLOTS = "ow:acquisition:"
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,12 @@ def _slot(number: str, said: dict[str, Any], now_ms: int) -> SlotState:
 
 def counts(client: redis.Redis) -> list[Counts]:
     """Every tenant's counts, by slug. Raises redis.RedisError."""
-    return [_counts(client, key) for key in sorted(client.scan_iter(f"{_COUNTS}*"))]
+    return [_counts(tenant, numbers) for tenant, numbers in counts_of_all(client).items()]
 
 
-def _counts(client: redis.Redis, key: bytes) -> Counts:
-    found: dict[bytes, bytes] = client.hgetall(key)  # type: ignore[assignment]
-    numbers = {name.decode(): int(number) for name, number in found.items()}
+def _counts(tenant: str, numbers: dict[str, int]) -> Counts:
     return Counts(
-        tenant=key.decode().removeprefix(_COUNTS),
+        tenant=tenant,
         outcomes={name: numbers.get(name, 0) for name in OUTCOMES},
         quarantined=_by_reason(numbers, "quarantined:"),
         released=_by_reason(numbers, "released:"),

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from apps.portal import (
+    analysis,
     api_keys,
     back_tests,
     base,
@@ -25,6 +26,7 @@ urlpatterns = [
     path("intake/", intake.intake, name="intake"),
     path("alarms/", overview.alarm_list, name="alarms"),
     path("base/", base.installed_base, name="base"),
+    path("analysis/", analysis.analysis, name="analysis"),
     path("models/", catalogue.model_list, name="models"),
     path("models/add/", catalogue.model_add, name="model-add"),
     path("models/<uuid:pk>/", catalogue.model_page, name="model"),
@@ -36,6 +38,7 @@ urlpatterns = [
     path("vehicles/<uuid:pk>/", fleets.vehicle_edit, name="vehicle-edit"),
     path("connectors/add/", fleets.connector_add, name="connector-add"),
     path("connectors/<uuid:pk>/", fleets.connector_edit, name="connector-edit"),
+    path("connectors/<uuid:pk>/alike/", analysis.alike, name="connector-alike"),
     path("connectors/<uuid:pk>/retire", fleets.connector_retire, name="connector-retire"),
     path("devices/", device_pages.device_list, name="devices"),
     path("devices/add/", device_pages.device_add, name="device-add"),

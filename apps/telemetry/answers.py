@@ -141,11 +141,13 @@ class GroupPage:
     """One page of groups, and how many there are in all.
 
     `settled` is False where very many late readings wait for their rollups, and are not in it yet.
+    `cut` is True where `total` are the leading ones of more.
     """
 
     rows: list[GroupRow]
     total: int
     settled: bool = True
+    cut: bool = False
 
 
 @dataclass(frozen=True)

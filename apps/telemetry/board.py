@@ -18,6 +18,7 @@ from apps.telemetry.slices import from_ms
 
 REPORT_KEY = "ow:account"
 ROLLUPS_KEY = "ow:rollup-lag"
+COUNTS_KEY = "ow:counts:"
 PRESSED_KEY = "ow:acquisition-pressed"
 _LIMIT_S = 2
 
@@ -117,7 +118,13 @@ def counts(tenant: str) -> dict[str, int]:
     """What acquisition has counted of a tenant since the board is there: received, stored, late,
     quarantined:<reason>, released:<reason>, … Raises redis.RedisError."""
     with client() as board:
-        return _numbers(board.hgetall(f"ow:counts:{tenant}"))
+        return _numbers(board.hgetall(f"{COUNTS_KEY}{tenant}"))
+
+
+def counts_of_all(board: redis.Redis) -> dict[str, dict[str, int]]:
+    """The same of every tenant, by slug, in that order. Raises redis.RedisError."""
+    keys = sorted(board.scan_iter(f"{COUNTS_KEY}*"))
+    return {key.decode().removeprefix(COUNTS_KEY): _numbers(board.hgetall(key)) for key in keys}
 
 
 def _numbers(found: Any) -> dict[str, int]:

@@ -1,16 +1,17 @@
 """The connection to Elasticsearch: one client a process, errors as ours, whole answers or none."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import msgspec
 from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch, TransportError
 from elasticsearch.serializer import OrjsonSerializer
 
 from apps.telemetry.answers import STORED, ItemResult
 from apps.telemetry.errors import StoreRefused, StoreSlow, StoreUnavailable
+from apps.telemetry.pages import Page, Source
 
 Taken = TypeVar("Taken")
 
@@ -18,23 +19,26 @@ CONNECTIONS = 16
 ANSWER_LIMIT_S = 5.0
 """A question that takes longer is ended in Elasticsearch, too."""
 BULK_LIMIT_S = 60.0
-PARTS = 2
 _MOMENT = "2m"
 _NDJSON = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
 _JSON = "application/vnd.elasticsearch+json; compatible-with=8"
 _BULK_PATH = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
 _BUSY = (429, 502, 503, 504)
+_PAGE = b'{"pit_id":'
 _ALL_WELL, _STATUS, _STATUS_STORED = b'{"errors":false,"items":[', b'"status":', b'"status":201'
 
 
 class Answers(OrjsonSerializer):
-    """JSON, but a bulk request's answer that only says "stored" is counted and not taken apart."""
+    """JSON, but for two large answers: a bulk request's that only says "stored" is counted, and a
+    page of `everything` is left to who asked for it."""
 
     def json_loads(self, data: bytes) -> Any:
         if data.startswith(_ALL_WELL):
             items = data.count(_STATUS)
             if items == data.count(_STATUS_STORED):
                 return {"stored": items}
+        if data.startswith(_PAGE):
+            return {"page": data}
         return super().json_loads(data)
 
 
@@ -112,14 +116,16 @@ def everything(
     client: Elasticsearch,
     index: str,
     body: Mapping[str, Any],
-    take: Callable[[list[dict[str, Any]]], Taken],
+    decode: Callable[[bytes], Page[Source]],
+    take: Callable[[list[Source]], Taken],
     *,
     size: int,
     limit_s: float = ANSWER_LIMIT_S * 6,
 ) -> list[Taken]:
     """All documents of a search, of one moment, page by page through `take`, in no order.
 
-    PARTS threads ask at once, so that the store works while a page is taken. Raises as `search`.
+    `decode` makes of the store's answer what is wanted of its documents (`pages`). Raises as
+    `search`.
     """
     with our_errors(limit_s):
         opened = client.open_point_in_time(
@@ -128,33 +134,34 @@ def everything(
             ignore_unavailable=True,
             allow_partial_search_results=False,
         ).body["id"]
-    moment = {"id": opened, "keep_alive": _MOMENT}
-
-    def part(number: int) -> list[Taken]:
-        own = {**body, "pit": moment, "size": size, "slice": {"id": number, "max": PARTS}}
-        return [take(page) for page in _pages(client, own, size, limit_s)]
-
+    own = {**body, "pit": {"id": opened, "keep_alive": _MOMENT}, "size": size}
     try:
-        with ThreadPoolExecutor(PARTS) as hands:
-            return [taken for each in hands.map(part, range(PARTS)) for taken in each]
+        return [take(page) for page in _pages(client, own, decode, size, limit_s)]
     finally:
         with our_errors(limit_s):
             client.close_point_in_time(id=opened)
 
 
 def _pages(
-    client: Elasticsearch, body: Mapping[str, Any], size: int, limit_s: float
-) -> Iterator[list[dict[str, Any]]]:
+    client: Elasticsearch,
+    body: Mapping[str, Any],
+    decode: Callable[[bytes], Page[Source]],
+    size: int,
+    limit_s: float,
+) -> Iterator[list[Source]]:
     after: list[Any] | None = None
     while True:
         more = {} if after is None else {"search_after": after}
         # The body says where: an index beside a point in time is refused.
-        hits = _asked(client, {**body, **more}, limit_s, {})["hits"]["hits"]
+        page = decode(_asked(client, {**body, **more}, limit_s, {})["page"])
+        if page.timed_out:
+            raise StoreSlow(limit_s=limit_s)
+        hits = page.hits.hits
         if hits:
-            yield hits
+            yield [hit.source for hit in hits]
         if len(hits) < size:
             return
-        after = hits[-1]["sort"]
+        after = msgspec.json.decode(hits[-1].sort)
 
 
 def searches(

@@ -14,23 +14,33 @@ from apps.telemetry.documents import DIMENSIONS
 from apps.telemetry.errors import AskedTooMuch, WrongQuestion
 from apps.telemetry.levels import RAW, Level
 from apps.telemetry.overtime import Spread
-from apps.telemetry.questions import GROUPS_LIMIT, Body
+from apps.telemetry.questions import CONNECTORS_LIMIT, GROUPS_LIMIT, Body
 
 BY = (*DIMENSIONS, "connector")
 """What a fleet can be grouped by."""
+LEADING: Mapping[str, tuple[str, str, str]] = {
+    "maximum": ("qs.max", "qh", "desc"),
+    "minimum": ("qs.min", "ql", "asc"),
+}
+"""Statistics by which the store can tell the leading groups, with what they are called in the
+answer of readings and of rollups: who leads in all parts together leads in at least one of them,
+which is true of extremes alone."""
 
 
 @dataclass(frozen=True)
 class Grouping:
     """Readings of `quantity` by the dimensions and, with every_ms, by stretches of time.
 
-    `binned`: with its distribution, which a quantity must have. Raises WrongQuestion.
+    `binned`: with its distribution, which a quantity must have, and with a group "" of what has no
+    such dimension, so that the groups add up to the whole. `leading`: by one of LEADING; of
+    more groups than an answer holds, those. Raises WrongQuestion.
     """
 
     quantity: str
     by: tuple[str, ...] = ()
     every_ms: int | None = None
     binned: bool = True
+    leading: str | None = None
     asked: range | None = None  # the bins that hold anything, where that is known
 
     def __post_init__(self) -> None:
@@ -45,6 +55,12 @@ class Grouping:
     @property
     def bins(self) -> Bins:
         return BINS[self.quantity]
+
+    @property
+    def limit(self) -> int:
+        """Groups of a dimension that are answered."""
+        plain = len(self.by) == 1 and not self.binned and not self.every_ms
+        return CONNECTORS_LIMIT if plain else GROUPS_LIMIT
 
     @property
     def numbers(self) -> range:
@@ -92,8 +108,18 @@ def body(level: Level, grouping: Grouping) -> Body:
         }
         inner = {"time": {"date_histogram": time, "aggs": inner}}
     for dimension in reversed(grouping.by):
-        inner = {"by": {"terms": {"field": dimension, "size": GROUPS_LIMIT}, "aggs": inner}}
+        terms = {"field": dimension, "size": grouping.limit, **_order(level, grouping)}
+        if grouping.binned:
+            terms["missing"] = ""
+        inner = {"by": {"terms": terms, "aggs": inner}}
     return {"size": 0, "track_total_hits": False, "aggs": inner}
+
+
+def _order(level: Level, grouping: Grouping) -> Body:
+    if grouping.leading is None:
+        return {}
+    of_readings, of_rollups, direction = LEADING[grouping.leading]
+    return {"order": {of_readings if level is RAW else of_rollups: direction}}
 
 
 def _leaves(level: Level, grouping: Grouping) -> Body:
@@ -132,10 +158,32 @@ def bins_of(answers: Sequence[Mapping[str, Any]], bins: Bins) -> range:
     return bins.between(min(lows), max(highs)) if lows else range(0)
 
 
+def leaders(found: Mapping[Group, Counted], grouping: Grouping) -> list[str]:
+    """The values of the leading groups, as many as an answer holds."""
+    high = grouping.leading == "maximum"
+
+    def rank(group: Group) -> float:
+        spread = found[group].spread
+        if spread is None:
+            return float("-inf")
+        return spread.maximum if high else -spread.minimum
+
+    return [group.values[0] for group in sorted(found, key=rank, reverse=True)[: grouping.limit]]
+
+
+def is_cut(answers: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether there are more groups than were answered."""
+    found = [answer.get("aggregations", {}).get("by", {}) for answer in answers]
+    return any(terms.get("sum_other_doc_count") for terms in found)
+
+
 def take(
     found: dict[Group, Counted], answer: Mapping[str, Any], level: Level, grouping: Grouping
 ) -> None:
-    """Add what a level answers to the groups found so far. Raises AskedTooMuch beyond the limit."""
+    """Add what a level answers to the groups found so far.
+
+    Raises AskedTooMuch beyond the limit, unless the leading ones were asked for.
+    """
     for group, leaf in _groups(answer.get("aggregations", {}), grouping, len(grouping.by), ()):
         part = overtime.spread(leaf, "q", level)
         if part is not None:
@@ -147,8 +195,8 @@ def _groups(
 ) -> list[tuple[Group, Mapping[str, Any]]]:
     if depth:
         terms = node.get("by", {"buckets": ()})
-        if terms.get("sum_other_doc_count"):
-            raise AskedTooMuch(what="groups", asked=GROUPS_LIMIT + 1, limit=GROUPS_LIMIT)
+        if terms.get("sum_other_doc_count") and grouping.leading is None:
+            raise AskedTooMuch(what="groups", asked=grouping.limit + 1, limit=grouping.limit)
         return [
             each
             for bucket in terms["buckets"]

@@ -24,7 +24,7 @@ from apps.telemetry.answers import (
 from apps.telemetry.bins import BINS
 from apps.telemetry.documents import EVENTS, STATE
 from apps.telemetry.errors import AskedTooMuch, WrongQuestion
-from apps.telemetry.fleet import Counted, Grouping
+from apps.telemetry.fleet import LEADING, Counted, Grouping
 from apps.telemetry.history import Asked, History
 from apps.telemetry.overtime import tidy
 from apps.telemetry.questions import EventFilter, FleetFilter, StateFilter
@@ -90,12 +90,13 @@ class FleetQuestions:
     ) -> GroupPage:
         """Percentiles of a quantity over start ≤ measured < end, wrong by less than a bin.
 
-        by: at most two of `fleet.BY`, or "age". every: whole hours; groups are then told apart by
-        time as well. Raises AskedTooMuch where there are more than 1 000 groups of a dimension.
+        by: at most two of `fleet.BY`, or "age"; what has no such dimension is in a group "". every:
+        whole hours; groups are then told apart by time as well. Raises AskedTooMuch where there are
+        more than 1 000 groups of a dimension.
         """
-        found, settled = self._groups(quantity, by, every, filters, start, end, binned=True)
+        found, history = self._groups(quantity, by, every, filters, start, end, binned=True)
         rows = [_row(quantity, group, each, percents) for group, each in sorted(found.items())]
-        return _page(rows, page, size, settled)
+        return _page(rows, page, size, history)
 
     def top(
         self,
@@ -109,13 +110,20 @@ class FleetQuestions:
         page: int = 1,
         size: int = 10,
     ) -> GroupPage:
-        """The groups with the highest maximum, mean or count of a quantity, or lowest minimum."""
+        """The groups with the highest maximum, mean or count of a quantity, or lowest minimum.
+
+        Raises AskedTooMuch where there are more than 10 000 groups, but for maximum and minimum:
+        then the answer has the leading ones and is `cut`.
+        """
         rank = STATISTICS.get(statistic)
         if rank is None:
             raise WrongQuestion(field="statistic", value=statistic[:64])
-        found, settled = self._groups(quantity, [by], None, filters, start, end, binned=False)
+        leading = statistic if statistic in LEADING else None
+        found, history = self._groups(
+            quantity, [by], None, filters, start, end, binned=False, leading=leading
+        )
         rows = [_row(quantity, group, each, ()) for group, each in sorted(found.items())]
-        return _page(sorted(rows, key=rank, reverse=True), page, size, settled)
+        return _page(sorted(rows, key=rank, reverse=True), page, size, history)
 
     def distribution(
         self,
@@ -127,7 +135,7 @@ class FleetQuestions:
         filters: FleetFilter | None = None,
     ) -> Distribution:
         """How often a quantity lay where, over a fleet, by day or another stretch of time."""
-        found, settled = self._groups(quantity, (), every, filters, start, end, binned=True)
+        found, history = self._groups(quantity, (), every, filters, start, end, binned=True)
         return Distribution(
             quantity=quantity,
             edges=BINS[quantity].edges,
@@ -136,28 +144,37 @@ class FleetQuestions:
                 for group, each in sorted(found.items())
                 if each.counts is not None
             ],
-            settled=settled,
+            settled=history.settled,
         )
 
     def similar(self, connector: str | UUID, *, now: datetime, size: int = 10) -> list[Alike]:
         """Connectors of the same model whose duty of the last 30 days was most like this one's.
 
         Duty is mean and maximum of current, ambient and contact temperature; each is compared in
-        deviations of the model's connectors. Empty where this one has no duty to compare.
+        deviations of the model's connectors. Empty where this one has no duty to compare. Of a
+        model with more than 10 000 connectors, those of the same batch are compared.
         """
         questions.page_size(size)
         own = self.states(StateFilter(connector=str(connector)), size=1).states
         if not own or not own[0].dimensions["model"]:
             return []
-        model = FleetFilter(model=own[0].dimensions["model"])
+        model, batch = (own[0].dimensions[name] for name in ("model", "batch"))
+        try:
+            duties = self._duties(FleetFilter(model=model), now)
+        except AskedTooMuch:
+            duties = self._duties(FleetFilter(model=model, batch=batch), now)
+        return _nearest(str(connector), duties, size)
+
+    def _duties(self, of: FleetFilter, now: datetime) -> dict[str, dict[str, float]]:
+        """Of each connector its duty, by name."""
         duties: dict[str, dict[str, float]] = {}
         for quantity in DUTY:
             found, _ = self._groups(
-                quantity, ["connector"], None, model, now - DUTY_STRETCH, now, binned=False
+                quantity, ["connector"], None, of, now - DUTY_STRETCH, now, binned=False
             )
             for group, each in found.items():
                 duties.setdefault(group.values[0], {}).update(_duty(quantity, each))
-        return _nearest(str(connector), duties, size)
+        return duties
 
     # --- now ------------------------------------------------------------------------------------
 
@@ -212,23 +229,24 @@ class FleetQuestions:
         end: datetime,
         *,
         binned: bool,
-    ) -> tuple[dict[Group, Counted], bool]:
-        """The groups, and whether all that has arrived is in them."""
+        leading: str | None = None,
+    ) -> tuple[dict[Group, Counted], History]:
+        """The groups, and whose answer it was: it knows whether something is missing in them."""
         questions.known_quantities([quantity])
         start_ms, end_ms = slices.to_ms(start), slices.to_ms(end)
         every_ms = questions.stretch_ms(every, start_ms, end_ms)
         plain = tuple(dimension for dimension in by if dimension != AGE)
-        grouping = Grouping(quantity, plain, every_ms, binned)
+        grouping = Grouping(quantity, plain, every_ms, binned, leading)
         clauses = (filters or FleetFilter()).clauses()
         history = self._history()
         if AGE not in by:
-            return history.grouped(grouping, clauses, start_ms, end_ms), history.settled
+            return history.grouped(grouping, clauses, start_ms, end_ms), history
         found: dict[Group, Counted] = {}
         for label, connectors in self._connectors_by_age(end).items():
             aged = [*clauses, questions.any_of("connector", connectors)]
             for group, each in history.grouped(grouping, aged, start_ms, end_ms).items():
                 found[Group((label, *group.values), group.start_ms)] = each
-        return found, history.settled
+        return found, history
 
     def _connectors_by_age(self, now: datetime) -> dict[str, list[str]]:
         """Age → the connectors that are of it. Raises AskedTooMuch beyond 10 000 of an age."""
@@ -274,9 +292,9 @@ def _row(quantity: str, group: Group, counted: Counted, percents: Sequence[float
     )
 
 
-def _page(rows: list[GroupRow], page: int, size: int, settled: bool) -> GroupPage:
+def _page(rows: list[GroupRow], page: int, size: int, history: History) -> GroupPage:
     first = questions.numbered_page(page, size)["from"]
-    return GroupPage(rows[first : first + size], len(rows), settled)
+    return GroupPage(rows[first : first + size], len(rows), history.settled, history.cut)
 
 
 def _duty(quantity: str, counted: Counted) -> dict[str, float]:

@@ -68,6 +68,8 @@ class History:
         self._store = store
         self.settled = True
         """False once an answer lacks late readings that wait for their rollups."""
+        self.cut = False
+        """True once an answer has only the leading groups of more."""
 
     # --- over time ------------------------------------------------------------------------------
 
@@ -128,10 +130,26 @@ class History:
         start_ms: int,
         end_ms: int,
     ) -> dict[Group, Counted]:
-        """What the readings of each group come to over start_ms ≤ measured < end_ms."""
+        """What the readings of each group come to over start_ms ≤ measured < end_ms.
+
+        Where the leading groups are asked for and there are more than an answer holds, it is those.
+        """
         level = self._fleet_level(grouping, start_ms, end_ms)
         parts = self._parts(level, (start_ms, end_ms), filters, binned=True, fleet=True)
         grouping = self._narrowed(grouping, parts, filters)
+        found, cut = self._gathered(grouping, parts, filters)
+        if not cut:
+            return found
+        # Who leads in one part may have been cut off in another: these are asked for by name.
+        self.cut = True
+        best = fleet.leaders(found, grouping)
+        only = questions.any_of(grouping.by[0], best)
+        return self._gathered(grouping, parts, [*filters, only])[0]
+
+    def _gathered(
+        self, grouping: Grouping, parts: Sequence[Part], filters: Sequence[Clause]
+    ) -> tuple[dict[Group, Counted], bool]:
+        """The groups of all parts, and whether there are more than were answered."""
         answers = self._ask(
             [
                 (part.kind, [*filters, part.clause], fleet.body(part.level, grouping))
@@ -141,7 +159,7 @@ class History:
         found: dict[Group, Counted] = {}
         for part, answer in zip(parts, answers, strict=True):
             fleet.take(found, answer, part.level, grouping)
-        return found
+        return found, fleet.is_cut(answers)
 
     def _narrowed(
         self, grouping: Grouping, parts: Sequence[Part], filters: Sequence[Clause]

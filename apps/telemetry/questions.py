@@ -27,7 +27,6 @@ MARKS_LIMIT = 10_000
 AXIS_LIMIT = 20  # connectors on one axis
 VALUES_LIMIT = 200_000  # points × quantities × connectors of one answer
 GROUPS_LIMIT = 1_000
-ALIKE_LIMIT = 1_000  # connectors that are compared with one
 
 STATE_ORDERS: dict[str, list[Body]] = {
     "worst": [

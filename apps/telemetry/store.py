@@ -18,7 +18,7 @@ import orjson
 from django.conf import settings
 from elasticsearch import Elasticsearch
 
-from apps.telemetry import cluster, ledger, parsing, questions, slices, stretches
+from apps.telemetry import cluster, ledger, pages, parsing, questions, slices, stretches
 from apps.telemetry.answers import (
     AccountLine,
     Aged,
@@ -53,6 +53,7 @@ from apps.telemetry.fleet_questions import FleetQuestions
 from apps.telemetry.history import Asked, History
 from apps.telemetry.levels import RAW, ROLLUPS, Level
 from apps.telemetry.marks import Mark
+from apps.telemetry.pages import Page, Source
 from apps.telemetry.questions import (
     Choice,
     Clause,
@@ -425,12 +426,13 @@ class TelemetryStore:
         kind: Kind,
         clauses: Sequence[Clause],
         body: Mapping[str, Any],
-        take: Callable[[list[dict[str, Any]]], Taken],
+        decode: Callable[[bytes], Page[Source]],
+        take: Callable[[list[Source]], Taken],
     ) -> list[Taken]:
         """All documents that the clauses choose, through `take`; see `cluster.everything`."""
         asked = _filtered(clauses, body)
         return cluster.everything(
-            self.client, self._pattern(kind), asked, take, size=stretches.PAGE
+            self.client, self._pattern(kind), asked, decode, take, size=stretches.PAGE
         )
 
     def _searches(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
@@ -584,7 +586,11 @@ class TenantTelemetry(FleetQuestions):
         self._store.refresh(READINGS)
         clauses = self._measured(connectors, since_ms, until_ms)
         return stretches.stretches(
-            clauses, count=self._count, everything=self._everything, at_most=at_most
+            clauses,
+            count=self._count,
+            tally=self._tally,
+            everything=self._everything,
+            at_most=at_most,
         )
 
     # --- state ------------------------------------------------------------------------------
@@ -748,6 +754,14 @@ class TenantTelemetry(FleetQuestions):
         first_ms, last_ms = (int(found[name]["value"]) if found else 0 for name in ends)
         return count, first_ms, last_ms
 
+    def _tally(self, clauses: Sequence[Clause], width_ms: int) -> list[tuple[int, int]]:
+        """How many readings a question has in each time of that length, where it has any."""
+        every = {"field": "@timestamp", "fixed_interval": f"{width_ms}ms", "min_doc_count": 1}
+        body = {"size": 0, "track_total_hits": False, "aggs": {"times": {"date_histogram": every}}}
+        answer = self._search(READINGS, clauses, body)
+        buckets = answer.get("aggregations", {}).get("times", {}).get("buckets", ())
+        return [(int(bucket["key"]), int(bucket["doc_count"])) for bucket in buckets]
+
     def _everything(self, clauses: Sequence[Clause]) -> list[Batch]:
         """All readings of a question, in no order."""
         ours: Clause = {"term": {"tenant": self.tenant}}
@@ -755,7 +769,8 @@ class TenantTelemetry(FleetQuestions):
             READINGS,
             [ours, *clauses],
             stretches.PAGE_BODY,
-            lambda hits: stretches.as_batch([hit for hit in hits if self._is_ours(hit)]),
+            pages.readings,
+            lambda page: stretches.as_batch([each for each in page if each.tenant == self.tenant]),
         )
 
     def _history(self) -> History:

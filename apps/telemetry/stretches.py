@@ -1,97 +1,120 @@
 """Many stored readings as columns for detectors: stretch after stretch of time.
 
 A sorted page would make the store sort all that is left for each page. So a stretch is as much time
-as holds some ten thousand readings; the store gives them as they lie, in several parts at once, and
-they are put in order here, as columns. Each page is taken apart while the store makes the next one.
+as holds some ten thousand readings; the store gives them as they lie, and they are put in order
+here, as columns. READERS stretches are read at once, so that the store makes pages of one while
+those of another are taken apart, and while the batch before is judged.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from itertools import islice
 
 import numpy as np
 
+from apps.telemetry.pages import StoredReading
 from apps.telemetry.questions import Body, Clause, within
-from ohmwatch.detector import Batch
-from ohmwatch.readings import quantity_of
+from ohmwatch.detector import Batch, Floats
 
 AT_MOST = 60_000
-"""Readings of a stretch, about: 10 MB as columns, and two stretches are held."""
+"""Readings of a stretch, about: 10 MB as columns, and one more than READERS are held."""
+READERS = 2
 PAGE = 10_000
+MOST_BUCKETS = 2_000
 
 PAGE_BODY: Body = {"sort": ["_doc"], "track_total_hits": False}
 """Whole documents: to leave the dimensions out costs the store more than to send them."""
 
-Hits = Sequence[Mapping[str, Any]]
 Count = Callable[[Sequence[Clause]], tuple[int, int, int]]
+Tally = Callable[[Sequence[Clause], int], list[tuple[int, int]]]
+Span = tuple[int, int, int | None]
+"""start_ms ≤ t < end_ms, and how many readings it has, where that is known."""
 
 
 def stretches(
     clauses: Sequence[Clause],
     *,
     count: Count,
+    tally: Tally,
     everything: Callable[[Sequence[Clause]], list[Batch]],
     at_most: int = AT_MOST,
 ) -> Iterator[Batch]:
     """All readings that the clauses choose: batches in order of measurement, then connector.
 
-    A batch has at most `at_most` readings, unless they are of one instant. `count` tells of a
-    question how many readings it has, and when the first and the last were measured; `everything`
-    gives them, in no order. The next batch is read while one is looked at.
+    A batch has about `at_most` readings, unless they are of one instant. `count` tells of a
+    question how many readings it has, and when the first and the last were measured; `tally` how
+    many it has in each time of a length in ms, from multiples of it on; `everything` gives them,
+    in no order.
     """
-    questions = _questions(clauses, count, at_most)
+    questions = _questions(clauses, count, tally, at_most)
 
-    def read() -> Batch | None:
-        own = next(questions, None)
-        return None if own is None else joined(everything(own))
+    def read(own: Sequence[Clause]) -> Batch:
+        return joined(everything(own))
 
-    with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(read)
-        while (batch := coming.result()) is not None:
-            coming = ahead.submit(read)
-            yield batch
+    with ThreadPoolExecutor(READERS) as hands:
+        coming = deque(hands.submit(read, own) for own in islice(questions, READERS))
+        try:
+            while coming:
+                batch = coming.popleft().result()
+                coming.extend(hands.submit(read, own) for own in islice(questions, 1))
+                yield batch
+        finally:
+            for each in coming:
+                each.cancel()
 
 
-def _questions(clauses: Sequence[Clause], count: Count, at_most: int) -> Iterator[list[Clause]]:
+def _questions(
+    clauses: Sequence[Clause], count: Count, tally: Tally, at_most: int
+) -> Iterator[list[Clause]]:
     """The question, cut where it has too many answers."""
-    waiting = [(0, 1 << 62)]
+    waiting: list[Span] = [(0, 1 << 62, None)]
     while waiting:
-        start_ms, end_ms = waiting.pop()
+        start_ms, end_ms, found = waiting.pop()
         own = [*clauses, within("@timestamp", start_ms, end_ms)]
+        if found is not None and found <= at_most:
+            yield own
+            continue
         found, first_ms, last_ms = count(own)
         if found > at_most and last_ms > first_ms:
-            waiting += reversed(_cut(first_ms, last_ms, -(-found // at_most)))
+            length_ms = last_ms + 1 - first_ms
+            width_ms = -(-length_ms // min(4 * -(-found // at_most), MOST_BUCKETS))
+            waiting += reversed(_spans(tally(own, width_ms), width_ms, at_most))
         elif found:
             yield own
 
 
-def _cut(first_ms: int, last_ms: int, parts: int) -> list[tuple[int, int]]:
-    """first_ms ≤ t ≤ last_ms in parts of equal length, but for the last; two at least."""
-    width_ms = max(-(-(last_ms + 1 - first_ms) // max(parts, 2)), 1)
-    starts = range(first_ms, last_ms + 1, width_ms)
-    return [(start, min(start + width_ms, last_ms + 1)) for start in starts]
+def _spans(tallied: Sequence[tuple[int, int]], width_ms: int, at_most: int) -> list[Span]:
+    """Neighbours together, as long as they have no more than `at_most`."""
+    spans: list[Span] = []
+    for start_ms, found in tallied:
+        end_ms = start_ms + width_ms
+        if spans and (spans[-1][2] or 0) + found <= at_most:
+            start_ms, _end_ms, before = spans.pop()
+            found += before or 0
+        spans.append((start_ms, end_ms, found))
+    return spans
 
 
-def as_batch(hits: Hits) -> Batch:
+def as_batch(page: Sequence[StoredReading]) -> Batch:
     """A page's readings, in its order."""
-    sources = [hit["_source"] for hit in hits]
     names: dict[str, int] = {}
-    homes = [names.setdefault(source["connector"], len(names)) for source in sources]
-    quantities = [name for name in sorted(set().union(*sources)) if quantity_of(name) is not None]
+    homes = [names.setdefault(each.connector, len(names)) for each in page]
     return Batch(
         connectors=list(names),
         connector=np.array(homes, dtype=np.int32),
-        time_ms=_whole(sources, "@timestamp"),
-        arrived_ms=_whole(sources, "arrived_at"),
-        values={
-            name: np.array([source.get(name) for source in sources], dtype=np.float64)
-            for name in quantities
-        },
+        time_ms=np.array([each.measured_ms for each in page], dtype=np.int64),
+        arrived_ms=np.array([each.arrived_ms for each in page], dtype=np.int64),
+        values=dict(_columns(page)),
     )
 
 
-def _whole(sources: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    return np.array([int(source.get(name) or 0) for source in sources], dtype=np.int64)
+def _columns(page: Sequence[StoredReading]) -> Iterator[tuple[str, Floats]]:
+    """The quantities that any of the readings has."""
+    for name in page[0].quantities() if page else ():
+        column = np.array([getattr(each, name) for each in page], dtype=np.float64)
+        if not np.isnan(column).all():
+            yield name, column
 
 
 def joined(pages: Sequence[Batch]) -> Batch:

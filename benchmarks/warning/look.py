@@ -17,7 +17,7 @@ from benchmarks.warning.faults import CONNECTOR_FAULTS, SENSOR_FAULTS, Kind
 from benchmarks.warning.figures import of_kind
 from benchmarks.warning.judge import HOUR_MS, RISES, Case, judge
 from benchmarks.warning.profiles import PROFILES
-from benchmarks.warning.scenarios import REPORT_SEEDS, generate
+from benchmarks.warning.scenarios import REPORT_SEEDS, SPENT_SEEDS, generate
 from benchmarks.warning.targets import ROWS, asked, written
 from benchmarks.warning.trial import OURS, compete, contenders
 from ohmwatch.findings import Severity
@@ -102,7 +102,7 @@ def main() -> int:
     parser.add_argument("--contender", choices=list(contenders()), default=OURS)
     parser.add_argument("--with", dest="other", choices=list(contenders()))
     asked_for = parser.parse_args()
-    if asked_for.seed in REPORT_SEEDS:
+    if asked_for.seed in (*REPORT_SEEDS, *SPENT_SEEDS):
         print(f"Seed {asked_for.seed} is one of the report's: tune on another.", file=sys.stderr)
         return 2
     scenario = generate(asked_for.profile, asked_for.seed, asked_for.connectors)

@@ -29,9 +29,12 @@ RUN_OUT_DAYS = 25
 """How long beyond the last reading a limit is looked for: of a limit predicted on the last day
 one should know whether it came."""
 
-TUNING_SEEDS = tuple(range(1, 10))
-REPORT_SEEDS = (101, 102)
+TUNING_SEEDS = tuple(range(1, 11))
+REPORT_SEEDS = (111, 112)
 """No parameter of any detector is chosen by looking at these."""
+SPENT_SEEDS = (101, 102)
+"""What an earlier engine was reported on. A report is made once for its seeds: an engine that was
+changed after it is reported on fresh ones."""
 
 
 @dataclass

@@ -4,8 +4,8 @@ This file is the whole of what a plug-in must know. It stands outside `detectors
 detector depends on another.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -87,13 +87,59 @@ class Batch:
 
     def rows(self, chosen: Flags | NDArray[np.intp]) -> "Batch":
         """The readings where `chosen` (bool[n]) is true, or of these rising indices, in order."""
+        if chosen.dtype == np.bool_ and chosen.all():
+            return self
         return Batch(
             connectors=self.connectors,
             connector=self.connector[chosen],
             time_ms=self.time_ms[chosen],
             arrived_ms=self.arrived_ms[chosen],
-            values={name: column[chosen] for name, column in self.values.items()},
+            values=_rows(self.values, chosen),
         )
+
+    def with_columns(self, columns: Mapping[str, Floats]) -> "Batch":
+        """The batch with these columns among its values, float64[n] each, before its own."""
+        return replace(self, values=Columns(self.values, more=columns))
+
+
+class Columns(Mapping[str, Floats]):
+    """Columns of which each is cut to the rows that are wanted when it is first asked for.
+
+    A detector wants few of the many columns that stages add. What was cut holds on to the whole,
+    so it is for a turn, not for keeping.
+    """
+
+    def __init__(
+        self,
+        whole: Mapping[str, Floats],
+        chosen: Flags | NDArray[np.intp] | None = None,
+        *,
+        more: Mapping[str, Floats] | None = None,
+    ) -> None:
+        """The rows of `whole` that are `chosen`, as in `Batch.rows`; and `more`, of those rows."""
+        self._whole, self._chosen, self._more = whole, chosen, more or {}
+        self._cut: dict[str, Floats] = {}
+
+    def __getitem__(self, name: str) -> Floats:
+        if (found := self._more.get(name)) is not None:
+            return found
+        if self._chosen is None:
+            return self._whole[name]
+        if (found := self._cut.get(name)) is None:
+            found = self._cut[name] = self._whole[name][self._chosen]
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._whole, *self._more]))
+
+    def __len__(self) -> int:
+        return len({*self._whole, *self._more})
+
+
+def _rows(values: Mapping[str, Floats], chosen: Flags | NDArray[np.intp]) -> Mapping[str, Floats]:
+    if isinstance(values, Columns):
+        return Columns(values, chosen)
+    return {name: column[chosen] for name, column in values.items()}
 
 
 @runtime_checkable

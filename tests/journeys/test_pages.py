@@ -25,6 +25,7 @@ STAFF = [
     "/portal/",
     "/portal/alarms/",
     "/portal/base/",
+    "/portal/analysis/",
     "/portal/models/",
     "/portal/models/add/",
     "/portal/organisations/",

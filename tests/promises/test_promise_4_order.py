@@ -45,7 +45,7 @@ DEATHS = ["after_detectors", "before_checkpoint:2", "before_commit", "after_comm
 
 @pytest.fixture
 def log(redis_log: redis.Redis) -> PartitionLog:
-    return PartitionLog(redis_log, wake=lambda partitions: None)
+    return PartitionLog(redis_log, wake=lambda partitions, delay_ms: None)
 
 
 def _warm_panel() -> Panel:
@@ -64,7 +64,7 @@ def new_desk(client: redis.Redis) -> Desk:
     """A worker's, in this process."""
     return Desk(
         client=client,
-        log=PartitionLog(client, wake=lambda partitions: None),
+        log=PartitionLog(client, wake=lambda partitions, delay_ms: None),
         directory=Directory(),
         telemetry=the_store(),
         panel=_warm_panel(),
@@ -367,7 +367,7 @@ def test_redelivery_late_twice_and_out_of_order_hurts_nothing(
 ) -> None:
     """Every wake-up comes three times, the oldest last: as after kill -9 with visibility."""
     wakes: list[int] = []
-    log = PartitionLog(redis_log, wake=wakes.extend)
+    log = PartitionLog(redis_log, wake=lambda partitions, delay_ms: wakes.extend(partitions))
     with worker():
         for part in journal.parts(chunks, each_s=120):
             journal.append(part, log)
@@ -387,7 +387,7 @@ def test_wake_up_that_never_comes_is_made_good_by_the_sweep(
     journal.append(chunks[:100], log)
     asked: list[int] = []
     desk = new_desk(redis_log)
-    desk.log._wake = asked.extend
+    desk.log._wake = lambda partitions, delay_ms: asked.extend(partitions)
     redis_log.delete(*redis_log.keys("ow:wake:*"))
     passes.wake_unread(desk=desk)
     assert set(asked) >= set(journal.partitions())

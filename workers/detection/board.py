@@ -1,9 +1,11 @@
 """The state of connectors for people to see: their last reading and how far it is from a limit.
 
-Detection is the one that sees readings in order, so it alone writes them. At most once a second
-a connector; what waits is merged. Failing to write is told, and never stops detection.
+Detection is the one that sees readings in order, so it alone writes them. A connector at most as
+often as a page is told of it, and all of them for no more than a share of the time; what waits is
+merged. Failing to write is told, and never stops detection, nor does waiting for the store.
 """
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -19,7 +21,11 @@ from workers.detection.gathering import key_of
 
 logger = structlog.get_logger(__name__)
 
-WRITE_EVERY_S = 1.0
+WRITE_EVERY_S = 0.25
+SHARE = 0.2
+"""Of the time, what writing may take: few connectors are shown sooner than thousands."""
+
+LOOK_EVERY_S = 0.05
 PAUSE_S = 5.0  # after a failure: a store that is away must not slow each pass by its time limit
 LARGEST_POST = 1_000
 
@@ -31,16 +37,28 @@ class StateStore(Protocol):
 
 
 class Board:
-    """What is to be written of each connector, and when it was written last."""
+    """What is to be written of each connector, and when it was written last.
+
+    One thread notes, any one writes: `post` where it is called, or, once `begin` was, a thread of
+    the board's own.
+    """
 
     def __init__(
         self, store: StateStore, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._store = store
         self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._noted = threading.Event()
+        self._has_poster = False
         self._waiting: dict[str, dict[str, Any]] = {}
         self._written_at: dict[str, float] = {}
         self._paused_until = 0.0
+
+    def begin(self) -> None:
+        """From now on what is noted is written by a thread, as long as the process lives."""
+        self._has_poster = True
+        threading.Thread(target=self._post_for_ever, name="board", daemon=True).start()
 
     def note(
         self,
@@ -71,49 +89,80 @@ class Board:
                 for name, at in newest.items()
                 if at[number] >= 0
             }
-            self._take_in(
-                batch.connectors[owner],
-                last,
-                measured_at=int(batch.time_ms[end]),
-                arrived_at=int(batch.arrived_ms[end]),
-                judged_at=judged_ms,
+            tenant, connector = key_of(batch.connectors[owner])
+            row = {
+                "tenant": tenant,
+                "connector": connector,
+                "last": last,
+                "measured_at": int(batch.time_ms[end]),
+                "arrived_at": int(batch.arrived_ms[end]),
+                "judged_at": judged_ms,
                 **(at_rated[number] or _margin(last, ratings[owner])),
                 **aged[number],
-            )
+            }
+            with self._lock:
+                known = self._waiting.get(batch.connectors[owner])
+                self._waiting[batch.connectors[owner]] = _merged(known, row)
+        self._noted.set()
 
     def post(self) -> None:
-        """Writes what is due. Raises nothing."""
-        now = self._monotonic()
-        if now < self._paused_until:
-            return
-        due = [
-            name
-            for name in self._waiting
-            if now - self._written_at.get(name, -WRITE_EVERY_S) >= WRITE_EVERY_S
-        ]
-        for first in range(0, len(due), LARGEST_POST):
-            if not self._write(due[first : first + LARGEST_POST], now):
-                return
+        """Writes what is due, unless there is a thread for it. Raises nothing."""
+        if not self._has_poster:
+            self._write_due()
 
-    def _write(self, names: list[str], now: float) -> bool:
+    def _post_for_ever(self) -> None:
+        while True:
+            self._noted.wait(LOOK_EVERY_S if self._waiting else None)
+            self._noted.clear()
+            try:
+                self._write_due()
+            except Exception as error:  # a fault of ours must not end what pages live from
+                logger.error("board_failed", error=repr(error))
+            time.sleep(LOOK_EVERY_S)
+
+    def _write_due(self) -> None:
+        began = self._monotonic()
+        if began < self._paused_until:
+            return
+        with self._lock:
+            due = [
+                name
+                for name in self._waiting
+                if began - self._written_at.get(name, -WRITE_EVERY_S) >= WRITE_EVERY_S
+            ]
+            rows = {name: self._waiting.pop(name) for name in due}
+        for first in range(0, len(due), LARGEST_POST):
+            if not self._write(due[first : first + LARGEST_POST], rows, began):
+                return
+        took_s = self._monotonic() - began
+        self._paused_until = began + took_s / SHARE
+
+    def _write(self, names: list[str], rows: dict[str, dict[str, Any]], now: float) -> bool:
+        """Writes these of the rows; all that are not written wait again where that fails."""
         try:
-            self._store.update_states([self._waiting[name] for name in names])
+            self._store.update_states([rows[name] for name in names])
         except TelemetryError as error:
             logger.warning("states_not_written", connectors=len(names), error=str(error))
             self._paused_until = now + PAUSE_S
+            with self._lock:
+                for name, row in rows.items():
+                    newer = self._waiting.get(name)
+                    self._waiting[name] = row if newer is None else _merged(row, newer)
             return False
         for name in names:
-            del self._waiting[name]
+            del rows[name]
             self._written_at[name] = now
         return True
 
-    def _take_in(self, name: str, last: dict[str, float], **facts: float | None) -> None:
-        tenant, connector = key_of(name)
-        row = self._waiting.setdefault(name, {"tenant": tenant, "connector": connector, "last": {}})
-        if facts["measured_at"] < row.get("measured_at", 0):
-            return
-        row["last"].update(last)
-        row.update(facts)
+
+def _merged(row: dict[str, Any] | None, newer: dict[str, Any]) -> dict[str, Any]:
+    """What both say, the second where both do; that may turn out to be the older one, and then it
+    says nothing."""
+    if row is None:
+        return newer
+    if newer["measured_at"] < row["measured_at"]:
+        return row
+    return {**row, **newer, "last": {**row["last"], **newer["last"]}}
 
 
 def _margin(last: Mapping[str, float], ratings: Ratings) -> dict[str, float | None]:

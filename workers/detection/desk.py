@@ -20,12 +20,15 @@ from workers.detection.panel import Panel
 from workers.detection.plugins import Agency
 from workers.detection.rulebooks import Rulebooks
 
+VISITS_REMEMBERED = 16
+
 
 @dataclass
 class Desk:
     """The stores, the detectors, and the partitions that this process held before.
 
-    `noticed_ms` is when each generation of the logs was first seen by this process.
+    `noticed_ms` is when each generation of the logs was first seen by this process, `visit_s` what
+    its visits take of late.
     """
 
     client: redis.Redis
@@ -38,6 +41,7 @@ class Desk:
     holder: str = field(default_factory=lambda: uuid4().hex)
     holdings: dict[int, Holding] = field(default_factory=dict)
     noticed_ms: dict[str, int] = field(default_factory=dict)
+    visit_s: float = 0.0
     rulebooks: Rulebooks = field(init=False)
     agency: Agency = field(init=False)
     ear: Ear = field(init=False)
@@ -50,6 +54,10 @@ class Desk:
     def now_ms(self) -> int:
         """The clock's time, ms since 1970."""
         return int(self.clock().timestamp() * 1000)
+
+    def note_visit(self, took_s: float) -> None:
+        """Takes in how long one took."""
+        self.visit_s += (took_s - self.visit_s) / VISITS_REMEMBERED
 
     def lease(self, partition: int) -> Lease:
         """This worker's lease of a partition, taken or not."""

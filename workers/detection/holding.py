@@ -21,7 +21,8 @@ class Holding:
     """Everything since `fencing` was taken; what is not committed is worth nothing.
 
     `early` are readings that were judged before their turn, by the reorder window, and will be
-    read once more. `lapsed_ms` is when the clock was looked at last, 0 if it was not.
+    read once more. `lapsed_ms` is when the clock was looked at last, 0 if it was not. `ripe_at`,
+    on the monotonic clock, is when the next entry has waited the reorder window out.
     """
 
     partition: int
@@ -34,6 +35,7 @@ class Holding:
     is_dirty: bool = False
     early: Counter[tuple[str, int]] = field(default_factory=Counter)
     lapsed_ms: int = 0
+    ripe_at: float = 0.0
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, detectors: Sequence[Detector], *, now: datetime) -> Self:

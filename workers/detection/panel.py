@@ -19,6 +19,7 @@ TURN_LIMIT_S = 5.0
 
 FAILURES_IN_A_ROW = 3
 REST_S = 60.0
+NAMES_LIMIT = 4_096
 
 
 class DetectorTimedOut(Exception):
@@ -44,12 +45,12 @@ class Panel:
         self._monotonic = monotonic
         self._failed: dict[str, int] = {}
         self._resting_until: dict[str, float] = {}
+        self._names: dict[int, tuple[Detector | Stage, str]] = {}
 
     @contextmanager
     def guard(self, detector: Detector | Stage) -> Iterator[None]:
         """One turn: refused while the detector rests, ended by DetectorTimedOut after its limit."""
-        # By variant: a rule's bad parameters must not put the others to rest.
-        name = detector.name if isinstance(detector, Stage) else variant_of(detector)
+        name = self._name(detector)
         if self._resting_until.get(name, 0.0) > self._monotonic():
             raise DetectorResting(name)
         try:
@@ -59,6 +60,17 @@ class Panel:
             self._note_failure(name, timed_out=isinstance(error, DetectorTimedOut))
             raise
         self._failed.pop(name, None)
+
+    def _name(self, detector: Detector | Stage) -> str:
+        """By variant: a rule's bad parameters must not put the others to rest. Asked at each turn,
+        so it is kept; with the detector, for another may come to lie where one was."""
+        known = self._names.get(id(detector))
+        if known is None:
+            if len(self._names) >= NAMES_LIMIT:
+                self._names.clear()
+            name = detector.name if isinstance(detector, Stage) else variant_of(detector)
+            known = self._names[id(detector)] = (detector, name)
+        return known[1]
 
     def _note_failure(self, name: str, *, timed_out: bool) -> None:
         self._failed[name] = self._failed.get(name, 0) + 1

@@ -18,9 +18,10 @@ from django_tenants.utils import schema_context
 from apps.alarms.operations import apply_findings
 from apps.partitions import operations
 from apps.partitions.lease import Lease
-from apps.partitions.log import START, Entry, Position, is_behind
+from apps.partitions.log import START, Entry, Page, Position, is_behind
 from apps.partitions.queries import positions
-from apps.partitions.wakeups import REORDER_WINDOW_MS
+from apps.partitions.visits import Arrival, come, go
+from apps.partitions.wakeups import LATEST_MS, REORDER_WINDOW_MS, SOONEST_MS
 from apps.warning.shadows import note_findings
 from ohmwatch.detector import Batch, Flags
 from ohmwatch.findings import Finding
@@ -43,6 +44,9 @@ CHECKPOINT_EVERY_S = 5.0
 VISIT_LIMIT_S = 2.0
 """Then another partition has its turn; this one asks for the next itself."""
 
+VISITS_SHARE = 0.5
+"""Of a process's time, what visits are spread over: the rest is room for what comes unevenly."""
+
 SETTLE_MS = 2 * REORDER_WINDOW_MS
 """After a flush, how long what was appended before it may take to be found in Elasticsearch."""
 
@@ -64,7 +68,8 @@ def visit(partition: int, *, desk: Desk) -> Outcome:
     desk.directory.refresh_if_changed()
     lease = desk.lease(partition)
     with metrics.PASS_SECONDS.time():
-        outcome = _hold_and_work(partition, lease, desk) if lease.take() else Outcome.TAKEN
+        found = come(lease)
+        outcome = _hold_and_work(found, lease, desk) if found.is_taken else Outcome.TAKEN
     metrics.PASSES.labels(outcome).inc()
     desk.board.post()
     return outcome
@@ -78,12 +83,14 @@ def forget(partition: int, slug: str, *, desk: Desk) -> int | None:
     """
     desk.directory.refresh_if_changed()
     lease = desk.lease(partition)
-    if not lease.take():
+    found = come(lease)
+    if not found.is_taken:
         return None
     try:
-        holding = _hold(partition, lease, desk)
-        _work(holding, lease, desk)
-        if _is_behind(holding, desk):
+        holding = _hold(found, lease, desk)
+        _work(holding, found, lease, desk)
+        last = desk.log.last_entry(partition)
+        if last is not None and is_behind(holding.position.entry, last):
             return None
         left = holding.watch.leave(lambda name: key_of(name)[0] == slug)
         if left or holding.is_dirty:
@@ -132,48 +139,56 @@ def _needs_visit(partition: int, committed: Position, generation: str, desk: Des
     return behind or committed.generation != generation
 
 
-def _hold_and_work(partition: int, lease: Lease, desk: Desk) -> Outcome:
+def _hold_and_work(found: Arrival, lease: Lease, desk: Desk) -> Outcome:
+    came_at = time.monotonic()
     try:
-        holding = _hold(partition, lease, desk)
-        _work(holding, lease, desk)
+        holding = _hold(found, lease, desk)
+        _work(holding, found, lease, desk)
     except (operations.Fenced, LeaseLost) as error:
-        logger.warning("partition_lost", partition=partition, error=str(error))
-        desk.holdings.pop(partition, None)
+        logger.warning("partition_lost", partition=lease.partition, error=str(error))
+        desk.holdings.pop(lease.partition, None)
+        lease.release()
         return Outcome.FENCED
     except BaseException:
         # Memory may be ahead of the checkpoint now, with findings that nobody will write.
-        desk.holdings.pop(partition, None)
-        raise
-    finally:
+        desk.holdings.pop(lease.partition, None)
         lease.release()
-    # Only now: who was woken for these while we had the lease has gone away again.
-    if _is_behind(holding, desk):
-        desk.log.wake(partition)
+        raise
+    desk.note_visit(time.monotonic() - came_at)
+    in_ms = next_visit_ms(
+        ripe_in_ms=(holding.ripe_at - time.monotonic()) * 1000,
+        visit_s=desk.visit_s,
+        partitions=len(desk.holdings),
+    )
+    if go(lease, judged=holding.position.entry, wake_in_ms=in_ms):
+        desk.log.send(lease.partition, in_ms)
     return Outcome.JUDGED
 
 
-def _is_behind(holding: Holding, desk: Desk) -> bool:
-    last = desk.log.last_entry(holding.partition)
-    return last is not None and is_behind(holding.position.entry, last)
+def next_visit_ms(*, ripe_in_ms: float, visit_s: float, partitions: int) -> int:
+    """As soon as the next entry has waited the reorder window out. But a visit costs something
+    whatever it finds: who holds many partitions, or is short of processor time, comes seldom and
+    finds much, which costs half as much a reading and leaves acquisition more of the machine."""
+    rest_ms = visit_s * 1000 * partitions / VISITS_SHARE
+    return round(min(max(ripe_in_ms, rest_ms, SOONEST_MS), LATEST_MS))
 
 
-def _hold(partition: int, lease: Lease, desk: Desk) -> Holding:
+def _hold(found: Arrival, lease: Lease, desk: Desk) -> Holding:
     """The partition as we know it, if nobody had it since; else as its checkpoint says."""
-    known = desk.holdings.get(partition)
-    if known is not None and lease.was_ours(known.fencing):
+    known = desk.holdings.get(lease.partition)
+    if known is not None and found.holder == lease.mark(known.fencing):
         return known
     now = desk.clock()
-    checkpoint = operations.take_over(partition=partition, now=now)
+    checkpoint = operations.take_over(partition=lease.partition, now=now)
     lease.sign(checkpoint.fencing)
     holding = Holding.of(checkpoint, desk.panel.detectors, now=now)
-    desk.holdings[partition] = holding
+    desk.holdings[lease.partition] = holding
     return holding
 
 
-def _work(holding: Holding, lease: Lease, desk: Desk) -> None:
-    generation = desk.log.generation()
-    if _log_is_gone(holding, generation, desk):
-        _replay(holding, generation, lease, desk)
+def _work(holding: Holding, found: Arrival, lease: Lease, desk: Desk) -> None:
+    if _log_is_gone(holding, found):
+        _replay(holding, found.generation, lease, desk)
     until = time.monotonic() + VISIT_LIMIT_S
     while more := _judge_next(holding, desk):
         _renew(lease)
@@ -199,7 +214,7 @@ def _renew(lease: Lease) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class _Reading:
     """Entries behind the position; the first `mature` have waited the reorder window out."""
 
     entries: list[Entry]
@@ -215,17 +230,25 @@ class _Page:
         return as_batch([chunk for several in chunks for chunk in several]), mature
 
 
-def _read(holding: Holding, desk: Desk) -> _Page:
+def _read(holding: Holding, desk: Desk) -> _Reading:
     count = ENTRIES_A_STEP
     while True:
-        now_ms = desk.log.now_ms()  # before reading: all that was appended until then is read
-        entries = desk.log.read(holding.partition, holding.position.entry, count=count)
+        page = desk.log.read(holding.partition, holding.position.entry, count=count)
+        entries = page.entries
         more = len(entries) == count
-        seen_ms = entries[-1].stored_ms - 1 if more else now_ms
+        seen_ms = entries[-1].stored_ms - 1 if more else page.now_ms
         mature = sum(each.stored_ms <= seen_ms - REORDER_WINDOW_MS for each in entries)
         if mature or not more:
-            return _Page(entries, mature, more)
+            holding.ripe_at = time.monotonic() + _ripe_in_ms(page, mature) / 1000
+            return _Reading(entries, mature, more)
         count *= 2
+
+
+def _ripe_in_ms(page: Page, mature: int) -> int:
+    """When the first unripe entry is due; where there is none, one that comes now."""
+    unripe = page.entries[mature:]
+    waited_ms = page.now_ms - unripe[0].stored_ms if unripe else 0
+    return REORDER_WINDOW_MS - waited_ms + 1
 
 
 def _judge_next(holding: Holding, desk: Desk) -> bool:
@@ -302,14 +325,13 @@ def _look_at_the_clock(holding: Holding, desk: Desk) -> None:
 # --- a log that is gone -----------------------------------------------------------------------
 
 
-def _log_is_gone(holding: Holding, generation: str, desk: Desk) -> bool:
+def _log_is_gone(holding: Holding, found: Arrival) -> bool:
     """Whether the log is another one than ours, or ends before where we are."""
-    if holding.position.generation != generation:
+    if holding.position.generation != found.generation:
         return True
     if holding.position.entry == START:
         return False
-    last = desk.log.last_entry(holding.partition)
-    return last is None or is_behind(last, holding.position.entry)
+    return found.last_entry is None or is_behind(found.last_entry, holding.position.entry)
 
 
 def _replay(holding: Holding, generation: str, lease: Lease, desk: Desk) -> None:

@@ -81,12 +81,14 @@ def the_desk() -> Desk:
     client = redis.Redis.from_url(
         settings.REDIS_LOG_URL, socket_timeout=10, socket_connect_timeout=5
     )
+    board = Board(the_store())
+    board.begin()
     return Desk(
         client=client,
         log=PartitionLog(client),
         directory=Directory(),
         telemetry=the_store(),
         panel=Panel(Agency(client, timezone.now).hire(beside=DETECTORS)),
-        board=Board(the_store()),
+        board=board,
         clock=timezone.now,
     )

@@ -8,11 +8,9 @@ allows, a byte order mark and a lone surrogate are undecodable.
 
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -21,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ohmwatch.instants import ms_of
 from ohmwatch.readings import (
     CHANNELS,
     MESSAGE_BYTES_LIMIT,
@@ -34,11 +33,6 @@ from ohmwatch.readings import (
 )
 from ohmwatch.refusals import Reason, Refused, RowRefusal
 
-_RFC_3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 YEAR_1_MS, YEAR_9999_MS = -62_135_596_800_000, 253_402_300_799_999
 STEP_LIMIT_MS = 24 * 3600 * 1000
 _FIELD_NAME_LIMIT = 64
@@ -328,12 +322,7 @@ def _time_ms(time: Any) -> int | None:
     """Milliseconds since 1970 of an integer or an RFC 3339 text with offset; else None."""
     if type(time) is int:
         return time if YEAR_1_MS <= time <= YEAR_9999_MS else None
-    if type(time) is not str or not _RFC_3339.fullmatch(time):
-        return None
-    try:
-        return (datetime.fromisoformat(time.upper()) - _EPOCH) // _MILLISECOND
-    except (ValueError, OverflowError):
-        return None
+    return ms_of(time) if type(time) is str else None
 
 
 def _check_channels(table: _Table) -> NDArray[np.int16]:

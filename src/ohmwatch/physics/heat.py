@@ -11,12 +11,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ohmwatch.detector import Floats, Indices, Ratings
+from ohmwatch.detector import Flags, Floats, Indices, Ratings
+from ohmwatch.rated import once
+
+Curve = tuple[tuple[float, float], ...]
 
 
 def column(ratings: Sequence[Ratings], rating: str) -> Floats:
     """One rating of each connector, float64[connectors], NaN where the model doesn't say."""
-    return np.array([getattr(each, rating) for each in ratings], dtype=np.float64)
+
+    def of_each() -> Floats:
+        values = np.array([getattr(each, rating) for each in ratings], dtype=np.float64)
+        values.flags.writeable = False
+        return values
+
+    return once(ratings, rating, of_each)
 
 
 def derated_current_a(ratings: Sequence[Ratings], connector: Indices, ambient_c: Floats) -> Floats:
@@ -29,17 +38,22 @@ def derated_current_a(ratings: Sequence[Ratings], connector: Indices, ambient_c:
     [250.0, 215.0, 180.0]
     """
     current_a = column(ratings, "rated_current_a")[connector]
-    curves: dict[tuple[tuple[float, float], ...], list[int]] = {}
-    for position, each in enumerate(ratings):
-        if each.derating:
-            curves.setdefault(each.derating, []).append(position)
-    for curve, positions in curves.items():
-        member = np.zeros(len(ratings), dtype=np.bool_)
-        member[positions] = True
+    for curve, member in once(ratings, "curves", lambda: _curves(ratings)):
         here = member[connector]
         points_c, points_a = zip(*curve, strict=True)
         current_a[here] = np.interp(ambient_c[here], points_c, points_a)
     return current_a
+
+
+def _curves(ratings: Sequence[Ratings]) -> list[tuple[Curve, Flags]]:
+    """Every derating curve, and which connectors (bool[connectors]) it is of."""
+    members: dict[Curve, Flags] = {}
+    for position, each in enumerate(ratings):
+        if each.derating:
+            if each.derating not in members:
+                members[each.derating] = np.zeros(len(ratings), dtype=np.bool_)
+            members[each.derating][position] = True
+    return list(members.items())
 
 
 def allowed_rise_per_a2(
@@ -68,8 +82,12 @@ def time_constants_s(
     ratings: Sequence[Ratings], *, default: tuple[float, float]
 ) -> tuple[Floats, Floats]:
     """The shortest and the longest thermal time constant in s of each connector's model."""
-    constants = [each.thermal_time_constants_s or default for each in ratings]
-    return (
-        np.array([min(each) for each in constants], dtype=np.float64),
-        np.array([max(each) for each in constants], dtype=np.float64),
-    )
+
+    def of_each() -> tuple[Floats, Floats]:
+        constants = [each.thermal_time_constants_s or default for each in ratings]
+        return (
+            np.array([min(each) for each in constants], dtype=np.float64),
+            np.array([max(each) for each in constants], dtype=np.float64),
+        )
+
+    return once(ratings, ("time_constants", default), of_each)

@@ -1,7 +1,7 @@
 """From what the contacts stage knows to findings: what the detectors that stand on it share."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,7 +35,7 @@ def known(batch: Batch, name: str) -> Floats:
 
 def with_known(batch: Batch, columns: Mapping[str, Floats]) -> Batch:
     """The batch with a stage's columns among its values."""
-    return replace(batch, values={**batch.values, **columns})
+    return batch.with_columns(columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,39 +55,14 @@ EPISODE = 1.0
 
 
 def news(batch: Batch, *, episodes_only: bool = False) -> Batch:
-    """The readings at which the stage knows something new: of many, few.
-
-    Their columns are cut out where one is asked for.
-    """
+    """The readings at which the stage knows something new: of many, few."""
     column = batch.values.get(PREFIX + "news")
     if column is None:
         return batch.rows(np.zeros(len(batch), dtype=np.bool_))
     at = np.flatnonzero(column)
     if episodes_only:
         at = at[column[at] % 2.0 == EPISODE]
-    return Batch(
-        connectors=batch.connectors,
-        connector=batch.connector[at],
-        time_ms=batch.time_ms[at],
-        arrived_ms=batch.arrived_ms[at],
-        values=_Cut(batch.values, at),
-    )
-
-
-class _Cut(Mapping[str, Floats]):
-    """Columns of which some rows are wanted; each is cut when it is asked for."""
-
-    def __init__(self, whole: Mapping[str, Floats], at: np.ndarray) -> None:
-        self._whole, self._at = whole, at
-
-    def __getitem__(self, name: str) -> Floats:
-        return self._whole[name][self._at]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._whole)
-
-    def __len__(self) -> int:
-        return len(self._whole)
+    return batch.rows(at)
 
 
 def steady_rise_k(heating_k: Floats, ambient_c: float = HOT_DAY_C) -> Floats:
@@ -304,12 +279,12 @@ def is_rescaled(
 def believed(batch: Batch, *, suspects: bool = False) -> Batch:
     """The batch without temperatures of sensors that lie (or, with `suspects`, may lie)."""
     least = SUSPECT if suspects else LIES
-    values = dict(batch.values)
-    for quantity, place in _PLACES.items():
-        trust = known(batch, f"trust_{place}")
-        if quantity in values:
-            values[quantity] = np.where(trust <= least, np.nan, values[quantity])
-    return replace(batch, values=values)
+    trusted = {
+        quantity: np.where(known(batch, f"trust_{place}") <= least, np.nan, batch.values[quantity])
+        for quantity, place in _PLACES.items()
+        if quantity in batch.values
+    }
+    return batch.with_columns(trusted)
 
 
 _PLACES = {"temperature_pos_c": "pos", "temperature_neg_c": "neg", "ambient_c": "air"}

@@ -86,7 +86,7 @@ def deliver(redis_log: redis.Redis) -> Deliver:
         stores = Stores(
             directory=Directory(),
             telemetry=the_store(),
-            partition_log=PartitionLog(redis_log, wake=lambda _: None),
+            partition_log=PartitionLog(redis_log, wake=lambda partitions, delay_ms: None),
             board=Board(redis_log),
             turnstile=Turnstile(),
         )
@@ -138,7 +138,7 @@ def test_a_device_is_enrolled_and_its_batches_are_readings(
     chunks = [
         c
         for p in range(log.partitions)
-        for e in log.read(p, "0-0", count=9)
+        for e in log.read(p, "0-0", count=9).entries
         for c in e.chunks or ()
     ]
     assert sum(len(chunk.time_ms) for chunk in chunks) == 50

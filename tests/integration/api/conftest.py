@@ -45,12 +45,14 @@ def readings(elasticsearch: str) -> None:
     call_command("prepare_stores", verbosity=0)
     store = TelemetryStore()
     for tenant, ampere in (("kunlun", 180.5), ("aurora", -666.0)):
-        for connector in (cast.BENS_CONNECTOR, cast.CLARAS_CONNECTOR):
+        whose = {cast.BENS_CONNECTOR: cast.HARBOUR, cast.CLARAS_CONNECTOR: cast.CITY}
+        for connector, organisation in whose.items():
             rows = [
                 (NOW_MS - minute * 60_000, {"current_a": ampere, "temperature_pos_c": 61.0})
                 for minute in range(1, 61)
             ]
-            store.bulk(reading_lines(store, tenant, rows, connector=str(connector)))
+            of = {"organisation": str(organisation), "model": "HV-250", "batch": "2026-03"}
+            store.bulk(reading_lines(store, tenant, rows, connector=str(connector), **of))
         store.update_states(
             [
                 {

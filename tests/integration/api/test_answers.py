@@ -55,6 +55,9 @@ def test_a_list_is_walked_page_by_page(bens_key: APIClient, kunlun: Tenant) -> N
         ("connectors?state=molten", "state"),
         ("alarms?opened_after=yesterday", "opened_after"),
         ("events?after=-1", "after"),
+        ("statistics?quantity=interlock", "quantity"),
+        ("statistics?by=tenant", "by"),
+        ("statistics?leading=mean&by=model", "leading"),
         (f"connectors/{cast.BENS_CONNECTOR}/readings?start=soon", "start"),
         (f"connectors/{cast.BENS_CONNECTOR}/readings?page_size=501", "page_size"),
         (f"connectors/{cast.BENS_CONNECTOR}/readings?start=0001-01-01T00:00:00%2B14:00", "start"),
@@ -114,6 +117,41 @@ def test_a_series_has_buckets_with_their_extremes(bens_key: APIClient) -> None:
         "last": 180.5,
         "count": 10,
     }
+
+
+SPAN = {"start": (NOW - timedelta(hours=2)).isoformat(), "end": NOW.isoformat()}
+
+
+def test_statistics_are_of_what_the_asker_may_see(
+    bens_key: APIClient, annas_browser: APIClient
+) -> None:
+    question = {"quantity": "current_a", "by": "organisation", **SPAN}
+    own = bens_key.get("/api/v1/statistics", question).json()
+    everybodys = annas_browser.get("/api/v1/statistics", question).json()
+
+    assert [(row["group"], row["count"]) for row in own["results"]] == [(str(cast.HARBOUR), 60)]
+    assert own["results"][0]["percentiles"] == {"50": 180.5, "95": 180.5, "99": 180.5}
+    assert {row["group"] for row in everybodys["results"]} == {str(cast.HARBOUR), str(cast.CITY)}
+    assert (everybodys["total"], everybodys["settled"], everybodys["cut"]) == (2, True, False)
+
+
+def test_statistics_of_another_organisation_are_not_there(bens_key: APIClient) -> None:
+    response = bens_key.get("/api/v1/statistics", {"organisation": str(cast.CITY)})
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+    other = bens_key.get("/api/v1/statistics", {"connector": str(cast.CLARAS_CONNECTOR), **SPAN})
+    assert (other.status_code, other.json()["results"]) == (200, [])
+
+
+def test_statistics_by_hour_and_who_leads(annas_browser: APIClient) -> None:
+    by_hour = annas_browser.get("/api/v1/statistics", {"every": "hour", **SPAN}).json()
+    assert sum(row["count"] for row in by_hour["results"]) == 120
+    assert all(row["start"].endswith(":00:00Z") for row in by_hour["results"])
+
+    leading = {"leading": "maximum", "by": "connector", "page_size": 1, **SPAN}
+    first = annas_browser.get("/api/v1/statistics", leading).json()
+    assert (len(first["results"]), first["total"], first["results"][0]["maximum"]) == (1, 2, 61.0)
+    alone = annas_browser.get("/api/v1/statistics", {"leading": "maximum"})
+    assert (alone.status_code, list(alone.json()["errors"])) == (400, ["leading"])
 
 
 def test_a_connectors_state(bens_key: APIClient) -> None:

@@ -39,7 +39,7 @@ def agency(redis_log: redis.Redis) -> Agency:
 def desk(redis_log: redis.Redis) -> Iterator[Desk]:
     made = Desk(
         client=redis_log,
-        log=PartitionLog(redis_log, wake=lambda partitions: None),
+        log=PartitionLog(redis_log, wake=lambda partitions, delay_ms: None),
         directory=Directory(),
         telemetry=the_store(),
         panel=Panel(Agency(redis_log, timezone.now).hire(beside=DETECTORS)),

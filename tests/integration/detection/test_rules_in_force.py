@@ -34,7 +34,7 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 def desk(redis_log: redis.Redis) -> Desk:
     return Desk(
         client=redis_log,
-        log=PartitionLog(redis_log, wake=lambda partitions: None),
+        log=PartitionLog(redis_log, wake=lambda partitions, delay_ms: None),
         directory=Directory(),
         telemetry=the_store(),
         panel=Panel(),

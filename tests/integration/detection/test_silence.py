@@ -48,7 +48,7 @@ class Scene:
         """A worker's, in this process."""
         return Desk(
             client=self.redis,
-            log=PartitionLog(self.redis, wake=lambda partitions: None),
+            log=PartitionLog(self.redis, wake=lambda partitions, delay_ms: None),
             directory=Directory(),
             telemetry=the_store(),
             panel=Panel(),

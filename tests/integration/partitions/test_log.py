@@ -1,7 +1,5 @@
 """The partitions' logs in a real Redis: what goes in comes out, and a lost log is noticed."""
 
-import time
-
 import numpy as np
 import pytest
 import redis
@@ -16,7 +14,8 @@ from apps.partitions.log import (
     log_key,
     partition_of,
 )
-from apps.partitions.wakeups import WAKE_EVERY_MS, wake_key
+from apps.partitions.visits import come, go
+from apps.partitions.wakeups import PATIENCE_MS, REORDER_WINDOW_MS, wake_key
 
 NAN = float("nan")
 
@@ -28,7 +27,7 @@ def woken() -> list[int]:
 
 @pytest.fixture
 def log(redis_log: redis.Redis, woken: list[int]) -> PartitionLog:
-    return PartitionLog(redis_log, 16, wake=woken.extend)
+    return PartitionLog(redis_log, 16, wake=lambda partitions, delay_ms: woken.extend(partitions))
 
 
 def chunk(connector: str = "c-1", tenant: str = "kunlun", **values: list[float]) -> Chunk:
@@ -65,7 +64,7 @@ def test_connectors_spread_evenly() -> None:
 def test_readings_come_out_as_they_went_in(log: PartitionLog) -> None:
     sent = chunk(current_a=[1.5, NAN, -3.25], interlock=[1.0, 0.0, 1.0], humidity_pct=[NAN] * 3)
     log.append([sent])
-    (entry,) = log.read(partition_of("kunlun", "c-1", 16), START, count=10)
+    (entry,) = log.read(partition_of("kunlun", "c-1", 16), START, count=10).entries
     assert entry.chunks is not None
     (got,) = entry.chunks
     assert (got.tenant, got.connector, got.arrived_ms) == ("kunlun", "c-1", sent.arrived_ms)
@@ -91,9 +90,9 @@ def test_trim_keeps_what_is_unread(log: PartitionLog) -> None:
     for _ in range(3):
         log.append([chunk()])
     partition = partition_of("kunlun", "c-1", 16)
-    first, second, third = log.read(partition, START, count=10)
+    first, second, third = log.read(partition, START, count=10).entries
     log.trim(partition, second.id)
-    assert [entry.id for entry in log.read(partition, START, count=10)] == [third.id]
+    assert [entry.id for entry in log.read(partition, START, count=10).entries] == [third.id]
     log.trim(partition, third.id)
     assert log.last_entry(partition) == third.id
     assert is_behind(first.id, third.id)
@@ -102,18 +101,18 @@ def test_trim_keeps_what_is_unread(log: PartitionLog) -> None:
 def test_unreadable_entry_is_named_not_raised(log: PartitionLog, redis_log: redis.Redis) -> None:
     redis_log.xadd(log_key(0), {"c": b"\xff"})
     redis_log.xadd(log_key(0), {"other": b"1"})
-    assert [entry.chunks for entry in log.read(0, START, count=10)] == [None, None]
+    assert [entry.chunks for entry in log.read(0, START, count=10).entries] == [None, None]
 
 
-def test_one_wake_up_a_partition_a_moment(
+def test_one_wake_up_a_partition_until_it_is_due_and_a_while(
     log: PartitionLog, woken: list[int], redis_log: redis.Redis
 ) -> None:
     for _ in range(5):
         log.append([chunk()])
     home = partition_of("kunlun", "c-1", 16)
     assert woken == [home]
-    assert 0 < redis_log.pttl(wake_key(home)) <= WAKE_EVERY_MS
-    time.sleep(WAKE_EVERY_MS / 1000 + 0.05)
+    assert 0 < redis_log.pttl(wake_key(home)) <= REORDER_WINDOW_MS + PATIENCE_MS
+    redis_log.delete(wake_key(home))
     log.append([chunk()])
     assert woken == [home, home]
 
@@ -148,6 +147,50 @@ def test_entry_ids_are_compared_as_numbers() -> None:
     assert is_behind("9-0", "10-0")
     assert is_behind("10-9", "10-10")
     assert not is_behind("10-0", "10-0")
+
+
+# --- visits ---------------------------------------------------------------------------------
+
+
+def test_visitor_finds_how_things_stand(log: PartitionLog, redis_log: redis.Redis) -> None:
+    home = partition_of("kunlun", "c-1", 16)
+    lease = Lease(redis_log, home, "ours")
+    found = come(lease)
+    assert found.is_taken
+    assert (found.holder, found.generation, found.last_entry) == (b"", log.generation(), None)
+    lease.sign(4)
+    log.append([chunk()])
+    rival = come(Lease(redis_log, home, "theirs"))
+    assert not rival.is_taken
+    assert (rival.holder, rival.last_entry) == (lease.mark(4), log.last_entry(home))
+
+
+def test_who_leaves_something_unjudged_sends_one_wake_up(
+    log: PartitionLog, redis_log: redis.Redis
+) -> None:
+    home = partition_of("kunlun", "c-1", 16)
+    lease = Lease(redis_log, home, "ours")
+    log.append([chunk()])
+    come(lease)
+    assert not go(lease, judged=START, wake_in_ms=100)  # what was appended has woken already
+    redis_log.pexpire(wake_key(home), PATIENCE_MS)  # and that one is due
+    come(lease)
+    assert go(lease, judged=START, wake_in_ms=100)
+    come(lease)
+    assert not go(lease, judged=START, wake_in_ms=100)
+
+
+def test_after_a_visit_that_left_nothing_the_next_entry_wakes(
+    log: PartitionLog, woken: list[int], redis_log: redis.Redis
+) -> None:
+    home = partition_of("kunlun", "c-1", 16)
+    lease = Lease(redis_log, home, "ours")
+    log.append([chunk()])
+    come(lease)
+    assert not go(lease, judged=str(log.last_entry(home)), wake_in_ms=100)
+    assert come(lease).is_taken  # it was given back
+    log.append([chunk()])
+    assert woken == [home, home]
 
 
 # --- leases -----------------------------------------------------------------------------------

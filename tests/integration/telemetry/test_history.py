@@ -240,6 +240,18 @@ def test_percentiles_by_day_and_a_distribution_add_up(
     assert len(heat.edges) == len(heat.rows[0][1]) + 1
 
 
+def test_what_has_no_such_dimension_is_a_group_too(
+    telemetry: TenantTelemetry, ours: str, write: Write, build: Callable[..., int]
+) -> None:
+    write(ours, [(START_MS, {"current_a": 1.0})], connector="c-1", organisation="o-1")
+    write(ours, [(START_MS, {"current_a": 2.0}), (NOW_MS - 9, {"current_a": 3.0})], connector="c-2")
+    build()
+
+    page = telemetry.percentiles("current_a", by=["organisation"], start=NOW - 8 * A_DAY, end=NOW)
+
+    assert {row.group.values[0]: row.count for row in page.rows} == {"o-1": 1, "": 2}
+
+
 def test_a_flood_of_late_readings_is_told_until_rollups_have_it(
     telemetry: TenantTelemetry, fleet: dict[str, list[float]], ours: str, write: Write,
     build: Callable[..., int], monkeypatch: pytest.MonkeyPatch,
@@ -382,12 +394,36 @@ def test_who_asks_too_much_of_a_fleet_is_told(telemetry: TenantTelemetry) -> Non
 def test_more_groups_than_an_answer_can_hold_are_refused(
     telemetry: TenantTelemetry, ours: str, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apps.telemetry.fleet.GROUPS_LIMIT", 3)
+    monkeypatch.setattr("apps.telemetry.fleet.CONNECTORS_LIMIT", 3)
     for number in range(5):
         write(ours, [(NOW_MS - 1000, {"current_a": 1.0})], connector=f"c-{number}")
 
     with pytest.raises(AskedTooMuch) as caught:
         telemetry.top("current_a", by="connector", statistic="mean", start=NOW - A_DAY, end=NOW)
-    assert caught.value.data["what"] == "groups"
-    assert questions.GROUPS_LIMIT == 1_000
+    assert caught.value.data == {"what": "groups", "asked": 4, "limit": 3}
+    assert (questions.GROUPS_LIMIT, questions.CONNECTORS_LIMIT) == (1_000, 10_000)
     assert RAW.width_ms == 1
+
+
+def test_of_more_groups_than_an_answer_can_hold_the_leading_ones_are_told_whole(
+    telemetry: TenantTelemetry, ours: str, write: Write, build: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("apps.telemetry.fleet.CONNECTORS_LIMIT", 3)
+    for number in range(8):
+        long_ago, just_now = (10.0 * number, 5.0) if number % 2 else (5.0, 10.0 * number)
+        rows = [(START_MS, {"current_a": long_ago}), (NOW_MS - 1000, {"current_a": just_now})]
+        write(ours, rows, connector=f"c-{number}")
+    build()
+
+    highest = telemetry.top(
+        "current_a", by="connector", statistic="maximum", start=NOW - 8 * A_DAY, end=NOW
+    )
+    lowest = telemetry.top(
+        "current_a", by="connector", statistic="minimum", start=NOW - 8 * A_DAY, end=NOW, size=1
+    )
+
+    assert [row.group.values[0] for row in highest.rows] == ["c-7", "c-6", "c-5"]
+    assert [(row.count, row.mean) for row in highest.rows] == [(2, 37.5), (2, 32.5), (2, 27.5)]
+    assert (highest.total, highest.cut) == (3, True)
+    assert (lowest.rows[0].group.values[0], lowest.rows[0].minimum) == ("c-0", 0.0)

@@ -1,5 +1,6 @@
 """What was measured is found again: as a chart, as raw readings, in order, spikes and gaps."""
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -174,6 +175,52 @@ def test_replay_of_one_instant_is_not_cut(
     (batch,) = telemetry.replay([f"c-{n}" for n in range(7)], since_ms=0, at_most=2)
 
     assert batch.column("current_a").tolist() == list(range(7))
+
+
+def test_replay_cuts_time_where_the_readings_are(
+    telemetry: TenantTelemetry, ours: str, write: Write
+) -> None:
+    week_ms = 7 * 86_400_000
+    dense = [minutes_ago(10) + step for step in range(40)]
+    sparse = [minutes_ago(10) - week_ms + step * 3_600_000 for step in range(6)]
+    for connector in ("c-1", "c-2"):
+        rows = [(each, {"current_a": each % 1000}) for each in [*sparse, *dense]]
+        write(ours, rows, connector=connector)
+
+    batches = list(telemetry.replay(["c-1", "c-2"], since_ms=0, at_most=12))
+
+    times = [time_ms for batch in batches for time_ms in batch.time_ms.tolist()]
+    assert times == sorted([*sparse, *dense] * 2)
+    assert max(len(batch) for batch in batches) <= 12
+    assert len(batches) <= 20  # neighbours are read together
+
+
+def test_replay_gives_own_quantities_and_no_value_where_there_is_none(
+    telemetry: TenantTelemetry, ours: str, write: Write
+) -> None:
+    write(ours, [(minutes_ago(2), {"x_oil_ppm": 0.1, "current_a": 61.2})], batch='"x_not":')
+    write(ours, [(minutes_ago(1), {"interlock": 1, "x_b": 2})])
+
+    (batch,) = telemetry.replay([CONNECTOR], since_ms=0)
+
+    assert {name: column.tolist() for name, column in sorted(batch.values.items())} == {
+        "current_a": [61.2, pytest.approx(math.nan, nan_ok=True)],
+        "interlock": [pytest.approx(math.nan, nan_ok=True), 1.0],
+        "x_b": [pytest.approx(math.nan, nan_ok=True), 2.0],
+        "x_oil_ppm": [0.1, pytest.approx(math.nan, nan_ok=True)],
+    }
+
+
+def test_replay_that_is_given_up_leaves_nothing_running(
+    telemetry: TenantTelemetry, ours: str, write: Write
+) -> None:
+    write(ours, [(minutes_ago(10) + step, {"current_a": step}) for step in range(50)])
+
+    replay = telemetry.replay([CONNECTOR], since_ms=0, at_most=1)
+    assert next(replay).column("current_a").tolist() == [0.0]
+    replay.close()  # type: ignore[attr-defined]
+
+    assert list(telemetry.replay([CONNECTOR], since_ms=minutes_ago(9))) == []
 
 
 def test_replay_of_no_connectors_is_nothing(

@@ -8,13 +8,16 @@ from io import BytesIO
 import numpy as np
 import pytest
 
+from ohmwatch import watch as engine
 from ohmwatch.checks.detectors import EXAMPLE, recording
-from ohmwatch.detector import Batch, Detector, Ratings, State
+from ohmwatch.detector import Batch, Columns, Detector, Ratings, State
+from ohmwatch.detectors.defaults import default_detectors
 from ohmwatch.detectors.overtemperature import Overtemperature
 from ohmwatch.findings import Finding
 from ohmwatch.physics.heat import allowed_rise_per_a2, derated_current_a
 from ohmwatch.physics.sequence import Runs, first_order
-from ohmwatch.watch import Watch
+from ohmwatch.rated import Rated
+from ohmwatch.watch import Judgement, Post, Watch
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,77 @@ def test_failing_detector_is_named_and_stops_nobody() -> None:
     assert list(judgement.failed) == ["raises"]
     assert [finding.detector for finding in judgement.findings] == ["overtemperature"]
     assert watch._states["raises"]["last_ms"].tolist() == [0]
+
+
+@pytest.mark.parametrize("readings", [1, 97, 1000])
+def test_batch_in_portions_is_judged_as_a_whole_to_the_bit(
+    readings: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = recording()
+    if readings == 1:
+        batch = batch.rows(np.arange(0, len(batch), 40))
+
+    def judged() -> list[Judgement]:
+        watch = Watch(default_detectors())
+        half = np.arange(len(batch.connectors)) % 2 == 0
+        posts = [
+            *(Post(each.name, each) for each in watch.detectors),
+            Post("overtemperature@trial", Overtemperature(margin_k=40.0), half),
+        ]
+        early = batch.time_ms < np.median(batch.time_ms)
+        return [
+            watch.observe(batch.rows(piece), [EXAMPLE] * len(half), posts=posts)
+            for piece in (early, ~early)
+        ]
+
+    told = judged()
+    monkeypatch.setattr(engine, "PORTION", readings)
+    told_cut = judged()
+    assert sum(len(each.findings) for each in told) > 0
+    for whole, cut in zip(told, told_cut, strict=True):
+        assert whole.findings == cut.findings
+        assert whole.beside == cut.beside
+        _same_columns(whole, cut)
+
+
+def _same_columns(whole: Judgement, cut: Judgement) -> None:
+    assert list(whole.known) == list(cut.known)
+    assert len(whole.known) == len(cut.known) > 0
+    for name, column in whole.known.items():
+        assert column.tobytes() == cut.known[name].tobytes()
+
+
+def test_detector_that_fails_in_each_portion_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "PORTION", 2)
+    watch = Watch([Raises(), Overtemperature()])
+    judgement = watch.observe(hot(list(range(1000, 20_000, 1000))), [EXAMPLE])
+    assert list(judgement.failed) == ["raises"]
+    assert [finding.detector for finding in judgement.findings] == ["overtemperature"]
+    assert watch._states["raises"]["last_ms"].tolist() == [0]
+
+
+def test_columns_are_cut_when_asked_for_and_hide_what_they_replace() -> None:
+    batch = Batch.of_one("inlet", [1, 2, 3], current_a=[1.0, 2.0, 3.0], voltage_v=[7.0, 8.0, 9.0])
+    shown = batch.with_columns({"current_a": np.array([4.0, 5.0, 6.0]), "more": np.zeros(3)})
+    few = shown.rows(np.array([True, False, True])).rows(np.array([1]))
+    assert isinstance(few.values, Columns)
+    assert {name: column.tolist() for name, column in few.values.items()} == {
+        "current_a": [6.0],
+        "voltage_v": [9.0],
+        "more": [0.0],
+    }
+    assert len(few.values) == 3
+    assert np.isnan(few.column("ambient_c")).tolist() == [True]
+    assert shown.rows(np.ones(3, dtype=np.bool_)) is shown
+
+
+def test_what_is_asked_of_ratings_twice_is_worked_out_once() -> None:
+    asked: list[int] = []
+    ratings = Rated([EXAMPLE, Ratings()])
+    for _time in range(2):
+        assert ratings.answer("question", lambda: asked.append(1) or len(asked)) == 1  # type: ignore[func-returns-value]
+    assert list(ratings) == [EXAMPLE, Ratings()]
+    assert (ratings[0], list(ratings[1:]), len(ratings)) == (EXAMPLE, [Ratings()], 2)
 
 
 def test_guard_may_end_a_turn() -> None:

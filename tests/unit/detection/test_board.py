@@ -1,5 +1,6 @@
 """What the board writes of each connector, how often, and what it does without a store."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from apps.telemetry.errors import StoreUnavailable
 from ohmwatch.checks.detectors import EXAMPLE
 from ohmwatch.detector import Batch, Ratings
-from workers.detection.board import PAUSE_S, WRITE_EVERY_S, Board
+from workers.detection.board import PAUSE_S, SHARE, WRITE_EVERY_S, Board
 
 NAN = float("nan")
 
@@ -97,12 +98,12 @@ def test_model_without_a_limit_has_no_margin() -> None:
     assert "margin_k" not in store.written[0]
 
 
-def test_at_most_once_a_second_and_nothing_is_forgotten() -> None:
+def test_at_most_four_times_a_second_and_nothing_is_forgotten() -> None:
     each, store, clock = board()
     for step in range(10):
         each.note(of_one(1000 + step, current_a=[float(step)]), [EXAMPLE], judged_ms=1)
         each.post()
-        clock.now_s += 0.05
+        clock.now_s += 0.02
     assert len(store.written) == 1
     clock.now_s += WRITE_EVERY_S
     each.post()
@@ -120,6 +121,60 @@ def test_store_that_is_away_is_left_alone_for_a_while() -> None:
     clock.now_s += PAUSE_S
     each.post()
     assert len(store.written) == 1
+
+
+def test_what_could_not_be_written_is_merged_with_what_came_meanwhile() -> None:
+    each, store, clock = board()
+    store.away = True
+    each.note(of_one(1000, current_a=[1.0], voltage_v=[700.0]), [EXAMPLE], judged_ms=1)
+    each.post()
+    store.away = False
+    each.note(of_one(2000, current_a=[2.0]), [EXAMPLE], judged_ms=2)
+    clock.now_s += PAUSE_S
+    each.post()
+    (row,) = store.written
+    assert (row["last"], row["measured_at"]) == ({"current_a": 2.0, "voltage_v": 700.0}, 2000)
+
+
+def test_an_older_reading_changes_nothing() -> None:
+    each, store, _ = board()
+    each.note(of_one(2000, current_a=[2.0]), [EXAMPLE], judged_ms=1)
+    each.note(of_one(1000, current_a=[1.0]), [EXAMPLE], judged_ms=2)
+    each.post()
+    assert [row["last"] for row in store.written] == [{"current_a": 2.0}]
+
+
+def test_writing_rests_so_that_it_takes_no_more_than_its_share() -> None:
+    clock = Clock()
+
+    class Slow(Store):
+        def update_states(self, rows: Sequence[Mapping[str, Any]]) -> None:
+            super().update_states(rows)
+            clock.now_s += 0.4
+
+    slow = Slow()
+    each = Board(slow, monotonic=clock)
+    each.note(of_one(1000, current_a=[1.0]), [EXAMPLE], judged_ms=1)
+    each.post()
+    each.note(of_one(2000, current_a=[2.0]), [EXAMPLE], judged_ms=2)
+    clock.now_s += 0.4 / SHARE - 0.5
+    each.post()
+    assert len(slow.written) == 1
+    clock.now_s += 0.2
+    each.post()
+    assert len(slow.written) == 2
+
+
+def test_a_thread_of_its_own_writes_what_is_noted() -> None:
+    store = Store()
+    each = Board(store)
+    each.begin()
+    each.note(of_one(1000, current_a=[1.0]), [EXAMPLE], judged_ms=1)
+    for _ in range(500):
+        if store.written:
+            break
+        time.sleep(0.01)
+    assert [row["connector"] for row in store.written] == ["c-1"]
 
 
 def test_tenants_with_one_connector_id_stay_apart() -> None:

@@ -1,0 +1,329 @@
+"""Analysis: what a fleet's connectors went through, by model, batch, position or age."""
+
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from apps.accounts.models import User
+from apps.accounts.queries import organisations
+from apps.catalog.queries import models
+from apps.fleet.models import Connector, Vehicle
+from apps.fleet.queries import connectors, vehicles
+from apps.portal import pictures
+from apps.portal.people import StaffRequest, for_staff
+from apps.telemetry.answers import AlarmCount, GroupPage, GroupRow
+from apps.telemetry.bins import BINS
+from apps.telemetry.errors import AskedTooMuch, TelemetryError
+from apps.telemetry.fleet_questions import AGE
+from apps.telemetry.questions import FleetFilter
+from apps.telemetry.store import TenantTelemetry
+from config.words import position
+
+DAY = timedelta(days=1)
+SPANS: Mapping[str, tuple[timedelta, timedelta]] = {
+    "1d": (DAY, timedelta(hours=1)),
+    "7d": (7 * DAY, timedelta(hours=6)),
+    "30d": (30 * DAY, DAY),
+    "90d": (90 * DAY, DAY),
+}
+"""How far back, and how long a stretch of it is that gets values of its own."""
+SPAN_WORDS = {
+    "1d": _("24 hours"),
+    "7d": _("7 days"),
+    "30d": _("30 days"),
+    "90d": _("90 days"),
+}
+GROUPINGS = {
+    "model": _("Model"),
+    "batch": _("Batch"),
+    "organisation": _("Organisation"),
+    "position": _("Position"),
+    AGE: _("Years since installation"),
+}
+CODE_LENGTH = 64
+LOWEST_MATTERS = frozenset({"insulation_kohm"})
+"""Quantities whose least value is the worrying one."""
+HIGH_LINES = (
+    (50.0, "p50", _("half lie below")),
+    (95.0, "p95", _("95 % lie below")),
+    (99.0, "p99", _("99 % lie below")),
+)
+LOW_LINES = (
+    (50.0, "p50", _("half lie below")),
+    (5.0, "p95", _("5 % lie below")),
+    (1.0, "p99", _("1 % lie below")),
+)
+"""A percentile, the class of its line, what it is called; the second is what groups go by."""
+RANKED = 10
+ALIKE = 8
+DUTY = (
+    ("current_a mean", "current_a", _("Current, mean")),
+    ("current_a maximum", "current_a", _("Current, highest")),
+    ("temperature_pos_c mean", "temperature_pos_c", _("Contact, mean")),
+    ("temperature_pos_c maximum", "temperature_pos_c", _("Contact, highest")),
+)
+"""What is shown of a duty: its key, its quantity, what it is called."""
+MONTHS = 6
+
+
+Lines = Sequence[tuple[float, str, Promise | str]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the page's form says, each part of it valid; a model is told by its code."""
+
+    quantity: str = "temperature_pos_c"
+    span: str = "30d"
+    by: str = "model"
+    model: str = ""
+    organisation: str = ""
+
+    @classmethod
+    def of(cls, form: QueryDict) -> "Asked":
+        """Whatever is not known is as when nothing was said."""
+
+        def known(name: str, values: Container[str]) -> str:
+            said = form.get(name, "")
+            return said if said in values else getattr(cls, name)
+
+        organisation = form.get("organisation", "")
+        return cls(
+            quantity=known("quantity", BINS),
+            span=known("span", SPANS),
+            by=known("by", GROUPINGS),
+            model=form.get("model", "")[:CODE_LENGTH],
+            organisation=organisation if _is_id(organisation) else "",
+        )
+
+    @property
+    def filters(self) -> FleetFilter:
+        return FleetFilter(model=self.model or None, organisation=self.organisation or None)
+
+    def stretch(self, now: datetime) -> dict[str, Any]:
+        """From a whole hour or day until now."""
+        span, every = SPANS[self.span]
+        start_s = (now - span).timestamp() // every.total_seconds() * every.total_seconds()
+        return {"start": datetime.fromtimestamp(start_s, UTC), "end": now}
+
+    @property
+    def every(self) -> timedelta:
+        return SPANS[self.span][1]
+
+    @property
+    def lowest(self) -> bool:
+        return self.quantity in LOWEST_MATTERS
+
+    @property
+    def lines(self) -> Lines:
+        return LOW_LINES if self.lowest else HIGH_LINES
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+@for_staff()
+def analysis(request: StaffRequest) -> HttpResponse:
+    asked, now = Asked.of(request.GET), timezone.now()
+    context: dict[str, Any] = {
+        "asked": asked,
+        "quantities": list(BINS),
+        "spans": SPAN_WORDS.items(),
+        "groupings": GROUPINGS.items(),
+        "models": models(for_user=request.user).values_list("code", flat=True),
+        "organisations": organisations(for_user=request.user),
+    }
+    try:
+        context |= _answers(TenantTelemetry(request.tenant.slug), asked, now, request.user)
+    except AskedTooMuch as error:
+        context["too_much"] = error.data
+    except TelemetryError as error:
+        context["failed"] = error.code
+    return render(request, "portal/analysis.html", context)
+
+
+def _answers(telemetry: TenantTelemetry, asked: Asked, now: datetime, user: User) -> dict[str, Any]:
+    stretch, filters = asked.stretch(now), asked.filters
+    percents = [percent for percent, *_ in asked.lines]
+    over_time = telemetry.percentiles(
+        asked.quantity, every=asked.every, percents=percents, filters=filters, **stretch
+    )
+    if not over_time.rows:
+        return {"nothing": True}
+    spread = telemetry.distribution(asked.quantity, every=asked.every, filters=filters, **stretch)
+    groups = telemetry.percentiles(
+        asked.quantity, by=[asked.by], percents=percents, filters=filters, **stretch
+    )
+    every_ms = int(asked.every.total_seconds() * 1000)
+    return {
+        "courses": _courses(over_time.rows, asked.lines, every_ms),
+        "heat": pictures.heat_map(spread.edges, spread.rows, every_ms, _Said(asked.quantity)),
+        "groups": _named(groups.rows, asked, user),
+        "settled": over_time.settled and groups.settled,
+        "ranked": _ranked(telemetry, asked, stretch, user),
+        "alarms": _by_month(telemetry.alarm_counts(by="batch"), now),
+    }
+
+
+# --- pictures ---------------------------------------------------------------------------------
+
+
+def _courses(rows: Sequence[GroupRow], wanted: Lines, every_ms: int) -> pictures.Courses:
+    times = [row.group.start_ms or 0 for row in rows]
+    lines = [
+        (kind, name, [(at, row.percentiles[percent]) for at, row in zip(times, rows, strict=True)])
+        for percent, kind, name in wanted
+    ]
+    band = [(at, row.minimum, row.maximum) for at, row in zip(times, rows, strict=True)]
+    return pictures.courses(lines, band, every_ms)
+
+
+class _Said:
+    """What a cell of the heat map says when pointed at."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, at_ms: int, low: float, high: float, share: float) -> str:
+        return gettext("%(day)s: %(share)s between %(low)s and %(high)s") % {
+            "day": datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "share": f"{share:.1%}",
+            "low": f"{low:g}",
+            "high": f"{high:g}",
+        }
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Named:
+    """A group's row with what the group and its percentiles are called."""
+
+    name: str
+    row: GroupRow
+    lines: Lines
+
+    @property
+    def percentiles(self) -> list[tuple[Promise | str, float]]:
+        return [(name, self.row.percentiles[percent]) for percent, _, name in self.lines]
+
+
+def _named(rows: Sequence[GroupRow], asked: Asked, user: User) -> list[Named]:
+    """The worst first, by the second of the lines; ages in their order."""
+    names = _names(asked.by, user)
+    found = [Named(_called(asked.by, row.group.values[0], names), row, asked.lines) for row in rows]
+    if asked.by == AGE:
+        return found
+    decisive = asked.lines[1][0]
+    return sorted(found, key=lambda each: each.row.percentiles[decisive], reverse=not asked.lowest)
+
+
+def _names(by: str, user: User) -> dict[str, str]:
+    if by != "organisation":
+        return {}
+    rows = organisations(for_user=user).values_list("pk", "name")
+    return {str(pk): name for pk, name in rows}
+
+
+def _called(by: str, value: str, names: Mapping[str, str]) -> str:
+    if not value:
+        return gettext("in store") if by == "organisation" else gettext("not told")
+    if by == "position":
+        return position(value)
+    unnamed = gettext("no longer there") if by == "organisation" else value
+    return names.get(value, unnamed)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A connector or a vehicle among the leading ones."""
+
+    what: Connector | Vehicle
+    row: GroupRow
+
+
+def _ranked(
+    telemetry: TenantTelemetry, asked: Asked, stretch: Mapping[str, Any], user: User
+) -> dict[str, list[Ranked]]:
+    statistic = "minimum" if asked.lowest else "maximum"
+
+    def top(by: str) -> GroupPage:
+        return telemetry.top(
+            asked.quantity,
+            by=by,
+            statistic=statistic,
+            filters=asked.filters,
+            size=RANKED,
+            **stretch,
+        )
+
+    def ranked(by: str, known: QuerySet[Any]) -> list[Ranked]:
+        leading = [row for row in top(by).rows if _is_id(row.group.values[0])]
+        keyed = [(UUID(row.group.values[0]), row) for row in leading]
+        whose = known.in_bulk([pk for pk, _ in keyed])
+        return [Ranked(whose[pk], row) for pk, row in keyed if pk in whose]
+
+    return {
+        "connector": ranked("connector", connectors(for_user=user)),
+        "vehicle": ranked("vehicle", vehicles(for_user=user)),
+    }
+
+
+@for_staff()
+def alike(request: StaffRequest, pk: UUID) -> HttpResponse:
+    """A part of a connector's page, asked for on its own: connectors that live as it does."""
+    connector = get_object_or_404(connectors(for_user=request.user), pk=pk)
+    context: dict[str, Any] = {"duty": DUTY}
+    try:
+        found = TenantTelemetry(request.tenant.slug).similar(pk, now=timezone.now(), size=ALIKE)
+    except TelemetryError as error:
+        context["failed"] = error.code
+    else:
+        whose = connectors(for_user=request.user).in_bulk([UUID(each.connector) for each in found])
+        keyed = [(UUID(each.connector), each) for each in found]
+        context["rows"] = [(whose[key], each.duty) for key, each in keyed if key in whose]
+    return render(request, "portal/alike.html", {"connector": connector, **context})
+
+
+# --- alarms -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Months:
+    """Opened alarms by batch and month: the months' names, and each batch's count in each."""
+
+    months: list[str]
+    rows: list[tuple[str, list[tuple[int, int]]]]
+
+
+def _by_month(counts: Sequence[AlarmCount], now: datetime) -> Months:
+    """The last MONTHS months, UTC; batches with most alarms first."""
+    first = (now.year * 12 + now.month) - MONTHS
+    months = [f"{(first + n) // 12:04d}-{(first + n) % 12 + 1:02d}" for n in range(MONTHS)]
+    table: defaultdict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    for each in counts:
+        month = datetime.fromtimestamp(each.month_ms / 1000, UTC).strftime("%Y-%m")
+        table[each.value][month] = (each.alarms, each.connectors)
+    rows = [
+        (batch, [by_month.get(month, (0, 0)) for month in months])
+        for batch, by_month in table.items()
+        if by_month.keys() & set(months)
+    ]
+    return Months(months, sorted(rows, key=lambda row: -sum(alarms for alarms, _ in row[1])))
