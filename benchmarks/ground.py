@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import redis
@@ -261,8 +262,13 @@ def cpu_s(running: subprocess.Popen[bytes]) -> float:
 
 def counted() -> int:
     """Readings received up to now, as the notice board has them."""
-    with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
-        return int(client.hget(f"ow:counts:{TENANT}", "received") or 0)  # type: ignore[arg-type]
+    return int(_board().hget(f"ow:counts:{TENANT}", "received") or 0)  # type: ignore[arg-type]
+
+
+@cache
+def _board() -> redis.Redis:
+    """A standing connection, because this is asked all the time while the clock runs."""
+    return redis.Redis.from_url(settings.REDIS_LOG_URL)
 
 
 def close_account(

@@ -71,6 +71,20 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Single readings of many connectors side by side: a chunk for each row, without the objects.
+
+    `time_ms` int64[n]; `sheet` has a column for each row.
+    """
+
+    tenants: list[str]
+    connectors: list[str]
+    arrived_ms: int
+    time_ms: NDArray[np.int64]
+    sheet: Sheet
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a log. `chunks` is None where its bytes can't be read."""
 
@@ -141,27 +155,36 @@ class PartitionLog:
         self._wake = wake
         self.partitions = partitions or settings.ENVIRONMENT.partitions
 
-    def append(self, chunks: Iterable[Chunk]) -> None:
-        """Appends each chunk to its partition's log, then wakes who judges it.
+    def append(self, chunks: Iterable[Chunk], rows: Iterable[Rows] = ()) -> None:
+        """Appends each chunk and row to its partition's log, then wakes who judges it.
 
         One entry a partition a call. Raises redis.RedisError where not all is in; appending again
         is harmless, detection's clock drops repeats. A wake-up that can't be sent raises nothing:
         the sweep finds what lies unread.
         """
+        entries: defaultdict[int, list[_Packed]] = defaultdict(list)
+        for partition, its_chunks in self._homes(chunks).items():
+            entries[partition].extend(_packed(its_chunks))
+        for each in rows:
+            for partition, packed in _packed_rows(each, self.partitions):
+                entries[partition].append(packed)
+        if not entries:
+            return
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for partition, packed_all in entries.items():
+                pipeline.xadd(log_key(partition), {_FIELD: _pack(packed_all)})
+                pipeline.set(wake_key(partition), b"1", nx=True, px=_WAIT_MS)
+            answers = pipeline.execute()
+        woken = [each for each, first in zip(entries, answers[1::2], strict=True) if first]
+        self._wake(woken, REORDER_WINDOW_MS)
+
+    def _homes(self, chunks: Iterable[Chunk]) -> dict[int, list[Chunk]]:
         homes: defaultdict[int, list[Chunk]] = defaultdict(list)
         for chunk in chunks:
             if len(chunk.time_ms):
                 home = partition_of(chunk.tenant, chunk.connector, self.partitions)
                 homes[home].append(chunk)
-        if not homes:
-            return
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for partition, its_chunks in homes.items():
-                pipeline.xadd(log_key(partition), {_FIELD: _pack(_packed(its_chunks))})
-                pipeline.set(wake_key(partition), b"1", nx=True, px=_WAIT_MS)
-            answers = pipeline.execute()
-        woken = [each for each, first in zip(homes, answers[1::2], strict=True) if first]
-        self._wake(woken, REORDER_WINDOW_MS)
+        return homes
 
     def wake(self, partition: int) -> None:
         """Asks for a pass, unless one is still to come."""
@@ -248,6 +271,42 @@ def _packed_sheet(names: tuple[str, ...], chunks: Sequence[Chunk]) -> _Packed:
         time_ms=times.tobytes(),
         values=matrix[said].astype("<f8", copy=False).tobytes(),
     )
+
+
+def _packed_rows(rows: Rows, partitions: int) -> Iterator[tuple[int, _Packed]]:
+    """What goes to each partition, in the rows' order."""
+    homes = np.array(
+        [
+            partition_of(*owner, partitions)
+            for owner in zip(rows.tenants, rows.connectors, strict=True)
+        ],
+        dtype=np.int64,
+    )
+    order = np.argsort(homes, kind="stable")
+    times, matrix = rows.time_ms[order].astype("<i8", copy=False), rows.sheet.matrix[:, order]
+    is_whole = not np.isnan(matrix).any()
+    owners = [(rows.tenants[row], rows.connectors[row]) for row in order.tolist()]
+    found, firsts = np.unique(homes[order], return_index=True)
+    for partition, (a, b) in zip(
+        found.tolist(), pairwise((*firsts.tolist(), len(owners))), strict=True
+    ):
+        tenants, connectors = zip(*owners[a:b], strict=True)
+        names, part = rows.sheet.names, matrix[:, a:b]
+        if not is_whole:
+            said = np.flatnonzero(~np.isnan(part).all(axis=1))
+            names, part = tuple(names[row] for row in said.tolist()), part[said]
+        yield (
+            partition,
+            _Packed(
+                names=names,
+                tenants=list(tenants),
+                connectors=list(connectors),
+                arrived_ms=[rows.arrived_ms] * (b - a),
+                ends=list(range(1, b - a + 1)),
+                time_ms=times[a:b].tobytes(),
+                values=part.astype("<f8", copy=False).tobytes(),
+            ),
+        )
 
 
 def _chunks(fields: dict[bytes, bytes]) -> list[Chunk] | None:

@@ -108,6 +108,9 @@ def _put_seen(pipe: Any, batch: Batch, work: Sorted) -> None:
     seen: dict[str, dict[str, int]] = {}
     for parcel in work.parcels:
         seen.setdefault(parcel.device.tenant, {})[parcel.device.identifier] = batch.arrived_ms
+    for singles in work.singles:
+        for device in singles.devices:
+            seen.setdefault(device.tenant, {})[device.identifier] = batch.arrived_ms
     for tenant, devices in seen.items():
         pipe.hset(f"ow:seen:{tenant}", mapping=devices)
 

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from workers.acquisition.sorting import Parcel, Sorted
+from workers.acquisition.parcels import Parcel
+from workers.acquisition.sorting import Sorted
 
 SAMPLE_EVERY_MS = 30_000
 DEVICES_LIMIT = 50_000
@@ -64,6 +65,13 @@ def newest_measured(work: Sorted) -> dict[Key, int]:
         if len(times):
             key = _key(parcel)
             measured_ms = int(times[0]) if len(times) == 1 else int(times.max())
+            if measured_ms > newest.get(key, measured_ms - 1):
+                newest[key] = measured_ms
+    for singles in work.singles:
+        for device, measured_ms in zip(
+            singles.devices, singles.columns.time_ms.tolist(), strict=True
+        ):
+            key = (device.tenant, device.identifier)
             if measured_ms > newest.get(key, measured_ms - 1):
                 newest[key] = measured_ms
     return newest

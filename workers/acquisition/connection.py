@@ -12,7 +12,7 @@ message holds the connection that it came over, and only a living one acknowledg
 import select
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,8 @@ from workers.acquisition.wire import (
     PUBACK_BYTES,
     READ_BYTES,
     Malformed,
-    Packet,
     Stream,
-    puback,
-    read_publish,
+    pubacks,
 )
 
 SESSION_EXPIRY_S = 24 * 3600
@@ -100,7 +98,7 @@ class Connection:
         self,
         broker: Broker,
         client_id: str,
-        take: Callable[[Message], None],
+        take: Callable[[list[Message]], None],
         *,
         retiring: bool = False,
     ) -> None:
@@ -146,19 +144,19 @@ class Connection:
     def wants_write(self) -> bool:
         return bool(self._acks) or self._client.want_write()
 
-    def read(self) -> bool:
-        """Take one packet; False when none is there yet. Raises ConnectionEnded."""
+    def read(self, most: int = 1, most_bytes: int = 1) -> bool:
+        """Take packets: messages up to the first beyond so many or so many bytes, or one of
+        another kind. False when none is there yet. Raises ConnectionEnded."""
         try:
-            packet = self._stream.take() or self._fetch()
-            if packet is None:
-                return False
-            if packet.is_message:
-                self._take_message(packet)
-            else:
-                self._must(self._client.feed(packet.whole))
+            return (
+                self._take_messages(most, most_bytes)
+                or self._take_packet()
+                or (
+                    self._fetch() and (self._take_messages(most, most_bytes) or self._take_packet())
+                )
+            )
         except Malformed as error:
             raise ConnectionEnded(f"the broker sent {error}") from error
-        return True
 
     def write(self) -> None:
         """Send what waits: acknowledgements and paho's packets, none in the middle of another."""
@@ -175,8 +173,12 @@ class Connection:
 
     def acknowledge(self, packet_id: int) -> None:
         """PUBACK, if this connection still is; else the broker will send the message again."""
+        self.acknowledge_all([packet_id])
+
+    def acknowledge_all(self, packet_ids: Sequence[int]) -> None:
+        """The same for many, in this order."""
         if self._client.socket() is not None:
-            self._acks += puback(packet_id)
+            self._acks += pubacks(packet_ids)
 
     def _send_acks(self) -> None:
         try:
@@ -186,21 +188,37 @@ class Connection:
         del self._acks[:sent]
         self._acks_sent += sent
 
-    def _fetch(self) -> Packet | None:
-        """Read what the socket has; the first packet of it, if that is whole."""
+    def _fetch(self) -> bool:
+        """Read what the socket has; False when it has nothing."""
         try:
             chunk = self.socket.recv(READ_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return None
+            return False
         if not chunk:
             raise ConnectionEnded("closed by the broker")
         self._stream.put(chunk)
-        return self._stream.take()
+        return True
 
-    def _take_message(self, packet: Packet) -> None:
-        said = read_publish(packet)
-        self.received += 1
-        self._take(Message(said.topic, said.payload, said.packet_id, self, said.content_type))
+    def _take_messages(self, most: int, most_bytes: int) -> bool:
+        said = self._stream.take_messages(most, most_bytes)
+        if not said:
+            return False
+        self.received += len(said)
+        self._take(
+            [
+                Message(topic, payload, packet_id, self, content_type)
+                for topic, payload, packet_id, content_type in said
+            ]
+        )
+        return True
+
+    def _take_packet(self) -> bool:
+        """One for paho, if that is what comes next and it is whole."""
+        packet = self._stream.take()
+        if packet is None:
+            return False
+        self._must(self._client.feed(packet.whole))
+        return True
 
     def close(self, *, end_session: bool = False) -> None:
         """Leave in peace; the broker keeps the session unless it is to end."""

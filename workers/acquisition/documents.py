@@ -8,16 +8,16 @@ import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, chain, groupby, pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from apps.devices.directory import ConnectorEntry
+from apps.devices.directory import ConnectorEntry, DeviceEntry
 from ohmwatch.readings import Columns, Sheet
-from workers.acquisition.sorting import ConnectorReadings, chosen
+from workers.acquisition.parcels import ConnectorReadings, Singles, chosen
 
 _json = msgspec.json.Encoder()
 
@@ -106,27 +106,93 @@ def reading_lines(
 
     All stretches have the same quantities, in the same order, as sheets.
     """
-    names, matrix = _joined(stretches)
     times = np.concatenate([one.columns.time_ms for one in stretches])
-    said = np.logical_not(np.isnan(matrix).all(axis=1)).tolist()
-    named = "".join(f',"{name}":%s' for name, is_said in zip(names, said, strict=True) if is_said)
+    form = _form(_joined(stretches), arrived_ms=arrived_ms, batch_number=batch_number)
     action = f"{_text({'create': {'_index': index}})}\n"
+    lines = [
+        (action + _begin(one.tenant, one.connector, one.device) + form.end) * len(one.columns)
+        for one in stretches
+    ]
+    return _filled("".join(lines), times, form.matrix)
+
+
+def single_lines(
+    singles: Singles,
+    *,
+    index_of: Callable[[str, int], str],
+    arrived_ms: int,
+    batch_number: int,
+) -> str:
+    """The same for single readings, one of a message."""
+    if not len(singles):
+        return ""
+    times, values = singles.columns.time_ms, singles.columns.values
+    assert isinstance(values, Sheet)
+    classes = singles.retention_classes.values()
+    found = {index_of(kept, int(at)) for kept in classes for at in (times.min(), times.max())}
+    if len(found) > 1:
+        readings = list(singles.readings(range(len(singles))))
+        return batch_lines(
+            readings, index_of=index_of, arrived_ms=arrived_ms, batch_number=batch_number
+        )
+    action = f"{_text({'create': {'_index': found.pop()}})}\n"
+    form = _form(values, arrived_ms=arrived_ms, batch_number=batch_number)
+    begins = [
+        _begin_of(connector, device)
+        for connector, device in zip(singles.connectors, singles.devices, strict=True)
+    ]
+    whole = f"{form.end}{action}"
+    return _filled(f"{action}{whole.join(begins)}{form.end}", times, form.matrix)
+
+
+class _Form(NamedTuple):
+    """How a document ends, with places for its time and values, and what goes there."""
+
+    end: str
+    matrix: NDArray[np.float64]
+
+
+def _form(sheet: Sheet, *, arrived_ms: int, batch_number: int) -> _Form:
+    said = np.logical_not(np.isnan(sheet.matrix).all(axis=1)).tolist()
+    named = "".join(
+        f',"{name}":%s' for name, is_said in zip(sheet.names, said, strict=True) if is_said
+    )
     end = f',"arrived_at":{arrived_ms},"batch_id":{batch_number},"@timestamp":%s{named}}}\n'
-    lines = [(action + _begin(one) + end) * len(one.columns) for one in stretches]
-    tokens = [_tokens(times), *(_tokens(column) for column in matrix[said])]
-    return "".join(lines) % tuple(chain.from_iterable(zip(*tokens, strict=True)))
+    return _Form(end, sheet.matrix[said])
 
 
-def _joined(stretches: Sequence[Stretch]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+def _filled(text: str, times: NDArray[np.int64], matrix: NDArray[np.float64]) -> str:
+    """The text with each reading's time and values in its places."""
+    tokens = [_tokens(times), *(_tokens(column) for column in matrix)]
+    return text % tuple(chain.from_iterable(zip(*tokens, strict=True)))
+
+
+_BEGINS_LIMIT = 20_000
+_begins: dict[str, tuple[ConnectorEntry, str, str]] = {}
+"""By connector: for which entry and device, and how its documents begin. An entry that the
+directory has read anew is another object."""
+
+
+def _begin_of(connector: ConnectorEntry, device: DeviceEntry) -> str:
+    known = _begins.get(connector.id)
+    if known is not None and known[0] is connector and known[1] == device.identifier:
+        return known[2]
+    if len(_begins) >= _BEGINS_LIMIT:
+        _begins.clear()
+    text = _begin(device.tenant, connector, device.identifier)
+    _begins[connector.id] = (connector, device.identifier, text)
+    return text
+
+
+def _joined(stretches: Sequence[Stretch]) -> Sheet:
     sheets = [Sheet.of(one.columns.values) for one in stretches]
-    matrix = np.concatenate([sheet.matrix for sheet in sheets], axis=1)
-    return sheets[0].names, matrix
+    return Sheet(sheets[0].names, np.concatenate([sheet.matrix for sheet in sheets], axis=1))
 
 
-def _begin(one: Stretch) -> str:
+def _begin(tenant: str, connector: ConnectorEntry, device: str) -> str:
     """The document up to what differs from reading to reading, without its closing brace."""
-    about = {"tenant": one.tenant, "connector": one.connector.id, **one.connector.dimensions}
-    return _text({**about, "device": one.device})[:-1]
+    about = {"tenant": tenant, "connector": connector.id, **connector.dimensions}
+    return _text({**about, "device": device})[:-1]
 
 
 def _text(fields: dict[str, object]) -> str:

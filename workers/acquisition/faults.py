@@ -12,12 +12,13 @@ _lock = threading.Lock()
 _left = int(_TIMES or 1)
 
 
-def point(name: str) -> None:
-    """Die here, as by a power cut, if this is the step that a test chose."""
+def point(name: str, times: int = 1) -> None:
+    """Die here, as by a power cut, if this is the step that a test chose. `times`: how often the
+    step happens at once."""
     global _left
     if name != _NAME:
         return
     with _lock:
-        _left -= 1
-        if _left == 0:
+        _left -= times
+        if _left <= 0:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -7,7 +7,7 @@ that TCP holds the broker. Counting the broker's receive maximum is not enough, 
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -36,8 +36,8 @@ class Intake:
     def __init__(self, *, slot: int, above: int, limits: Limits) -> None:
         """`above`: the last batch number that the slot's former lives may have used."""
         self.limits = limits
-        self.held_messages = 0
-        self.held_bytes = 0
+        self._closed_messages = 0
+        self._closed_bytes = 0
         self._slot = slot
         self._number = above
         self._turn = 0
@@ -52,17 +52,35 @@ class Intake:
 
     # --- the session's side -------------------------------------------------------------------
 
-    def put(self, message: Message, *, now_ms: int, tick: float) -> None:
-        """Take a message in. `tick` is a monotonic clock in seconds."""
+    def put(self, messages: Sequence[Message], *, now_ms: int, tick: float) -> None:
+        """Take messages in. `tick` is a monotonic clock in seconds."""
         with self._changed:
-            if not self._open:
-                self._opened_at = tick
-            self._open.append(message)
-            self._open_bytes += message.bytes_held
-            self.held_messages += 1
-            self.held_bytes += message.bytes_held
-            if self._open_is_full():
-                self._close(now_ms)
+            for message in messages:
+                if not self._open:
+                    self._opened_at = tick
+                self._open.append(message)
+                self._open_bytes += message.bytes_held
+                if self._open_is_full():
+                    self._close(now_ms)
+
+    def room(self) -> tuple[int, int]:
+        """How many messages, and about how many bytes of them, go in up to the high-water mark;
+        at least one of each."""
+        limits = self.limits
+        return (
+            max(limits.high_water_messages - self.held_messages, 1),
+            max(limits.high_water_bytes - self.held_bytes, 1),
+        )
+
+    @property
+    def held_messages(self) -> int:
+        """Messages taken in and not yet acknowledged."""
+        return self._closed_messages + len(self._open)
+
+    @property
+    def held_bytes(self) -> int:
+        """What they take in memory, about."""
+        return self._closed_bytes + self._open_bytes
 
     def has_room(self) -> bool:
         """Whether the socket may be read: false from the high-water mark to the low one."""
@@ -103,7 +121,10 @@ class Intake:
     def _close(self, now_ms: int) -> None:
         # Numbers follow the clock, so that a later life of the slot begins above all of them.
         self._number = max(self._number + 1, first_number(self._slot, now_ms))
-        self._closed.append(Batch(self._number, self._turn, now_ms, self._open))
+        batch = Batch(self._number, self._turn, now_ms, self._open, self._open_bytes)
+        self._closed.append(batch)
+        self._closed_messages += len(batch.messages)
+        self._closed_bytes += batch.bytes_held
         self._turn += 1
         self._open, self._open_bytes = [], 0
         self._changed.notify()
@@ -128,8 +149,8 @@ class Intake:
     def settle(self, batch: Batch) -> None:
         """A batch is done with: it holds no memory any more."""
         with self._changed:
-            self.held_messages -= len(batch.messages)
-            self.held_bytes -= batch.bytes_held
+            self._closed_messages -= len(batch.messages)
+            self._closed_bytes -= batch.bytes_held
 
     @property
     def waiting_batches(self) -> int:

@@ -6,34 +6,29 @@ answers "duplicate" to documents of this very batch, and only a count of what th
 the batch's number tells what is what.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from apps.partitions.log import Chunk
+from apps.partitions.log import Chunk, Rows
 from apps.telemetry.answers import STORED, ItemResult, LedgerEntry
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import TelemetryStore
-from ohmwatch.readings import Columns
+from ohmwatch.readings import Columns, Sheet
 from ohmwatch.refusals import Reason, RowRefusal
 from workers.acquisition import faults
 from workers.acquisition.batches import Batch, Tally
-from workers.acquisition.documents import batch_lines, quarantine_lines
+from workers.acquisition.documents import batch_lines, quarantine_lines, single_lines
+from workers.acquisition.parcels import ConnectorReadings, Singles, chosen
 from workers.acquisition.patience import Patience, pauses
 from workers.acquisition.sampling import sampled
-from workers.acquisition.sorting import (
-    ConnectorReadings,
-    Refusal,
-    Sorted,
-    chosen,
-    grouped,
-    one_each,
-)
+from workers.acquisition.sorting import Refusal, Sorted, grouped, one_each
 
 LATE_MS = 3600 * 1000
 """A reading that is older than this when it arrives counts as late."""
@@ -50,6 +45,7 @@ class Kept:
 
     tallies: dict[str, Tally]
     chunks: list[Chunk]
+    rows: list[Rows] = field(default_factory=list)
 
     def ledger_entries(self, batch: Batch) -> list[LedgerEntry]:
         return [
@@ -71,11 +67,23 @@ def keep(batch: Batch, work: Sorted, *, telemetry: TelemetryStore, patience: Pat
     writer = _Writer(batch, telemetry, patience)
     tallies: dict[str, Tally] = {}
     chunks: list[Chunk] = []
-    results = writer.send(writer.reading_text(work.readings))
+    rows: list[Rows] = []
+    texts = [writer.single_text(singles) for singles in work.singles]
+    results = writer.send("".join([*texts, writer.reading_text(work.readings)]))
     faults.point("after_bulk")
     refused = list(work.refused)
     position, late_ms = 0, batch.arrived_ms - LATE_MS
-    for one in work.readings:
+    special: list[ConnectorReadings] = []
+    answers: list[ItemResult] = []
+    for singles in work.singles:
+        mine = results[position : position + len(singles)]
+        position += len(mine)
+        stored, others = _take_stored(singles, mine, tallies, late_ms)
+        rows.append(_rows(stored, batch.arrived_ms))
+        special.extend(singles.readings(others))
+        answers.extend(mine[row] for row in others)
+    results, position = [*answers, *results[position:]], 0
+    for one in [*special, *work.readings]:
         mine = results[position : position + len(one.columns)]
         position += len(mine)
         tally = tallies.setdefault(one.tenant, Tally())
@@ -90,7 +98,35 @@ def keep(batch: Batch, work: Sorted, *, telemetry: TelemetryStore, patience: Pat
         tally.quarantined[refusal.reason] += refusal.count
     if writer.in_doubt:
         _settle_doubt(tallies, writer.held_by_tenant())
-    return Kept(tallies, chunks)
+    return Kept(tallies, chunks, rows)
+
+
+def _take_stored(
+    singles: Singles, results: Sequence[ItemResult], tallies: dict[str, Tally], late_ms: int
+) -> tuple[Singles, list[int]]:
+    """Count the single readings that were stored; those, and the rows that were not."""
+    others: list[int] = []
+    if results.count(STORED) < len(results):
+        others = [row for row, result in enumerate(results) if not result.is_stored]
+        these = np.ones(len(singles), dtype=np.bool_)
+        these[others] = False
+        singles, _parcels = singles.parted(these)
+    late = singles.columns.time_ms < late_ms
+    for tenant, number in Counter([device.tenant for device in singles.devices]).items():
+        tallies.setdefault(tenant, Tally()).stored += number
+    for row in np.flatnonzero(late).tolist():
+        tallies[singles.devices[row].tenant].late += 1
+    return singles, others
+
+
+def _rows(singles: Singles, arrived_ms: int) -> Rows:
+    return Rows(
+        tenants=[device.tenant for device in singles.devices],
+        connectors=[connector.id for connector in singles.connectors],
+        arrived_ms=arrived_ms,
+        time_ms=singles.columns.time_ms,
+        sheet=Sheet.of(singles.columns.values),
+    )
 
 
 def _take_answers(
@@ -168,6 +204,15 @@ class _Writer:
             return ""
         return batch_lines(
             readings,
+            index_of=self._telemetry.reading_index,
+            arrived_ms=self._batch.arrived_ms,
+            batch_number=self._batch.number,
+        )
+
+    def single_text(self, singles: Singles) -> str:
+        """The same of single readings."""
+        return single_lines(
+            singles,
             index_of=self._telemetry.reading_index,
             arrived_ms=self._batch.arrived_ms,
             batch_number=self._batch.number,

@@ -41,7 +41,7 @@ def take_in(batch: Batch, *, stores: Stores, now: datetime) -> Receipt:
     Waits while a store is away. Raises Stopping when told to give up, and nothing else but faults
     of ours.
     """
-    decoded = decode(batch, directory=stores.directory)
+    decoded = decode(batch, directory=stores.directory, in_tables=True)
     decoded.newest = newest_measured(decoded)
     faults.point("after_decode")
     checked = check(decoded, open_range_ms=stores.telemetry.open_range_ms(now))
@@ -55,7 +55,9 @@ def take_in(batch: Batch, *, stores: Stores, now: datetime) -> Receipt:
 
 def _log_and_enter(batch: Batch, resolved: Sorted, kept: Kept, stores: Stores) -> None:
     def log() -> None:
-        stores.partition_log.append(kept.chunks)  # duplicates too: a crash may have cut in here
+        stores.partition_log.append(
+            kept.chunks, kept.rows
+        )  # duplicates too: a crash may have cut in here
         stores.board.note(batch, resolved, kept.tallies)
 
     stores.patience.hold(log, store="redis", away=(RedisError,))

@@ -29,16 +29,9 @@ from workers.acquisition import faults
 from workers.acquisition.batches import SLOT_SHIFT, Batch, Message
 from workers.acquisition.board import Board
 from workers.acquisition.documents import quarantine_lines
+from workers.acquisition.parcels import ConnectorReadings, chosen
 from workers.acquisition.patience import pauses
-from workers.acquisition.sorting import (
-    ConnectorReadings,
-    Refusal,
-    Sorted,
-    check,
-    chosen,
-    decode,
-    resolve,
-)
+from workers.acquisition.sorting import Refusal, Sorted, check, decode, resolve
 
 REPLAY_SLOT = (1 << (53 - SLOT_SHIFT)) - 1
 """Replays number their batches like a slot that no worker ever is: the last that a double holds."""

@@ -8,6 +8,7 @@ import random
 import select
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 import structlog
@@ -22,7 +23,8 @@ SHORT_LIVED_S = 10.0
 PUSHED_OUT = 5
 """So many short-lived connections in a row, accepted and then closed without a word, are another
 process with our client id: Mosquitto 2.0.11 closes, where MQTT 5 has a reason (0x8E) for it."""
-_READS_AT_ONCE = 256
+_READS_AT_ONCE, _AT_ONCE = 8, 128
+"""Takes between looks at what else is to do, and messages in a take."""
 _TICK_S = 1.0
 
 log = structlog.get_logger(__name__)
@@ -159,25 +161,34 @@ class Session:
     def _read(self, connection: Connection) -> None:
         """Packets as they lie in the socket, but not one beyond the high-water mark."""
         for _ in range(_READS_AT_ONCE):
-            if not connection.read() or not self._intake.has_room():
+            messages, held_bytes = self._intake.room()
+            if not connection.read(min(messages, _AT_ONCE), held_bytes):
+                return
+            if not self._intake.has_room():
                 return
 
-    def _take(self, message: Message) -> None:
+    def _take(self, messages: list[Message]) -> None:
         self._took_at = time.monotonic()
-        faults.point("after_receive")
-        self._intake.put(message, now_ms=now_ms(), tick=self._took_at)
+        faults.point("after_receive", len(messages))
+        self._intake.put(messages, now_ms=now_ms(), tick=self._took_at)
 
     def _acknowledge(self) -> None:
         """Of each batch the messages that came over this connection: others are another session's,
         or came before a reconnect, and will come again."""
-        connection = self._connection
         while (messages := self._confirmed.pop(self._next_turn, None)) is not None:
             self._next_turn += 1
-            for number, message in enumerate(messages):
-                if number == len(messages) // 2:
-                    faults.point("half_pubacks")
-                if message.packet_id and message.origin is connection is not None:
-                    connection.acknowledge(message.packet_id)
+            half = len(messages) // 2
+            self._confirm_to_broker(messages[:half])
+            faults.point("half_pubacks")
+            self._confirm_to_broker(messages[half:])
+
+    def _confirm_to_broker(self, messages: Sequence[Message]) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        ids = [each.packet_id for each in messages if each.packet_id and each.origin is connection]
+        if ids:
+            connection.acknowledge_all(ids)
 
     def _close_due_batch(self) -> None:
         if self._is_draining:

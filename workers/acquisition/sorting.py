@@ -12,15 +12,16 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from apps.devices.directory import ConnectorEntry, DeviceEntry, Directory
+from apps.devices.directory import DeviceEntry, Directory
 from apps.telemetry.documents import PLATFORM
 from apps.telemetry.slices import DEFAULT_CLASS
 from ohmwatch.codecs import cbor, json
 from ohmwatch.codecs.json import Decoded
-from ohmwatch.codecs.together import decode_together
-from ohmwatch.readings import MESSAGE_BYTES_LIMIT, Columns, Sheet
+from ohmwatch.codecs.together import decode_together, tables_of_singles
+from ohmwatch.readings import MESSAGE_BYTES_LIMIT, Columns
 from ohmwatch.refusals import Reason, Refused, RowRefusal
 from workers.acquisition.batches import Batch, Message
+from workers.acquisition.parcels import ConnectorReadings, Parcel, Singles, chosen
 
 log = structlog.get_logger(__name__)
 
@@ -52,36 +53,6 @@ class Refusal:
     """Bytes that are not kept, of a device that floods: see sampling.py."""
 
 
-@dataclass
-class Parcel:
-    """A message of a known device, decoded."""
-
-    number: int
-    message: Message
-    identity: str
-    device: DeviceEntry
-    retention_class: str
-    decoded: Decoded
-
-
-@dataclass
-class ConnectorReadings:
-    """Readings of one connector from one message. `rows`: where each stood in the message."""
-
-    parcel: Parcel
-    connector: ConnectorEntry
-    columns: Columns
-    rows: NDArray[np.int64]
-
-    @property
-    def tenant(self) -> str:
-        return self.parcel.device.tenant
-
-    @property
-    def device(self) -> str:
-        return self.parcel.device.identifier
-
-
 @dataclass(frozen=True)
 class Note:
     """What a device said beside readings: its status, or an event it noticed."""
@@ -98,6 +69,7 @@ class Sorted:
     """A batch, taken apart."""
 
     parcels: list[Parcel] = field(default_factory=list)
+    singles: list[Singles] = field(default_factory=list)
     readings: list[ConnectorReadings] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -111,10 +83,13 @@ class Sorted:
 # --- decode -----------------------------------------------------------------------------------
 
 
-def decode(batch: Batch, *, directory: Directory) -> Sorted:
-    """Whose message it is, by its topic alone, and what it says."""
+def decode(batch: Batch, *, directory: Directory, in_tables: bool = False) -> Sorted:
+    """Whose message it is, by its topic alone, and what it says.
+
+    `in_tables`: single readings of one form become singles rather than parcels.
+    """
     work = Sorted()
-    known: list[tuple[int, Message, str, DeviceEntry]] = []
+    known: list[_Known] = []
     senders: dict[str, tuple[str, str, DeviceEntry | Refused]] = {}
     for number, message in enumerate(batch.messages):
         sender = senders.get(message.topic)
@@ -124,11 +99,49 @@ def decode(batch: Batch, *, directory: Directory) -> Sorted:
         if isinstance(device, Refused):
             if kind == "readings":
                 work.refused.append(_whole(number, message, identity, device, directory))
-            continue
-        if kind == "readings":
+        elif kind == "readings":
             known.append((number, message, identity, device))
         else:
             work.notes.append(_noted(device, kind, message.payload))
+    if in_tables:
+        known = _take_singles(work, known, directory)
+    _decode_parcels(work, known, directory)
+    _count_unknown_fields(work)
+    return work
+
+
+_Known = tuple[int, Message, str, DeviceEntry]
+"""A message's number in the batch, itself, its identity and the device that it belongs to."""
+
+
+def _take_singles(work: Sorted, known: list[_Known], directory: Directory) -> list[_Known]:
+    """Tables of single readings go to `work`; the messages that are in none remain."""
+    places = [place for place, (_, message, _, device) in enumerate(known)
+              if _CODECS.get(_codec_of(message, device)) is json.decode]  # fmt: skip
+    try:
+        tables = tables_of_singles([known[place][1].payload for place in places])
+    except Exception:  # a fault of ours in the fast way must not refuse what the plain way reads
+        log.exception("no_tables_of_singles", messages=len(places))
+        return known
+    for table in tables:
+        mine = [places[place] for place in table.places]
+        numbers, messages, identities, devices = zip(*[known[p] for p in mine], strict=True)
+        tenants = {device.tenant for device in devices}
+        work.singles.append(
+            Singles(
+                list(numbers),
+                list(messages),
+                list(identities),
+                list(devices),
+                table.columns,
+                {tenant: _retention_class(tenant, directory) for tenant in tenants},
+            )
+        )
+    taken = {places[place] for table in tables for place in table.places}
+    return [each for place, each in enumerate(known) if place not in taken] if taken else known
+
+
+def _decode_parcels(work: Sorted, known: list[_Known], directory: Directory) -> None:
     answers = _decoded_all([(message, device) for _, message, _, device in known])
     for (number, message, identity, device), answer in zip(known, answers, strict=True):
         if isinstance(answer, Refused):
@@ -136,8 +149,6 @@ def decode(batch: Batch, *, directory: Directory) -> Sorted:
         else:
             kept_for = _retention_class(device.tenant, directory)
             work.parcels.append(Parcel(number, message, identity, device, kept_for, answer))
-    _count_unknown_fields(work)
-    return work
 
 
 def _sender(topic: str, directory: Directory) -> tuple[str, str, DeviceEntry | Refused]:
@@ -194,6 +205,8 @@ def _codec_of(message: Message, device: DeviceEntry) -> str:
         named = message.content_type.partition(";")[0].strip().lower()
         if named:
             return named
+    if message.payload.startswith(b"{"):
+        return "json"
     return "cbor" if cbor.looks_like_cbor(message.payload) else "json"
 
 
@@ -254,6 +267,7 @@ def _count_unknown_fields(work: Sorted) -> None:
 def check(work: Sorted, *, open_range_ms: tuple[int, int]) -> Sorted:
     """Refuse what was measured before the oldest open slice or too far ahead of our clock."""
     oldest_ms, newest_ms = open_range_ms
+    work.singles = [_kept_singles(work, singles, open_range_ms) for singles in work.singles]
     if _all_within([parcel.decoded.columns for parcel in work.parcels], oldest_ms, newest_ms):
         return work
     for parcel in work.parcels:
@@ -263,6 +277,17 @@ def check(work: Sorted, *, open_range_ms: tuple[int, int]) -> Sorted:
             times = parcel.decoded.columns.time_ms
             _refuse_where(parcel, times > newest_ms, Reason.TIME_IN_FUTURE, "time")
     return work
+
+
+def _kept_singles(work: Sorted, singles: Singles, open_range_ms: tuple[int, int]) -> Singles:
+    """Those within the range; the others go on as parcels."""
+    times = singles.columns.time_ms
+    within = (times >= open_range_ms[0]) & (times <= open_range_ms[1])
+    if within.all():
+        return singles
+    kept, others = singles.parted(within)
+    work.parcels.extend(others)
+    return kept
 
 
 def _all_within(columns: Sequence[Columns], oldest_ms: int, newest_ms: int) -> bool:
@@ -278,18 +303,12 @@ def _refuse_where(parcel: Parcel, bad: NDArray[np.bool_], reason: Reason, name: 
         decoded.columns, decoded.rows = chosen(decoded.columns, ~bad), decoded.rows[~bad]
 
 
-def chosen(columns: Columns, these: NDArray[np.bool_] | slice) -> Columns:
-    """The readings where a mask is true, or a stretch of them."""
-    sheet = Sheet.of(columns.values)
-    values = Sheet(sheet.names, sheet.matrix[:, these])
-    return Columns(columns.time_ms[these], columns.channel[these], values)
-
-
 # --- resolve ----------------------------------------------------------------------------------
 
 
 def resolve(work: Sorted) -> Sorted:
     """Each channel's readings go to the connector it watches, or are refused."""
+    work.singles = [_resolved(work, singles) for singles in work.singles]
     for parcel in work.parcels:
         channels = parcel.decoded.columns.channel
         if len(channels):
@@ -302,6 +321,19 @@ def resolve(work: Sorted) -> Sorted:
         if parcel.decoded.refused:
             work.refused.extend(grouped(parcel, parcel.decoded.refused))
     return work
+
+
+def _resolved(work: Sorted, singles: Singles) -> Singles:
+    """Those whose channel has a connector in service; the others go on as parcels."""
+    channels = singles.columns.channel.tolist()
+    found = [d.channels.get(c) for d, c in zip(singles.devices, channels, strict=True)]
+    connectors = [each for each in found if each is not None and each.in_service]
+    if len(connectors) < len(found):
+        these = np.array([each is not None and each.in_service for each in found])
+        singles, others = singles.parted(these)
+        work.parcels.extend(others)
+    singles.connectors = connectors
+    return singles
 
 
 def _resolve_channel(

@@ -6,36 +6,32 @@ acknowledgements. Numbers in headings are those of the MQTT 5.0 standard.
 """
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
 
 READ_BYTES = 256 * 1024
-_PUBLISH = 3
+_MESSAGE, _MESSAGE_MASK = 0x30, 0xF4
+"""A PUBLISH of QoS 0 or 1, whatever its other flags. QoS 2 is never asked for."""
+_PUBACKS = np.dtype([("kind", "u1"), ("length", "u1"), ("packet_id", ">u2")])
 _CONTENT_TYPE = 0x03
 _LENGTH_DIGITS = 4
 _short = struct.Struct("!H")
-_puback = struct.Struct("!BBH")
 
 
 class Malformed(Exception):
     """Bytes that are no MQTT; the connection they came over is of no use any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
-    """One packet: its first byte, and where it lies in the stream's bytes."""
+class Packet(NamedTuple):
+    """A packet that is no message of QoS 0 or 1, for paho."""
 
-    first: int
     whole: bytes
-    body_at: int
-
-    @property
-    def is_message(self) -> bool:
-        """A PUBLISH of QoS 0 or 1. QoS 2 is never asked for."""
-        return self.first >> 4 == _PUBLISH and not self.first & 0x04
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(NamedTuple):
     """What a PUBLISH (3.3) says. `topic` is empty where it is no UTF-8: nobody's."""
 
     topic: str
@@ -57,13 +53,36 @@ class Stream:
         self._at = 0
 
     def take(self) -> Packet | None:
-        """The next whole packet, if there is one. Raises Malformed."""
+        """The next whole packet, whatever it is. Raises Malformed."""
         body = self._body()
         if body is None:
             return None
-        start, (body_at, end) = self._at, body
-        self._at = end
-        return Packet(self._bytes[start], self._bytes[start:end], body_at - start)
+        start, self._at = self._at, body[1]
+        return Packet(self._bytes[start : self._at])
+
+    def take_messages(self, most: int, most_bytes: int) -> list[Publish]:
+        """The whole messages that come next: at most so many, and none after so many bytes of the
+        stream. Empty where something else comes first, or nothing whole. Raises Malformed."""
+        data, at, end = self._bytes, self._at, len(self._bytes)
+        found: list[Publish] = []
+        until = at + most_bytes
+        while len(found) < most and at < until and end - at >= 2:
+            first, digit = data[at], data[at + 1]
+            if first & _MESSAGE_MASK != _MESSAGE:
+                break
+            if digit < 0x80:
+                body, stop = at + 2, at + 2 + digit
+            else:
+                number = _number(data, at + 1)
+                if number is None:
+                    break
+                body, stop = number[1], number[1] + number[0]
+            if stop > end:
+                break
+            found.append(_publish(data, first, body, stop))
+            at = stop
+        self._at = at
+        return found
 
     def has_packet(self) -> bool:
         """Whether `take` would give one. Raises Malformed."""
@@ -94,24 +113,35 @@ def _number(data: bytes, at: int) -> tuple[int, int] | None:
     raise Malformed("a length of more than four bytes")
 
 
-def read_publish(packet: Packet) -> Publish:
-    """Raises Malformed."""
-    data, at = packet.whole, packet.body_at
+def _publish(data: bytes, first: int, at: int, end: int) -> Publish:
+    """The PUBLISH whose body is data[at:end]."""
     try:
-        size = _short.unpack_from(data, at)[0]
-        topic, at = data[at + 2 : at + 2 + size], at + 2 + size
+        topic_at = at + 2
+        at = topic_at + (data[at] << 8 | data[at + 1])
+        topic = data[topic_at:at]
         packet_id = 0
-        if packet.first & 0x06:
-            packet_id = _short.unpack_from(data, at)[0]
+        if first & 0x06:
+            packet_id = data[at] << 8 | data[at + 1]
             at += 2
-    except struct.error:
+        length = data[at]
+    except IndexError:
         raise Malformed("a PUBLISH that is cut off") from None
+    if at >= end:
+        raise Malformed("a PUBLISH that is cut off")
+    if length == 0:
+        return Publish(_topic(topic), data[at + 1 : end], packet_id, "")
     found = _number(data, at)
-    if found is None or found[1] + found[0] > len(data):
+    if found is None or found[1] + found[0] > end:
         raise Malformed("properties that are cut off")
     length, at = found
-    content_type = _content_type(data[at : at + length]) if length else ""
-    return Publish(_text(topic), data[at + length :], packet_id, content_type)
+    content_type = _content_type(data[at : at + length])
+    return Publish(_topic(topic), data[at + length : end], packet_id, content_type)
+
+
+@lru_cache(maxsize=16_384)
+def _topic(raw: bytes) -> str:
+    """One text for all messages of a topic, as long as it is remembered."""
+    return _text(raw)
 
 
 def _text(raw: bytes) -> str:
@@ -160,9 +190,11 @@ _TEXTS = {_CONTENT_TYPE: 1, 0x08: 1, 0x09: 1, 0x26: 2}
 _SUBSCRIPTION = 0x0B
 
 
-def puback(packet_id: int) -> bytes:
-    """A PUBACK (3.4) with reason 0x00, which needs no byte of its own."""
-    return _puback.pack(0x40, 2, packet_id)
+def pubacks(packet_ids: Sequence[int]) -> bytes:
+    """A PUBACK (3.4) for each, in this order, with reason 0x00, which needs no byte of its own."""
+    acks = np.empty(len(packet_ids), dtype=_PUBACKS)
+    acks["kind"], acks["length"], acks["packet_id"] = 0x40, 2, packet_ids
+    return acks.tobytes()
 
 
-PUBACK_BYTES = _puback.size
+PUBACK_BYTES = _PUBACKS.itemsize

@@ -7,12 +7,15 @@ faulty messages stand alone, and those are decoded as a single message is: there
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, chain, pairwise, repeat
+from operator import attrgetter
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -314,11 +317,164 @@ def _types_of(names: tuple[str, ...]) -> tuple[frozenset[type], ...]:
 
 def _is_believed(names: tuple[str, ...], matrix: NDArray[np.float64]) -> bool:
     """Every value in its range, whole where it has to be, and no reading without any."""
+    return bool(_believed(names, matrix).all())
+
+
+def _believed(names: tuple[str, ...], matrix: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which readings (bool[n]) are right in all of that."""
     bounds = bounds_of(names)
-    if ((matrix < bounds.low) | (matrix > bounds.high)).any():
-        return False
+    wrong = (matrix < bounds.low) | (matrix > bounds.high)
+    believed = np.logical_not(wrong.any(axis=0) | np.isnan(matrix).all(axis=0))
     if bounds.whole:
         part = matrix[list(bounds.whole)]
-        if (np.mod(part, 1, where=np.isfinite(part), out=np.zeros_like(part)) != 0).any():
-            return False
-    return not np.isnan(matrix).all(axis=0).any()
+        rest = np.mod(part, 1, where=np.isfinite(part), out=np.zeros_like(part))
+        believed = np.logical_and(believed, np.logical_not((rest != 0).any(axis=0)))
+    return np.asarray(believed, dtype=np.bool_)
+
+
+# --- single readings straight to a table ------------------------------------------------------
+
+TABLE_LEAST = 16
+"""Messages of one form below which a table takes longer than it saves."""
+_SINGLE_BYTES = 2_000
+"""More than a single reading with all quantities takes; batches are not looked at."""
+_FORMS_TRIED = 4
+"""Forms looked for among messages of as many fields: a fleet has few, and an attacker many."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Messages of one reading each, side by side: `places[i]` says which message row i is."""
+
+    places: list[int]
+    columns: Columns
+
+
+def tables_of_singles(payloads: Sequence[bytes]) -> list[Table]:
+    """The messages that are one right reading of a form that many have, by form.
+
+    What is in no table is for `decode_together`. A table says what that would have said, without
+    an object for any message: the parser knows the form, and checks names and types as it reads.
+    """
+    alike: dict[int, list[int]] = {}
+    for place, payload in enumerate(payloads):
+        if len(payload) <= _SINGLE_BYTES and payload.startswith(b"{"):
+            alike.setdefault(payload.count(b":"), []).append(place)
+    return [
+        table for fields, places in alike.items() for table in _tables_of(fields, places, payloads)
+    ]
+
+
+def _tables_of(fields: int, places: list[int], payloads: Sequence[bytes]) -> Iterator[Table]:
+    """Tables of messages with so many colons: each is a form of as many fields, or none."""
+    for _ in range(_FORMS_TRIED):
+        if len(places) < TABLE_LEAST:
+            return
+        reader = _reader_of(payloads[places[0]])
+        if reader is None or reader.fields != fields:
+            places = places[1:]
+            continue
+        read, mine, others = _read(reader, places, payloads)
+        if len(mine) >= TABLE_LEAST and (table := _table_of(reader, mine, read)) is not None:
+            yield table
+        places = others
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """A parser for single readings of one form. With every field required, none unknown and as
+    many colons as fields, no key can occur twice."""
+
+    fields: int
+    names: tuple[str, ...]
+    one: msgspec.json.Decoder[Any]
+    many: msgspec.json.Decoder[list[Any]]
+    values: Callable[[Any], Any]
+
+
+def _reader_of(payload: bytes) -> _Reader | None:
+    """The reader for messages like this one; None where it is no plain single reading."""
+    strip = _strip(0, payload)
+    if strip is None or not isinstance(strip.form, _Form) or strip.count != 1:
+        return None
+    has_channel = strip.form.channel >= 0
+    return (
+        None
+        if payload.count(b":") != len(strip.form.names) + 1 + has_channel
+        else _reader(strip.form.names, has_channel)
+    )
+
+
+@lru_cache(maxsize=64)
+def _reader(names: tuple[str, ...], has_channel: bool) -> _Reader:
+    states = [allowed is _STATES for allowed in _types_of(names)]
+    quantities: list[tuple[str, Any]] = [
+        (name, float | bool | None if is_state else float | None)
+        for name, is_state in zip(names, states, strict=True)
+    ]
+    whole: list[tuple[str, Any]] = [("time", int), *([("channel", int)] if has_channel else [])]
+    form = msgspec.defstruct("Reading", whole + quantities, forbid_unknown_fields=True, gc=False)
+    return _Reader(
+        fields=len(whole) + len(names),
+        names=names,
+        one=msgspec.json.Decoder(form),
+        many=msgspec.json.Decoder(list[form]),  # type: ignore[valid-type]
+        values=attrgetter(*names),
+    )
+
+
+def _read(
+    reader: _Reader, places: list[int], payloads: Sequence[bytes]
+) -> tuple[list[Any], list[int], list[int]]:
+    """The readings of this form, which messages they are, and the others.
+
+    Read as one list: each message begins with a brace and a reading has no braces inside, so a
+    comma between messages can't be one within a reading, and as many readings as messages are one
+    for each.
+    """
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        read = reader.many.decode(b"[" + b",".join([payloads[p] for p in places]) + b"]")
+        if len(read) == len(places):
+            return read, places, []
+    return _read_each(reader, places, payloads)
+
+
+def _read_each(
+    reader: _Reader, places: list[int], payloads: Sequence[bytes]
+) -> tuple[list[Any], list[int], list[int]]:
+    read: list[Any] = []
+    mine: list[int] = []
+    others: list[int] = []
+    for place in places:
+        try:
+            read.append(reader.one.decode(payloads[place]))
+            mine.append(place)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            others.append(place)
+    return read, mine, others
+
+
+def _table_of(reader: _Reader, places: list[int], read: list[Any]) -> Table | None:
+    """The right ones of these readings; None where there are none, or a number is too large."""
+    count = len(read)
+    try:
+        times = np.array([each.time for each in read], dtype=np.int64)
+        channels = (
+            np.array([each.channel for each in read], dtype=np.int64)
+            if reader.fields > len(reader.names) + 1
+            else np.zeros(count, dtype=np.int64)
+        )
+        rows = np.array(list(map(reader.values, read)), dtype=np.float64)
+    except OverflowError:
+        return None
+    matrix = np.ascontiguousarray(rows.reshape(count, len(reader.names)).T)
+    right = _believed(reader.names, matrix)
+    right &= (times >= YEAR_1_MS) & (times <= YEAR_9999_MS)
+    right &= (channels >= 0) & (channels < CHANNELS)
+    if not right.any():
+        return None
+    if not right.all():
+        places = [place for place, is_right in zip(places, right.tolist(), strict=True) if is_right]
+        times, channels, matrix = times[right], channels[right], matrix[:, right]
+    columns = Columns(times, channels.astype(np.int16), Sheet(reader.names, matrix))
+    return Table(places, columns)

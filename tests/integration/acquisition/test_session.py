@@ -81,7 +81,7 @@ def test_an_acknowledgement_of_an_ended_connection_confirms_nothing(
     got: list[Message] = []
 
     def connected() -> Connection:
-        connection = Connection(address, mqtt.SLOTS[0], got.append)
+        connection = Connection(address, mqtt.SLOTS[0], got.extend)
         connection.open()
         return connection
 

@@ -8,12 +8,14 @@ from apps.tenants.models import Tenant
 from tests import cast, mqtt
 from tests.acquisition import (
     Slot,
+    account,
     assert_closed,
     columns,
     device,
     now_ms,
     reading,
     received,
+    stored_times,
     topic,
     until,
 )
@@ -43,3 +45,37 @@ def test_three_shapes_become_readings(
     )
     assert len(second.readings) == 50
     assert_closed()
+
+
+def test_single_readings_go_as_a_table_and_the_special_ones_their_own_way(
+    broker: mqtt.Mosquitto, kunlun: Tenant, empty_elasticsearch: str
+) -> None:
+    """Many messages of one form, and among them what is refused for each of its reasons."""
+    start = now_ms() - 60_000
+    good = [reading(start + number, current_a=number, channel=number % 2) for number in range(60)]
+    special = {
+        10: reading(start + 1000, current_a=1, channel=33),  # watches nothing
+        20: reading(start - 60 * 24 * 3_600_000, current_a=1, channel=0),
+        30: reading(start + 3_600_000, current_a=1, channel=0),
+        40: reading(start + 1001, current_a=5000, channel=0),
+        50: reading(start, current_a=99, channel=0),  # again
+        55: reading(start - 7_200_000, current_a=1, channel=0),  # late, and taken
+    }
+    messages = list(good)
+    for place, payload in sorted(special.items()):
+        messages.insert(place, payload)
+    with Slot(broker.worker_port), device(broker, "kunlun.tbox-1") as box:
+        box.deliver(topic("kunlun.tbox-1"), messages, window=len(messages))
+        until(lambda: received() == len(messages))
+    line = account()["kunlun"]
+    assert {str(reason): n for reason, n in line.quarantined.items()} == {
+        "unknown_channel": 1,
+        "time_too_old": 1,
+        "time_in_future": 1,
+        "out_of_range": 1,
+    }
+    assert (line.stored, line.duplicate) == (61, 1)
+    assert_closed()
+    expected = [start - 7_200_000, *range(start, start + 60, 2)]
+    assert stored_times(cast.BENS_CONNECTOR) == expected
+    assert stored_times(cast.BENS_SECOND_CONNECTOR) == list(range(start + 1, start + 60, 2))

@@ -10,12 +10,14 @@ from apps.partitions.log import (
     Chunk,
     PartitionLog,
     Position,
+    Rows,
     is_behind,
     log_key,
     partition_of,
 )
 from apps.partitions.visits import come, go
 from apps.partitions.wakeups import PATIENCE_MS, REORDER_WINDOW_MS, wake_key
+from ohmwatch.readings import Sheet
 
 NAN = float("nan")
 
@@ -78,6 +80,32 @@ def test_one_entry_a_partition_an_append(log: PartitionLog, redis_log: redis.Red
     log.append(many)
     lengths = [redis_log.xlen(log_key(each)) for each in range(16)]
     assert lengths == [1] * 16
+
+
+def test_rows_come_out_as_chunks_of_one_reading(log: PartitionLog) -> None:
+    owners = [("kunlun", f"c-{number % 40}") for number in range(100)]
+    matrix = np.array([np.arange(100.0), np.full(100, NAN), np.arange(100.0) % 7])
+    matrix[2, ::3] = NAN
+    times = np.arange(100, dtype=np.int64) + 1_795_420_800_000
+    sheet = Sheet(("current_a", "humidity_pct", "ambient_c"), matrix)
+    log.append([chunk("c-1")], [Rows(*map(list, zip(*owners, strict=True)), 5, times, sheet)])
+    for partition in range(16):
+        entries = log.read(partition, START, count=10).entries
+        assert len(entries) <= 1
+        got = [each for entry in entries for each in entry.chunks or () if each.arrived_ms == 5]
+        mine = [n for n, owner in enumerate(owners) if partition_of(*owner, 16) == partition]
+        assert [(each.tenant, each.connector) for each in got] == [owners[n] for n in mine]
+        assert [each.time_ms.tolist() for each in got] == [[times[n]] for n in mine]
+        for each, n in zip(got, mine, strict=True):
+            said = {name: float(column[0]) for name, column in each.values.items()}
+            known = {"current_a": float(n), "ambient_c": float(n % 7)}
+            assert said == (known if n % 3 else {"current_a": float(n)})
+
+
+def test_a_log_without_rows_has_no_entry(log: PartitionLog, redis_log: redis.Redis) -> None:
+    nothing = Rows([], [], 5, np.zeros(0, dtype=np.int64), Sheet(("current_a",), np.zeros((1, 0))))
+    log.append([], [nothing])
+    assert redis_log.dbsize() == 0
 
 
 def test_empty_append_touches_nothing(log: PartitionLog, redis_log: redis.Redis) -> None:

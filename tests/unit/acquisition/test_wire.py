@@ -1,13 +1,14 @@
 """PUBLISH packets are read as the standard writes them, however the bytes are cut."""
 
 import struct
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.mqtt import _number, _text
-from workers.acquisition.wire import Malformed, Packet, Publish, Stream, puback, read_publish
+from workers.acquisition.wire import Malformed, Packet, Publish, Stream, pubacks
 
 
 def publish(
@@ -19,11 +20,17 @@ def publish(
     return bytes([first]) + _number(len(body)) + body
 
 
-def packets(stream: Stream) -> list[Packet]:
-    found: list[Packet] = []
-    while (packet := stream.take()) is not None:
-        found.append(packet)
-    return found
+def packets(stream: Stream) -> list[Packet | Publish]:
+    """All that is whole, as the connection takes it."""
+    found: list[Packet | Publish] = []
+    while True:
+        said = stream.take_messages(3, 1_000)
+        packet = None if said else stream.take()
+        if packet is not None:
+            found.append(packet)
+        elif not said:
+            return found
+        found += said
 
 
 MESSAGES = st.lists(
@@ -42,29 +49,38 @@ def test_packets_are_whole_however_they_come(
             stream.put(left[:cut])
             left = left[cut:]
             found += packets(stream)
-    said = [read_publish(packet) for packet in found]
-    assert said == [Publish(topic, body, number, "") for topic, body, number in messages]
+    assert found == [Publish(topic, body, number, "") for topic, body, number in messages]
 
 
 def test_a_packet_of_another_kind_is_no_message() -> None:
     stream = Stream()
     stream.put(b"\xd0\x00" + publish(b"a/b", b"x", 7) + b"\x40\x02\x00\x07")
-    ping, message, ack = packets(stream)
-    assert (ping.is_message, message.is_message, ack.is_message) == (False, True, False)
-    assert (ping.whole, ack.whole) == (b"\xd0\x00", b"\x40\x02\x00\x07")
+    assert packets(stream) == [
+        Packet(b"\xd0\x00"),
+        Publish("a/b", b"x", 7, ""),
+        Packet(b"\x40\x02\x00\x07"),
+    ]
 
 
 def test_qos_2_is_left_to_paho() -> None:
     stream = Stream()
-    stream.put(publish(b"a", b"x", 7, flags=4)[:1].replace(b"\x36", b"\x34") + b"\x00")
-    assert [packet.is_message for packet in packets(stream)] == [False]
+    stream.put(b"\x34\x00")
+    assert packets(stream) == [Packet(b"\x34\x00")]
+
+
+def test_no_more_messages_than_there_is_room_for() -> None:
+    stream = Stream()
+    stream.put(publish(b"a", b"x" * 90, 7) * 5)
+    assert len(stream.take_messages(2, 10_000)) == 2
+    assert len(stream.take_messages(10, 101)) == 2, "the second one is beyond the limit, and last"
+    assert len(stream.take_messages(10, 1)) == 1
+    assert stream.take_messages(10, 1) == []
 
 
 def test_a_topic_that_is_no_text_is_nobodys() -> None:
     stream = Stream()
     stream.put(publish(b"ow/\xff", b"x", 7))
-    (packet,) = packets(stream)
-    assert read_publish(packet) == Publish("", b"x", 7, "")
+    assert packets(stream) == [Publish("", b"x", 7, "")]
 
 
 CONTENT_TYPE = b"\x03" + _text("application/json")
@@ -83,8 +99,7 @@ CONTENT_TYPE = b"\x03" + _text("application/json")
 def test_the_content_type_is_found_among_the_properties(properties: bytes) -> None:
     stream = Stream()
     stream.put(publish(b"t", b"x", 7, properties))
-    (packet,) = packets(stream)
-    assert read_publish(packet) == Publish("t", b"x", 7, "application/json")
+    assert packets(stream) == [Publish("t", b"x", 7, "application/json")]
 
 
 @pytest.mark.parametrize(
@@ -105,20 +120,16 @@ def test_what_is_no_mqtt_is_said(packet: bytes) -> None:
     stream = Stream()
     stream.put(packet)
     with pytest.raises(Malformed):
-        [read_publish(each) for each in packets(stream)]
+        packets(stream)
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_malformed(data: bytes) -> None:
     stream = Stream()
     stream.put(b"\x32" + data)
-    try:
-        for packet in packets(stream):
-            if packet.is_message:
-                read_publish(packet)
-    except Malformed:
-        pass
+    with suppress(Malformed):
+        packets(stream)
 
 
 def test_a_puback_is_four_bytes() -> None:
-    assert puback(0x1234) == b"\x40\x02\x12\x34"
+    assert pubacks([0x1234, 7]) == b"\x40\x02\x12\x34\x40\x02\x00\x07"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ohmwatch.codecs import together
 from ohmwatch.codecs.json import Decoded, decode
-from ohmwatch.codecs.together import decode_together
+from ohmwatch.codecs.together import TABLE_LEAST, decode_together, tables_of_singles
 from ohmwatch.readings import MESSAGE_BYTES_LIMIT, READINGS_LIMIT
 from ohmwatch.refusals import Reason, Refused
 from tests.faults.rubbish import hostile
@@ -49,6 +49,25 @@ def alone(payload: bytes) -> Any:
 def assert_the_same(payloads: Sequence[bytes]) -> None:
     together = [plain(answer) for answer in decode_together(payloads)]
     assert together == [alone(payload) for payload in payloads]
+
+
+def assert_tables_the_same(payloads: Sequence[bytes]) -> int:
+    """Each row of each table is what its message is alone; how many messages are in one."""
+    taken: list[int] = []
+    for table in tables_of_singles(payloads):
+        taken += table.places
+        assert len(table.columns) == len(table.places)
+        for row, place in enumerate(table.places):
+            one = decode(payloads[place])
+            assert table.columns.time_ms[row : row + 1].tolist() == one.columns.time_ms.tolist()
+            assert table.columns.channel[row : row + 1].tolist() == one.columns.channel.tolist()
+            said = {n: c[row] for n, c in table.columns.values.items() if not np.isnan(c[row])}
+            known = {n: c[0] for n, c in one.columns.values.items() if not np.isnan(c[0])}
+            assert said == known
+            assert not one.refused
+            assert not one.unknown_fields
+    assert len(taken) == len(set(taken))
+    return len(taken)
 
 
 NAMES = ("current_a", "ambient_c", "interlock", "mating_cycles", "x_own", "nonsense")
@@ -183,3 +202,88 @@ def test_names_that_no_message_needs_are_not_remembered() -> None:
         together._form.cache_info().currsize,
         together._are_quantities.cache_info().currsize,
     )
+
+
+# --- tables of single readings ----------------------------------------------------------------
+
+
+def single(number: int, **more: Any) -> bytes:
+    return json.dumps(
+        {"channel": number % 64, "time": T + number, "current_a": 1.5, **more}
+    ).encode()
+
+
+def enough(**more: Any) -> list[bytes]:
+    return [single(number, **more) for number in range(TABLE_LEAST)]
+
+
+FORMS = [
+    {"current_a": 1, "interlock": True, "mating_cycles": 3},
+    {"current_a": None, "ambient_c": 20.5, "x_own": 1e300},
+    {"interlock": 1},
+]
+ODD = st.one_of(
+    st.binary(max_size=40),
+    messages(good=False).map(lambda one: json.dumps(one).encode()),
+    st.sampled_from(
+        [
+            b'{"time":%d,"current_a":1,"current_a":2}' % T,
+            b'{"channel":0,"time":%d,"current_a":1},{"channel":0,"time":1,"current_a":1}' % T,
+            b'{"channel":0,"time":%d' % T,
+            b'"current_a":1.5}',
+            b'{"channel":0,"time":%d,"current_a":1}]' % T,
+            b'{"channel":0,"time":%d,"curr\\u0065nt_a":1}' % T,
+            b'{"channel":true,"time":%d,"current_a":1}' % T,
+            b'{"channel":0,"time":1.0,"current_a":1}',
+            b'{"channel":0,"time":%d,"current_a":"1"}' % T,
+            b'{"channel":0,"time":%d,"current_a":5000}' % T,
+            b'{"channel":64,"time":%d,"current_a":1}' % T,
+            b'{"channel":0,"time":%d,"current_a":true}' % T,
+            b'{"channel":0,"time":%d,"current_a":null}' % T,
+            b'{"channel":0,"time":99999999999999999999,"current_a":1}',
+            b' {"channel":0,"time":%d,"current_a":1}\n' % T,
+        ]
+    ),
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), ODD), max_size=12), st.permutations(FORMS))
+def test_a_table_says_what_each_message_says(
+    odd: list[tuple[int, bytes]], forms: list[dict[str, Any]]
+) -> None:
+    payloads = [
+        json.dumps({"time": T + number, **forms[0 if number % 3 else 1]}).encode()
+        for number in range(4 * TABLE_LEAST)
+    ]
+    for place, payload in odd:
+        payloads.insert(place, payload)
+    assert_tables_the_same(payloads)
+
+
+def test_good_messages_of_one_form_are_all_in_a_table() -> None:
+    assert assert_tables_the_same(enough()) == TABLE_LEAST
+    assert assert_tables_the_same(enough(interlock=True) + enough()) == 2 * TABLE_LEAST
+
+
+def test_a_few_messages_are_no_table() -> None:
+    assert assert_tables_the_same(enough()[1:]) == 0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'{"channel":0,"time":%d,"current_a":1},{"channel":0,"time":%d,"current_a":1}' % (T, T),
+        b'{"channel":0,"time":%d,"current_a":1,"current_a":1}' % T,
+        b'{"channel":0,"time":%d,"current_a":5000}' % T,
+        b'{"channel":0,"time":%d,"nonsense_a":1}' % T,
+        b'{"channel":0,"time":%d,"current_a":1}' % T + b" " * MESSAGE_BYTES_LIMIT,
+    ],
+)
+def test_what_is_not_right_is_in_no_table_and_keeps_nobody_out(bad: bytes) -> None:
+    assert assert_tables_the_same([*enough(), bad, *enough()]) == 2 * TABLE_LEAST
+
+
+def test_two_halves_of_a_reading_are_no_reading() -> None:
+    """Side by side they would be: a message is read as what it is alone."""
+    halves = [b'{"channel":0,"time":%d' % T, b'"current_a":1.5}']
+    assert assert_tables_the_same([*enough(), *halves, *enough()]) == 2 * TABLE_LEAST

@@ -10,7 +10,8 @@ from apps.devices.models import ClockState
 from ohmwatch.codecs.json import decode
 from workers.acquisition.batches import Message
 from workers.acquisition.clocks import DEVICES_LIMIT, SAMPLE_EVERY_MS, Clocks, newest_measured
-from workers.acquisition.sorting import Parcel, Sorted
+from workers.acquisition.parcels import Parcel
+from workers.acquisition.sorting import Sorted
 
 T = 1_795_420_800_000
 HOUR = 3_600_000
