@@ -45,8 +45,8 @@ TARGET_TIMES_REAL = 100
 CONNECTORS = 1_000
 ROUNDS = 3
 INSTANTS = 900
-LENGTHS = 5
-"""The recording is stored so often, one length after the other: 12.5 hours for the back-test."""
+LENGTHS = 3
+"""The recording is stored so often, one length after the other: 7.5 hours for the back-test."""
 RULE = "temperature_rise_high"
 """Of the detectors the one that takes longest, and it stands on the stage."""
 

@@ -29,7 +29,7 @@ RUN_OUT_DAYS = 25
 """How long beyond the last reading a limit is looked for: of a limit predicted on the last day
 one should know whether it came."""
 
-TUNING_SEEDS = tuple(range(1, 10))
+TUNING_SEEDS = tuple(range(1, 11))
 REPORT_SEEDS = (111, 112)
 """No parameter of any detector is chosen by looking at these."""
 SPENT_SEEDS = (101, 102)

@@ -20,6 +20,23 @@ from ohmwatch.physics.insulation import (
 
 _HALVED = math.log(2.0)
 _DAY_S = 86_400.0
+_SOONEST_S = 1800.0
+_INTERVAL = ("time_left_s", "time_left_from_s", "time_left_to_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Of an interval: what two forecasts are multiplied by, and the days that are added."""
+
+    soon: float
+    soon_days: float
+    late: float
+    late_days: float
+
+    def of(self, soon_s: Floats, late_s: Floats) -> tuple[Floats, Floats]:
+        """The interval's ends in s, float64[n]; the first is over nothing."""
+        from_s = self.soon * soon_s + self.soon_days * _DAY_S
+        return np.maximum(from_s, _SOONEST_S), self.late * late_s + self.late_days * _DAY_S
 
 
 @dataclass(frozen=True)
@@ -45,10 +62,11 @@ class InsulationFalling:
         horizon_days: within which the minimum must be reached to be a warning: until the next
             service that can be planned.
         hysteresis: of a level, by which it must be undercut.
-        soon_spread, late_spread: the 80 % interval of the time left goes from the minimum crossed
-            in condensing air, the next wet start, to the minimum crossed in usual air, and so
-            much further, in the logarithm of time. Falls are seldom slower than they began; a
-            seal that lets water in makes them faster.
+        leaning: from which share of a fall in condensing air that dampness makes a seal is
+            taken to let water in, and from which share on for sure.
+        dry, wet, unmeasured: of the 80 % interval of the time left, what its ends are multiplied
+            by, and the days that are added: see `_interval`. They are chosen for calibration on
+            the tuning seeds.
 
     Can't see: a fall within the first two days; one that began before the first reading (see
     insulation_low, ageing_outlier); which part of the system leaks.
@@ -74,11 +92,13 @@ class InsulationFalling:
     unmeasured_factor: float = 2.3
     horizon_days: float = 45.0
     hysteresis: float = 0.3
-    soon_spread: float = 1.2
-    late_spread: float = 0.25
+    leaning: tuple[float, float] = (0.45, 0.75)
+    dry: Ends = Ends(1.1, 0.0, 1.0, 0.0)
+    wet: Ends = Ends(0.5, 0.25, 1.1, 11.0)
+    unmeasured: Ends = Ends(0.4, 0.2, 1.2, 3.0)
 
     name = "insulation_falling"
-    version = "1"
+    version = "2"
     condition: str = Condition.INSULATION_FALLING
     needs: frozenset[str] = frozenset({"insulation_kohm"})
 
@@ -104,7 +124,7 @@ class InsulationFalling:
         known = ~np.isnan(course.drop)
         batch, minimum_kohm = batch.rows(known), minimum_kohm[known]
         course = course.rows(known)
-        left_s = _left_s(course.usual, course, minimum_kohm)
+        left_s = _left_s(course.usual, course.fall_a_second, minimum_kohm)
         excess = self._excess(course, left_s, measured=state["course"]["humid"][batch.connector])
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
         evidence = {
@@ -127,29 +147,47 @@ class InsulationFalling:
         return [notice, np.maximum(warning, -1.0)]
 
     def _interval(self, course: Course, minimum_kohm: Floats) -> dict[str, Floats]:
-        """The time left: between the next wet start and usual air, and its 80 % interval."""
-        usual_s = _left_s(course.usual, course, minimum_kohm)
+        """The 80 % interval of the time left, and its middle.
+
+        A dry fall (a track, a chafed cable) reaches the minimum between the crossing in
+        condensing air, at the next wet start, and that in usual air. A seal that lets water in
+        makes the fall grow with dampness: the minimum is reached at the first wet start after
+        the crossing in air as damp as that, and wet starts are up to a week and a half apart.
+        Where humidity is not measured it may be either.
+        """
+        usual_s = _left_s(course.usual, course.fall_a_second, minimum_kohm)
         usual_s = np.where(np.isfinite(usual_s), usual_s, np.nan)
-        wet_s = np.fmin(_left_s(course.wet, course, minimum_kohm), usual_s)
-        wet_s = np.where(np.isnan(usual_s), np.nan, wet_s)
+        wet_s = np.fmin(_left_s(course.wet, course.fall_a_second, minimum_kohm), usual_s)
+        soaked_s = _left_s(course.soaked, course.soaked_fall_a_second, minimum_kohm)
+        from_s, to_s = self.dry.of(wet_s, usual_s)
+        wet_from_s, wet_to_s = self.wet.of(soaked_s, soaked_s)
+        least, most = self.leaning
+        leans = np.clip((course.leaning - least) / (most - least), 0.0, 1.0)
+        from_s = from_s ** (1.0 - leans) * wet_from_s**leans
+        to_s = to_s ** (1.0 - leans) * wet_to_s**leans
+        either_from_s, either_to_s = self.unmeasured.of(wet_s, usual_s)
+        from_s = np.where(np.isnan(leans), either_from_s, from_s)
+        to_s = np.maximum(np.where(np.isnan(leans), either_to_s, to_s), 1.5 * from_s)
+        from_s, to_s = (np.where(np.isnan(usual_s), np.nan, end) for end in (from_s, to_s))
         return {
-            "time_left_s": np.where(wet_s > 0, np.sqrt(wet_s * usual_s), usual_s / 2),
-            "time_left_from_s": wet_s * math.exp(-self.soon_spread),
-            "time_left_to_s": usual_s * math.exp(self.late_spread),
+            "time_left_s": np.sqrt(from_s * to_s),
+            "time_left_from_s": from_s,
+            "time_left_to_s": to_s,
         }
 
 
-def _left_s(log_kohm: Floats, course: Course, minimum_kohm: Floats) -> Floats:
+def _left_s(log_kohm: Floats, fall_a_second: Floats, minimum_kohm: Floats) -> Floats:
     """Until a fall from there, as it went so far, reaches the minimum; infinite without a fall."""
     room = np.maximum(log_kohm - np.log(minimum_kohm), 0.0)
-    with np.errstate(divide="ignore"):
-        return np.where(course.fall_a_second > 0, room / course.fall_a_second, np.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(fall_a_second > 0, room / fall_a_second, np.inf)
 
 
 def _with_time_left(finding: Finding) -> Finding:
-    """The middle of the interval, told as the finding's own."""
+    """The middle of the interval, told as the finding's own; what has ended goes nowhere."""
     left_s = finding.evidence.get("time_left_s")
-    evidence = {name: value for name, value in finding.evidence.items() if name != "time_left_s"}
+    hidden = _INTERVAL if finding.ended else ("time_left_s",)
+    shown = {name: value for name, value in finding.evidence.items() if name not in hidden}
     if finding.ended or not isinstance(left_s, float):
-        return replace(finding, evidence=evidence)
-    return replace(finding, evidence=evidence, time_left_s=left_s)
+        return replace(finding, evidence=shown)
+    return replace(finding, evidence=shown, time_left_s=left_s)

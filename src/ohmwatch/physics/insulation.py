@@ -51,6 +51,15 @@ _LARGEST_STEP = 1.5
 _BEGUN = 0.15
 """Log kΩ below the baseline from which on a fall has begun: noise of what is kept, twice."""
 
+_RECENT_MS = 24 * 3_600_000
+"""Readings that vouch for so long tell what dampness does to the insulation of late."""
+
+_RECENT_PRIOR_H = 2.0
+"""Weight of the prior that a fall is the same in dry air and in damp: hours over 10 % of spread."""
+
+_LEAST_FALL = 0.02
+"""Log kΩ: below, nothing falls."""
+
 _BETTER_MS = 3 * 86_400_000
 """Insulation that is better than its baseline takes the baseline along: the beginning was wet."""
 
@@ -61,12 +70,17 @@ COURSE_DTYPE = np.dtype(
         ("learnt_ms", "<i4"),
         ("turned_ms", "<i8"),
         ("humid", "?"),
-        ("weight_h", "<f8"),
-        ("damp", "<f8"),
-        ("usual", "<f8"),
-        ("spread", "<f8"),
-        ("joint", "<f8"),
-        ("level", "<f8"),
+        ("weight_h", "<f4"),
+        ("damp", "<f4"),
+        ("usual", "<f4"),
+        ("spread", "<f4"),
+        ("joint", "<f4"),
+        ("level", "<f4"),
+        ("recent_h", "<f4"),  # of the newest readings: hours, dampness, what is left over,
+        ("recent_damp", "<f4"),
+        ("recent_off", "<f4"),
+        ("recent_spread", "<f4"),  # … and how they go together
+        ("recent_joint", "<f4"),
     ]
 )
 """State of a connector's course. Zeros: never seen."""
@@ -76,13 +90,21 @@ COURSE_DTYPE = np.dtype(
 class Course:
     """At each reading (float64[n]), NaN while the baseline is learnt: log kΩ below the baseline,
     its fall a second; and log kΩ now in the air of the beginning, now in condensing air, and as
-    it would be in the air of now without a fall."""
+    it would be in the air of now without a fall.
+
+    Of condensing air once more, now by what dampness has done of late and not at the beginning:
+    log kΩ `soaked`, its fall a second, and the share of it that dampness makes (`leaning`, NaN
+    where humidity is not measured). A seal that lets water in shows as a fall that leans.
+    """
 
     drop: Floats
     fall_a_second: Floats
     usual: Floats
     wet: Floats
     expected: Floats
+    soaked: Floats
+    soaked_fall_a_second: Floats
+    leaning: Floats
 
     def rows(self, chosen: Flags) -> "Course":
         """The readings where `chosen` (bool[n]) is true."""
@@ -101,7 +123,7 @@ def follow_insulation(batch: Batch, state: State) -> Course:
     """The course at each reading, all with `insulation_kohm` above 0; carries `state` forward."""
     damp = np.maximum(batch.column("humidity_pct") - DRY_PCT, 0.0) / 10.0
     kept = np.array(state)
-    course = np.full((5, len(batch)), np.nan)
+    course = np.full((8, len(batch)), np.nan)
     _follow(
         batch.connector.copy(),
         batch.time_ms.copy(),
@@ -138,6 +160,7 @@ def _follow(connector, time_ms, log_kohm, damp, kept, course):  # type: ignore[n
         slope = _slope(own)
         expected = own.usual + slope * (x - own.damp)
         _judge(own, log_kohm[at] - expected, x, vouched_ms)
+        _note_recent(own, log_kohm[at] - expected, x, vouched_ms)
         drop = -own.level
         if drop < _BEGUN:
             own.turned_ms = time_ms[at]
@@ -147,6 +170,12 @@ def _follow(connector, time_ms, log_kohm, damp, kept, course):  # type: ignore[n
         course[2, at] = own.usual + own.level
         course[3, at] = own.usual + own.level + slope * (_WET - own.damp)
         course[4, at] = expected
+        leans = own.recent_joint / (own.recent_spread + _RECENT_PRIOR_H)
+        fallen = max(-(own.recent_off + leans * (_WET - own.recent_damp)), drop)
+        course[5, at] = own.usual + slope * (_WET - own.damp) - fallen
+        course[6, at] = max(fallen - _BEGUN, _LEAST_FALL) / lasted_s
+        if own.humid:
+            course[7, at] = -leans * _WET / max(fallen, _BEGUN)
 
 
 @compiled
@@ -173,6 +202,19 @@ def _learn(own, log_kohm, x, vouched_ms):  # type: ignore[no-untyped-def]
 def _slope(own):  # type: ignore[no-untyped-def]
     """Log kΩ for each 10 % of humidity: the prior, as far as the unit has not shown its own."""
     return (own.joint + _PRIOR_H * WETTING) / (own.spread + _PRIOR_H)
+
+
+@compiled
+def _note_recent(own, residual, x, vouched_ms):  # type: ignore[no-untyped-def]
+    """What is left over against dampness, forgetting: a straight line through the newest day."""
+    keep = math.exp(-vouched_ms / _RECENT_MS)
+    hours = max(vouched_ms, 1_000) / 3_600_000.0
+    own.recent_h = keep * own.recent_h + hours
+    off = x - own.recent_damp
+    own.recent_damp += off * hours / own.recent_h
+    own.recent_off += (residual - own.recent_off) * hours / own.recent_h
+    own.recent_spread = keep * own.recent_spread + hours * off * (x - own.recent_damp)
+    own.recent_joint = keep * own.recent_joint + hours * off * (residual - own.recent_off)
 
 
 @compiled

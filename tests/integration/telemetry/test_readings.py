@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from apps.telemetry import stretches
 from apps.telemetry.errors import AskedTooMuch, WrongQuestion
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from tests.integration.telemetry.conftest import (
@@ -209,6 +210,19 @@ def test_replay_gives_own_quantities_and_no_value_where_there_is_none(
         "x_b": [pytest.approx(math.nan, nan_ok=True), 2.0],
         "x_oil_ppm": [0.1, pytest.approx(math.nan, nan_ok=True)],
     }
+
+
+def test_replay_of_a_stretch_goes_from_page_to_page(
+    telemetry: TenantTelemetry, ours: str, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stretches, "PAGE", 4)
+    for connector in ("c-1", "c-2"):
+        rows = [(minutes_ago(10) + step, {"current_a": step}) for step in range(10)]
+        write(ours, rows, connector=connector)
+
+    (batch,) = telemetry.replay(["c-1", "c-2"], since_ms=0)
+
+    assert batch.column("current_a").tolist() == [step for step in range(10) for _each in range(2)]
 
 
 def test_replay_that_is_given_up_leaves_nothing_running(

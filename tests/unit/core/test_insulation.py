@@ -85,11 +85,40 @@ def test_leak_is_told_while_it_is_far_from_the_minimum(measured: bool, tau_days:
     assert left[0] / 2 < true_s < left[1] * 2
 
 
+def first_statement_holds(kohm: np.ndarray, humidity_pct: np.ndarray) -> bool | None:
+    """Whether the minimum came within the first interval that was told; None: none in time."""
+    below = DAYS[kohm < 500.0]
+    findings = observed(InsulationFalling(), unit(kohm, humidity_pct), MODEL)
+    said = [each for each in findings if "time_left_from_s" in each.evidence]
+    if not len(below) or not said or said[0].measured_ms >= START_MS + below[0] * DAY_MS:
+        return None
+    left_s = (START_MS + below[0] * DAY_MS - said[0].measured_ms) / 1000
+    low, high = said[0].evidence["time_left_from_s"], said[0].evidence["time_left_to_s"]
+    return float(low) <= left_s <= float(high)
+
+
+@pytest.mark.parametrize("leak", ["dry", "wet"])
+def test_interval_of_the_time_left_fits_a_dry_leak_and_a_wet_one(leak: str) -> None:
+    held = []
+    for seed in range(20):
+        humidity_pct = air(seed)
+        wetted = WETTING * np.maximum(humidity_pct - 45, 0) / 10
+        grown = np.maximum(DAYS - 6, 0) / 4.0
+        fallen = grown if leak == "dry" else grown * wetted
+        kohm = insulation_of(humidity_pct, seed) * np.exp(-fallen)
+        held.append(first_statement_holds(kohm, humidity_pct))
+    judged = [each for each in held if each is not None]
+    assert len(judged) >= 12
+    assert 0.65 <= np.mean(judged) <= 0.97
+
+
 def test_repaired_insulation_ends_the_alarm() -> None:
     fallen = np.exp(-np.clip(DAYS - 8, 0, 4) / 2.0)
     kohm = insulation_of(air(4), 4) * np.where(DAYS < 16, fallen, 1.0)
-    said = rises(observed(InsulationFalling(), unit(kohm, air(4)), MODEL))
+    findings = observed(InsulationFalling(), unit(kohm, air(4)), MODEL)
+    said = rises(findings)
     assert said[-1] is None
+    assert "time_left_from_s" not in findings[-1].evidence
     assert Severity.WARNING in said
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ohmwatch.compiled import compiled, inlined
 from ohmwatch.detector import Batch, Floats, Ratings, State
 from ohmwatch.physics.estimate.episodes import LOADED, close, is_over, note_drop, pair_shift_k
-from ohmwatch.physics.estimate.outlook import add_point, forecast
+from ohmwatch.physics.estimate.outlook import add_point, forecast, growth_to_limit
 from ohmwatch.physics.estimate.record import (
     AIR,
     APART,
@@ -17,9 +17,7 @@ from ohmwatch.physics.estimate.record import (
     DROP_NEG,
     DROP_POS,
     NEG,
-    PER_K,
     POS,
-    REFERENCE_C,
     parameters_of,
 )
 from ohmwatch.physics.estimate.sensors import (
@@ -324,12 +322,7 @@ def _look_ahead(s, p, t_ms):  # type: ignore[no-untyped-def]
         s.left_s = s.left_from_s = s.left_to_s = math.nan
         return
     side = 0.0 if single else (1.0 if apart.up > apart.down else -1.0)
-    peak = max(s.peak, s.day_peak)
-    air_c = s.peak_c if s.peak > 0.0 else s.day_peak_c
-    base_k = p.rise_k * (math.exp(common.base) + 0.5 * side * apart.base)
-    hotter = 1.0 + PER_K * (p.limit_c - REFERENCE_C)
-    usual = 1.0 + PER_K * (air_c + base_k * peak - REFERENCE_C)
-    growth = (p.limit_c - air_c) / max(base_k * peak * hotter / usual, 0.1) - 1.0
+    growth = growth_to_limit(s, p, side)
     grown = math.exp(common.level) - 1.0 if single else side * apart.level
     s.limit_share = grown / max(growth, 0.02) if growth == growth else 0.0
     forecast(s, side, growth)
