@@ -112,7 +112,8 @@ def _frozen(found: Mapping[str, Any]) -> str:
             *sets,
             f"- Tuned on seeds {', '.join(map(str, TUNING_SEEDS))}; reported on seeds "
             f"{', '.join(map(str, REPORT_SEEDS))}, which no parameter was chosen on. The engine "
-            "was frozen before they were run: the SHA-256 over the sources of `src/ohmwatch` was "
+            "was frozen before they were run: the SHA-256 over the sources of `src/ohmwatch`, but "
+            "for its codecs, was "
             f"`{found['frozen'][:16]}…` before the first reading and after the last.",
             f"- An engine before this one was reported on seeds {', '.join(map(str, SPENT_SEEDS))} "
             "and missed four of the eighteen targets (nominal: sensors accused 4.2 %, intervals "

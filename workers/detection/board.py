@@ -1,8 +1,8 @@
 """The state of connectors for people to see: their last reading and how far it is from a limit.
 
-Detection is the one that sees readings in order, so it alone writes them. A connector at most as
-often as a page is told of it, and all of them for no more than a share of the time; what waits is
-merged. Failing to write is told, and never stops detection, nor does waiting for the store.
+Detection is the one that sees readings in order, so it alone writes them. A connector at most once
+a second, and all of them for no more than a share of the time; what waits is merged. Failing to
+write is told, and never stops detection, nor does waiting for the store.
 """
 
 import threading
@@ -21,7 +21,7 @@ from workers.detection.gathering import key_of
 
 logger = structlog.get_logger(__name__)
 
-WRITE_EVERY_S = 0.25
+WRITE_EVERY_S = 1.0
 SHARE = 0.2
 """Of the time, what writing may take: few connectors are shown sooner than thousands."""
 

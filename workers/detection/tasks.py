@@ -6,6 +6,7 @@ of a killed worker is done again from the checkpoint by whoever comes next, once
 run out (10 s).
 """
 
+import os
 from functools import cache
 
 import redis
@@ -29,6 +30,10 @@ from workers.detection.panel import DETECTORS, Panel
 from workers.detection.plugins import Agency
 
 logger = structlog.get_logger(__name__)
+
+NICENESS = 5
+"""Taking in comes first: what waits for detection lies safe in the log, and costs less in larger
+pieces."""
 
 FORGET_AGAIN_S, FORGET_TRIES = 10, 1_000
 """A lease lasts 10 s; stores may be away for hours, and what is erased has to go all the same."""
@@ -76,6 +81,7 @@ def forget(self: Task, *, partition: int, slug: str, **later: object) -> None:
 @cache
 def the_desk() -> Desk:
     """This process's own; made at its first task, after any fork."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     # Compiling takes longer than a detector's turn may.
     warm_up(DETECTORS)
     client = redis.Redis.from_url(

@@ -12,7 +12,7 @@ from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.heat import column
 from ohmwatch.physics.hold import Level, hold_dtype
-from ohmwatch.physics.known import contact_evidence, known, news, state, which
+from ohmwatch.physics.known import contact_evidence, known, measures_positive, news, state, which
 from ohmwatch.stage import Stage
 
 
@@ -88,8 +88,7 @@ class ContactResistanceHigh:
         by_drop = np.where(np.isnan(pos - neg) | (np.abs(pos - neg) > 0.3), by_drop, -np.inf)
         excess = np.fmax(np.fmax(by_pair, by_model), by_drop)
         excess = np.where(known(batch, "witnesses") >= self.witnesses, excess, -np.inf)
-        positive = ~np.isnan(batch.column("temperature_pos_c"))
-        worse = np.where(single, positive, pair > 0.0)
+        worse = np.where(single, measures_positive(batch), pair > 0.0)
         return state(
             self,
             batch,

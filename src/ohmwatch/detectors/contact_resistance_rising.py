@@ -11,7 +11,16 @@ from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Floats, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, hold_dtype
-from ohmwatch.physics.known import contact_evidence, known, news, same_current, state, which
+from ohmwatch.physics.known import (
+    contact_evidence,
+    heats_more,
+    known,
+    measures_positive,
+    news,
+    same_current,
+    state,
+    which,
+)
 from ohmwatch.stage import Stage
 
 DAY_S = 86_400.0
@@ -38,6 +47,8 @@ class ContactResistanceRising:
     Parameters:
         notice_evidence, warning_evidence: logs of odds. In 53 connector-years of nominal and hard
             tuning sets no healthy connector was warned of.
+        turn_evidence: the same, that a difference did more or less than turn round. The one episode
+            in which sensors change places brings at most 4.
         release_evidence: below, the change has gone.
         foreseeable_days: a limit within this time is a warning, also for a small change.
         large_change: parts of the rated rise that are a warning without a known time.
@@ -47,8 +58,14 @@ class ContactResistanceRising:
             current of a day that a day since the change must have reached. Healthy days reach
             it in 94 of 100; a current shown too small by a fifth in 1 of 100.
 
+    Where both poles' drops are measured and their resistance stayed, what one pole heats more is no
+    contact's: a notice at most.
+
     Severities: notice, resistance grows; warning, and the limit is foreseeable or the change
     large; critical, the unit's usual load takes it to the limit now.
+
+    Sensors that changed places turn the poles' difference to its opposite, and there it stays: such
+    a change is a notice at most, until its cumulative sum says that it is more than that, or less.
 
     Where one pole alone is measured, its own heating is compared, if more heat explains it better
     than slower cooling does.
@@ -64,6 +81,7 @@ class ContactResistanceRising:
 
     notice_evidence: float = 7.0
     warning_evidence: float = 11.0
+    turn_evidence: float = 5.0
     release_evidence: float = 2.0
     foreseeable_days: float = 120.0
     large_change: float = 0.25
@@ -100,18 +118,22 @@ class ContactResistanceRising:
         if not len(batch):
             return []
         drop_apart = known(batch, "drop_pos") - known(batch, "drop_neg")
+        denied = known(batch, "drop_denies") > 0.0
+        heated = np.where(denied, self.warning_evidence - 1.0, np.inf)
         pos = np.fmax(
-            known(batch, "apart_up"), _where(drop_apart > self.apart_log, batch, "drop_pos_up")
+            np.minimum(known(batch, "apart_up"), heated),
+            _where(drop_apart > self.apart_log, batch, "drop_pos_up"),
         )
         neg = np.fmax(
-            known(batch, "apart_down"), _where(drop_apart < -self.apart_log, batch, "drop_neg_up")
+            np.minimum(known(batch, "apart_down"), heated),
+            _where(drop_apart < -self.apart_log, batch, "drop_neg_up"),
         )
-        single = np.isnan(known(batch, "apart_sd")) & (known(batch, "slower_fit") > 0.0)
+        single = heats_more(batch)
         steady = same_current(batch, known(batch, "common_since_ms"), self.same_current)
         # What was stated lasts: until noon no day has seen as much current as all of them.
         alone = np.minimum(known(batch, "common_up"), np.where(steady, np.inf, self.undecided))
         alone = np.where(single, alone, 0.0)
-        measured = ~np.isnan(batch.column("temperature_pos_c"))
+        measured = measures_positive(batch)
         pos = np.where(measured, np.fmax(pos, alone), pos)
         neg = np.where(measured, neg, np.fmax(neg, alone))
         worse = pos >= neg
@@ -120,12 +142,10 @@ class ContactResistanceRising:
         change = np.fmax(np.abs(known(batch, "apart")), np.abs(drop_apart))
         change = np.where(single, known(batch, "common"), change)
         foreseeable = (left_s < self.foreseeable_days * DAY_S) | (change > self.large_change)
-        base = known(batch, "apart_base")
-        # Exactly the poles' own difference, turned round: the sensors have changed places.
-        # The newest episode shows it at once, the level after some, with less noise.
-        swapped = _is_turned(known(batch, "apart"), base)
-        swapped |= _is_turned(known(batch, "apart_newest"), base)
-        swapped &= (np.abs(base) > 0.03) & ~(np.abs(drop_apart) > self.apart_log)
+        # The poles' own difference, turned round, until it is seen to be more or less than that.
+        swapped = known(batch, "apart") * known(batch, "apart_base") < 0.0
+        swapped &= known(batch, "turn_doubt") < self.turn_evidence
+        swapped &= ~(np.abs(drop_apart) > self.apart_log)
         # Both poles' heating fell: the current is shown too large, and the difference with it.
         rescaled = (known(batch, "common_down") >= self.warning_evidence) & (
             np.abs(known(batch, "apart")) < self.large_change
@@ -153,11 +173,6 @@ class ContactResistanceRising:
             since_ms=known(batch, "apart_since_ms"),
             time_left=True,
         )
-
-
-def _is_turned(change: Floats, base: Floats) -> np.ndarray:
-    """Where the change takes the poles' difference to its opposite."""
-    return np.asarray(np.abs(change + 2.0 * base) < 0.03 + 0.6 * np.abs(base))
 
 
 def _where(chosen: np.ndarray, batch: Batch, name: str) -> Floats:

@@ -11,7 +11,16 @@ from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, hold_dtype
-from ohmwatch.physics.known import contact_evidence, known, least_trust, news, same_current, state
+from ohmwatch.physics.known import (
+    air_moved_since,
+    contact_evidence,
+    heats_more,
+    known,
+    least_trust,
+    news,
+    same_current,
+    state,
+)
 from ohmwatch.stage import Stage
 
 
@@ -24,7 +33,8 @@ class CoolingReduced:
 
     Physics: rise is R·Rth·I² (IEC 60512-5-2); what both poles gain is Rth's. It is told apart
     from a current that is measured too small by the current itself: that one shrinks on the day
-    on which the heating seems to grow.
+    on which the heating seems to grow; and from a sensor of the air that hangs, by waiting for it
+    to move.
 
     Inputs: `current_a` (A), `ambient_c` (°C), a pole's temperature (°C). Rating:
     `rated_current_a`.
@@ -91,8 +101,9 @@ class CoolingReduced:
         is_sensor = np.abs(known(batch, "pair_shift_k")) > self.pair_k
         change = known(batch, "cooling")
         undecided |= (change < self.least_change) | (change > self.most_change)
-        # Of one pole alone more heat looks much the same: where it fits better, it is not cooling.
-        undecided |= np.isnan(known(batch, "apart_sd")) & (known(batch, "slower_fit") > 0.0)
+        undecided |= heats_more(batch)
+        # Air that has stood still since then may be a sensor's: nothing but it says so yet.
+        undecided |= ~air_moved_since(batch, since_ms)
         up = known(batch, "cooling_up")
         # A cool day takes nothing back: what was stated ends when the evidence of it does.
         excess = np.where(undecided, np.minimum(up, 0.5 * self.levels[0].on), up)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ohmwatch.conditions import Condition, Pole
 from ohmwatch.contacts import CONTACTS
-from ohmwatch.detector import Batch, Ratings, State
+from ohmwatch.detector import Batch, Flags, Floats, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.heat import column
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, judge
@@ -28,6 +28,8 @@ class PoleImbalance:
     Physics: each pole rises by I²·R·Rth, so their difference is I²·Rth·ΔR: as a share of the
     expected rise it is ΔR/R, whatever the load. The expected rise is the model's typical rise
     at rated current scaled by the lagged I² (the larger of the model's time constants' results).
+    Where the stage knows that the better pole rises by more (a hot unit, or worse cooling), its
+    rise is the expected one: ΔR/R is no larger for it.
 
     Inputs: `temperature_pos_c`, `temperature_neg_c` (°C, both), `current_a` (A). Ratings:
     `temperature_rise_rated_k` (K; else 0.7 of `temperature_rise_limit_k`), `rated_current_a`.
@@ -41,7 +43,8 @@ class PoleImbalance:
         least_rise_k: K of expected rise below which a reading says nothing, good or bad.
 
     A difference that doesn't follow the load is an offset of the sensors, and not stated: the
-    contacts stage knows the part that follows it, with its standard deviation.
+    contacts stage knows the part that follows it, with its standard deviation. What the sensors
+    of a unit that it knows differed by from the first is taken off.
 
     Can't see: both poles ageing alike; anything without current.
 
@@ -91,6 +94,7 @@ class PoleImbalance:
         difference_k = batch.column("temperature_pos_c") - batch.column("temperature_neg_c")
         usable = ~np.isnan(difference_k + batch.column("current_a") + per_a2)
         batch, per_a2, difference_k = batch.rows(usable), per_a2[usable], difference_k[usable]
+        difference_k = difference_k - np.where(_is_known(batch), known(batch, "pair_k"), 0.0)
         current_a = batch.column("current_a")
         load = follow(batch.connector, batch.time_ms, current_a, ratings, state["load"])
         expected_k = per_a2 * load.at_most_a2
@@ -104,6 +108,7 @@ class PoleImbalance:
             expected_k[loaded],
         )
         per_a2 = per_a2[loaded]
+        expected_k = expected_k * _warmer(batch, ratings)
         notice_k = self.notice_offset_k + self.notice_share * expected_k
         warning_k = self.warning_offset_k + self.warning_share * expected_k
         offset_k = np.nan_to_num(np.abs(known(batch, "pair_shift_k")))
@@ -126,9 +131,22 @@ class PoleImbalance:
         )
 
 
+def _is_known(batch: Batch) -> Flags:
+    """Where the stage knows the connector."""
+    return np.asarray(known(batch, "witnesses") >= KNOWN_WITNESSES)
+
+
+def _warmer(batch: Batch, ratings: Sequence[Ratings]) -> Floats:
+    """How many times the model's typical rise the better pole rises by, where it is known; ≥ 1."""
+    better_k = np.fmin(known(batch, "heating_pos_k"), known(batch, "heating_neg_k"))
+    return np.where(
+        _is_known(batch), np.fmax(better_k / rises_k(ratings)[batch.connector], 1.0), 1.0
+    )
+
+
 def _is_offset(batch: Batch, share: float, ratings: Sequence[Ratings]) -> np.ndarray:
     """Where the stage knows the connector and finds that load explains too little of it."""
     rise_k = rises_k(ratings)[batch.connector]
-    doubt = np.where(known(batch, "witnesses") >= KNOWN_WITNESSES, -2.0, 2.0)
+    doubt = np.where(_is_known(batch), -2.0, 2.0)
     explained_k = np.abs(known(batch, "apart_now_k")) + doubt * known(batch, "apart_now_sd_k")
     return explained_k < 0.6 * share * rise_k

@@ -11,7 +11,15 @@ from ohmwatch.contacts import CONTACTS
 from ohmwatch.detector import Batch, Floats, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, hold_dtype
-from ohmwatch.physics.known import known, news, state
+from ohmwatch.physics.known import (
+    SCALE_DROP_LOG,
+    SCALE_EVIDENCE,
+    SCALE_SHARE,
+    is_rescaled,
+    known,
+    news,
+    state,
+)
 from ohmwatch.stage import Stage
 
 PLACES = ("pos", "neg", "air")
@@ -49,9 +57,9 @@ class SensorImplausible:
     """
 
     leap_k: float = 3.0
-    evidence: float = 12.0
-    scale_share: float = 0.12
-    drop_log: float = 0.1
+    evidence: float = SCALE_EVIDENCE
+    scale_share: float = SCALE_SHARE
+    drop_log: float = SCALE_DROP_LOG
     late_h: float = 3.0
 
     name = "sensor_implausible"
@@ -75,7 +83,10 @@ class SensorImplausible:
             return []
         lying = {place: self._lies(batch, place) for place in PLACES}
         late = known(batch, "delayed_s") > 3600.0 * self.late_h
-        excess = np.where(late | self._scaled(batch), 1.0, 0.0)
+        scaled = is_rescaled(
+            batch, evidence=self.evidence, share=self.scale_share, drop_log=self.drop_log
+        )
+        excess = np.where(late | scaled, 1.0, 0.0)
         for lies in lying.values():
             excess = np.maximum(excess, lies)
         return state(
@@ -102,16 +113,6 @@ class SensorImplausible:
         shifted = np.abs(known(batch, f"shift_{place}_k")) > 3.2
         noisy = known(batch, f"noisy_{place}") > 0.0
         return np.where(lies & ((leapt & shifted) | noisy), 1.0, 0.0)
-
-    def _scaled(self, batch: Batch) -> np.ndarray:
-        """Whether current and heating have changed against one another."""
-        share = known(batch, "most_share")
-        pos, neg = known(batch, "drop_pos"), known(batch, "drop_neg")
-        up = known(batch, "common_up") >= self.evidence
-        down = known(batch, "common_down") >= self.evidence
-        smaller = (share < 1.0 - self.scale_share) | (np.fmin(pos, neg) > self.drop_log)
-        larger = (share > 1.0 + self.scale_share) | (np.fmax(pos, neg) < -self.drop_log)
-        return np.asarray((up & smaller) | (down & larger))
 
 
 def _pole(positive: bool, negative: bool) -> Pole:

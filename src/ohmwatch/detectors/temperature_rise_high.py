@@ -1,21 +1,36 @@
 """A contact is warmer than the current that flows explains."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ohmwatch.conditions import Condition
+from ohmwatch.conditions import Condition, Pole
 from ohmwatch.contacts import CONTACTS
-from ohmwatch.detector import Batch, Floats, Ratings, State
+from ohmwatch.detector import Batch, Flags, Floats, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.heat import allowed_rise_per_a2, column, time_constants_s
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, hotter_pole, judge
-from ohmwatch.physics.known import believed
+from ohmwatch.physics.known import KNOWN_WITNESSES, believed, heats_anew, is_rescaled, known
 from ohmwatch.physics.load import DEFAULT_TIME_CONSTANTS_S, LOAD_DTYPE, follow
 from ohmwatch.physics.sequence import Runs, elapsed_ms, first_order
 from ohmwatch.stage import Stage
+
+PAIR_K = 6.0
+PAIR_SHARE = 0.36
+"""By which two healthy poles may seem to differ, in K (see pole_imbalance) and of their rise (see
+contact_resistance_high)."""
+
+OWN_SHARE = 0.15
+"""Of its rise, by which a healthy unit may be over its limit by its own nature: model and limit
+are half the typical rise apart, resistance and cooling spread by a sixth each."""
+
+SURE = 1.28
+"""Standard deviations: one time of ten the unit is cooler than so much less than it seems."""
+
+SAME_CURRENT = 0.92
+"""As in cooling_reduced."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,12 @@ class TemperatureRiseHigh:
         least_rise_k: K that the load must allow before a reading says anything.
 
     Severities: warning over the limit for the current flowing; critical if the rise is over
-    what is allowed even at rated current.
+    what is allowed even at rated current. Of a unit that the contacts stage knows, it is
+    a notice until that has seen its rise grow over the limit, by more than one drive's mismatch of
+    load and rise, and no current that is shown too small explains it.
+
+    A sensor that may lie is left out, and so is a current whose scale has changed: each has a
+    finding of its own (sensor_implausible).
 
     Can't see: a fault without current; a rise below its limit that grows (a matter of trend);
     which of resistance and cooling is to blame.
@@ -72,7 +92,7 @@ class TemperatureRiseHigh:
     least_rise_k: float = 4.0
 
     name = "temperature_rise_high"
-    version = "2"
+    version = "3"
     condition: str = Condition.TEMPERATURE_RISE_HIGH
     needs: frozenset[str] = frozenset({"current_a", "ambient_c"})
     stages: tuple[Stage, ...] = (CONTACTS,)
@@ -110,12 +130,13 @@ class TemperatureRiseHigh:
         rise_k = np.fmax(rise_pos_k, rise_neg_k)
         rated_a2 = column(ratings, "rated_current_a")[batch.connector] ** 2
         excess = [rise_k - allowed_k, rise_k - np.maximum(allowed_k, per_a2 * rated_a2)]
+        excess = _doubted(batch, excess, rise_k, -self.hysteresis_k)
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
-        return as_findings(
+        findings = as_findings(
             self,
             batch,
             said,
-            pole=hotter_pole(rise_pos_k - allowed_k, rise_neg_k - allowed_k, -self.hysteresis_k),
+            pole=_pole(batch, rise_pos_k, rise_neg_k, allowed_k - self.hysteresis_k),
             evidence={
                 "rise_k": rise_k,
                 "allowed_rise_k": allowed_k,
@@ -126,13 +147,66 @@ class TemperatureRiseHigh:
                 "load_current_a": np.sqrt(load.at_most_a2[loaded]),
             },
         )
+        at = np.array([each.index for each in said], dtype=np.int64)
+        sure = _is_sure(batch.rows(at), (per_a2 * rated_a2)[at])
+        return [
+            each if certain or each.severity is None else replace(each, severity=Severity.NOTICE)
+            for each, certain in zip(findings, sure.tolist(), strict=True)
+        ]
+
+
+def _is_met(batch: Batch) -> Flags:
+    """Where the stage does not know the unit yet."""
+    return np.asarray(known(batch, "witnesses") < KNOWN_WITNESSES)
+
+
+def _is_sure(batch: Batch, limit_k: Floats) -> Flags:
+    """Where more than this reading says so: what the stage knows of the unit's rise at rated
+    current is over its limit, and came to be. True of a unit that it doesn't know yet.
+    """
+    heating_k = np.fmax(known(batch, "heating_pos_k"), known(batch, "heating_neg_k"))
+    least_k = heating_k - SURE * known(batch, "heating_sd_k")
+    return _is_met(batch) | (heats_anew(batch, SAME_CURRENT) & ~(least_k < limit_k))
+
+
+def _doubted(batch: Batch, excess: list[Floats], rise_k: Floats, off_k: float) -> list[Floats]:
+    """The excesses, less by OWN_SHARE where the stage sees no change; none where the current is
+    known to be shown wrongly, for it explains no rise.
+    """
+    warm = np.flatnonzero(excess[0] >= off_k)
+    near = batch.rows(warm)
+    own_k = np.where(heats_anew(near, SAME_CURRENT), 0.0, OWN_SHARE * rise_k[warm])
+    lies = warm[is_rescaled(near)]
+    for each in excess:
+        each[warm] -= own_k
+        each[lies] = -np.inf
+    return excess
+
+
+def _pole(batch: Batch, pos_k: Floats, neg_k: Floats, least_k: Floats) -> Callable[[int], Pole]:
+    """Which pole is meant: both that are over `least_k`, or one that is warmer by more than two
+    sensors err and two healthy contacts differ; else it can't be said which.
+    """
+    hotter = hotter_pole(pos_k - least_k, neg_k - least_k, 0.0)
+    allowed_k = PAIR_K + PAIR_SHARE * np.fmin(pos_k, neg_k)
+    differ = np.abs(pos_k - neg_k - np.nan_to_num(known(batch, "pair_k"))) > allowed_k
+    # Of a pole that is not shown nothing is known: it may be as warm.
+    differ |= np.isnan(pos_k - neg_k) & np.isnan(known(batch, "alone"))
+
+    def pole(index: int) -> Pole:
+        named = hotter(index)
+        return named if named == Pole.BOTH or differ[index] else Pole.NONE
+
+    return pole
 
 
 def _usable(batch: Batch, ratings: Sequence[Ratings]) -> Batch:
     """The readings that carry current, ambient and a pole, of models that state a limit."""
     hottest = np.fmax(batch.column("temperature_pos_c"), batch.column("temperature_neg_c"))
     limit = allowed_rise_per_a2(ratings, batch.connector, batch.column("ambient_c"))
-    return batch.rows(~np.isnan(hottest + limit + batch.column("current_a")))
+    # The limit may be known without the air: the rise is not, nor what is felt of it from then on.
+    known = hottest + limit + batch.column("current_a") + batch.column("ambient_c")
+    return batch.rows(~np.isnan(known))
 
 
 def _lagged_ambient_c(batch: Batch, ratings: Sequence[Ratings], state: State) -> Floats:

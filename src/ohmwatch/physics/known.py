@@ -196,6 +196,86 @@ def contact_evidence(batch: Batch, ratings: Sequence[Ratings], worse: Flags) -> 
     }
 
 
+def measures_positive(batch: Batch) -> Flags:
+    """Where the pole that is measured, of a unit that measures one, is the positive, bool[n].
+
+    A reading may lack what its device measures: the pole is asked of all that was heard.
+    """
+    alone, shown = known(batch, "alone"), ~np.isnan(batch.column("temperature_pos_c"))
+    return np.asarray((alone > 0.0) | (shown & ~(alone < 0.0)))
+
+
+MORE_HEAT = 0.24
+"""Growth of heating, in logs, for each part of cooling slower by 1.8 that would explain the same.
+Of one pole alone, reduced cooling showed at most 0.16 of it, a contact that grew at least 0.32."""
+
+MORE_HEAT_EVIDENCE = 6.0
+
+
+def heats_more(batch: Batch) -> Flags:
+    """Where, of one pole alone, more heat explains what slower cooling would explain too, bool[n].
+
+    A contact that has grown heats more from the first minute of a load on; heat that gets away
+    more slowly is missed only after minutes.
+    """
+    is_alone = np.isnan(known(batch, "apart_sd"))
+    heat, slower = known(batch, "common"), known(batch, "cooling")
+    seen = (known(batch, "common_up") >= MORE_HEAT_EVIDENCE) & (heat > MORE_HEAT * slower)
+    return np.asarray(is_alone & (seen | (known(batch, "slower_fit") > 0.0)))
+
+
+def air_moved_since(batch: Batch, since_ms: Floats) -> Flags:
+    """Where the air shown has changed after `since_ms`, bool[n]: else its sensor may hang."""
+    return np.asarray(~(batch.time_ms - 1000.0 * known(batch, "still_air_s") < since_ms))
+
+
+CHANGE = 6.0
+"""Logs of odds from which on something has changed: nearly those of a notice."""
+
+_OF_A_POLE = ("apart_up", "apart_down")
+_OF_BOTH = ("common_up", "cooling_up")
+
+
+def heats_anew(batch: Batch, least_share: float) -> Flags:
+    """Where the stage sees that a unit heats more than it did, and not a sensor of it, bool[n].
+
+    What one pole gains over the other no current explains; what both gain may be a current that is
+    shown too small, until a day has shown as much of it as the unit's first did. True where the
+    stage did not run.
+    """
+    pole = np.fmax(*(known(batch, name) for name in _OF_A_POLE)) >= CHANGE
+    both = np.fmax(*(known(batch, name) for name in _OF_BOTH)) >= CHANGE
+    since_ms = np.fmax(known(batch, "common_since_ms"), known(batch, "cooling_since_ms"))
+    both &= same_current(batch, since_ms, least_share) & (least_trust(batch) == 1.0)
+    both &= air_moved_since(batch, since_ms)
+    return np.asarray(pole | both | np.isnan(known(batch, "witnesses")))
+
+
+SCALE_EVIDENCE = 12.0
+SCALE_SHARE = 0.12
+SCALE_DROP_LOG = 0.1
+
+
+def is_rescaled(
+    batch: Batch,
+    *,
+    evidence: float = SCALE_EVIDENCE,
+    share: float = SCALE_SHARE,
+    drop_log: float = SCALE_DROP_LOG,
+) -> Flags:
+    """Where current and heating have changed against one another, bool[n].
+
+    `evidence`: logs of odds that both poles' heating has changed; `share`: by how much the largest
+    current of a day has, the other way; `drop_log`: logs by which both measured resistances have.
+    """
+    most = known(batch, "most_share")
+    pos, neg = known(batch, "drop_pos"), known(batch, "drop_neg")
+    up, down = known(batch, "common_up") >= evidence, known(batch, "common_down") >= evidence
+    smaller = (most < 1.0 - share) | (np.fmin(pos, neg) > drop_log)
+    larger = (most > 1.0 + share) | (np.fmax(pos, neg) < -drop_log)
+    return np.asarray((up & smaller) | (down & larger))
+
+
 def believed(batch: Batch, *, suspects: bool = False) -> Batch:
     """The batch without temperatures of sensors that lie (or, with `suspects`, may lie)."""
     least = SUSPECT if suspects else LIES

@@ -78,6 +78,17 @@ MATED_STEP = 0.13
 FLOORS = (0.05**2, 0.012**2, 0.02**2, 0.02**2, 0.12**2)
 """Their variance from one episode to another in a healthy contact: draught, driving wind."""
 
+DROP_SHARE = 0.4
+"""Of the growth that the heat speaks of, the least that measured drops must show of it: they hold
+the bulk of the contact as well."""
+
+DROP_HELD_MS = 6 * 3_600_000
+"""How long what they showed speaks of what a pole heats now."""
+
+TURN_FORM = 0.3
+"""Of a pair's own difference, by which it may miss its opposite where sensors changed places: sun
+and draught stay where they are."""
+
 FORM = 0.03
 """Of a pair's own difference, by which it varies with load and air: convection grows with heat."""
 
@@ -150,6 +161,31 @@ def _add_evidence(c, change, variance, step, least, share, t_ms):  # type: ignor
 
 
 @inlined
+def _doubt_turn(s, change, variance, least, step, share):  # type: ignore[no-untyped-def]
+    """Evidence that the poles' difference, if it changes, is not just turned round.
+
+    Sensors that change places do exactly that, and it stays so; a contact that grows passes it. An
+    episode in which they do shows something between, so that less than turned round is slow to
+    count; more is plain at once.
+    """
+    c = s.channels[APART]
+    if c.up <= 0.0 and c.down <= 0.0:
+        s.over_turn = s.under_turn = 0.0
+        return
+    side = 1.0 if c.up > c.down else -1.0
+    over = side * (change + 2.0 * c.base)
+    least += TURN_FORM * abs(c.base)
+    plain = min(max(over / (1.5 * step), 1.0), MOST_PLAIN)
+    more = min(share * plain, 1.0)
+    most = more * ONE_WITNESS * (0.5 + 0.5 * plain)
+    said = min(max(more * step / variance * (over - least), -most), most)
+    s.over_turn = min(max(s.over_turn + said, 0.0), MOST_EVIDENCE)
+    most = share * ONE_WITNESS
+    said = min(max(share * step / variance * (-over - least), -most), most)
+    s.under_turn = min(max(s.under_turn + said, 0.0), MOST_EVIDENCE)
+
+
+@inlined
 def _note_likeness(c, before, change, own, rate):  # type: ignore[no-untyped-def]
     """How alike the errors of successive episodes are: one sun, one mating, one draught."""
     if before == before:
@@ -189,12 +225,34 @@ def hear(s, number, value, variance, step, believed, t_ms):  # type: ignore[no-u
         # A base that is off is off for all of them: no row of witnesses tells that.
         least += UNSURE / math.sqrt(c.precision)
     _add_evidence(c, change, total, step, least, share * _alone(c), t_ms)
+    if number == APART:
+        _doubt_turn(s, change, total, least, step, share * _alone(c))
     if c.up < ONE_WITNESS and c.down < ONE_WITNESS:
         rate = share / min(c.count + 5.0, 40.0)
         c.scatter += rate * (min(change * change / own, 9.0) - c.scatter)
         _note_likeness(c, last, change, own, rate)
         if c.count < MOST_EPISODES:
             _learn(c, value, own * max(c.scatter, 0.5), share)
+
+
+@inlined
+def _drop_denies(s):  # type: ignore[no-untyped-def]
+    """Whether both drops were measured since one pole heats more, and show too little of the growth
+    that its heat speaks of.
+    """
+    apart, pos, neg = s.channels[APART], s.channels[DROP_POS], s.channels[DROP_NEG]
+    if min(apart.count, pos.count, neg.count) < BASE_EPISODES:
+        return False
+    since_ms = apart.up_ms if apart.up > apart.down else apart.down_ms
+    oldest_ms = min(pos.newest_ms, neg.newest_ms)
+    if oldest_ms < since_ms or apart.newest_ms - oldest_ms > DROP_HELD_MS:
+        return False
+    side = 1.0 if apart.up > apart.down else -1.0
+    heated = min(side * apart.level, side * (apart.newest - apart.base))
+    grown = math.log1p(max(heated, 0.0) / math.exp(s.channels[COMMON].base))
+    level = side * (pos.level - neg.level)
+    newest = side * ((pos.newest - pos.base) - (neg.newest - neg.base))
+    return max(level, newest) < DROP_SHARE * grown
 
 
 @inlined
@@ -264,6 +322,7 @@ def close(s, p, t_ms):  # type: ignore[no-untyped-def]
             variance = DROP_NOISE_MV2 / sums.square / (ohm * ohm)
             number = DROP_POS if pole == 0 else DROP_NEG
             hear(s, number, math.log(1000.0 * ohm), variance, STEPS[number], poles, t_ms)
+    s.drop_denies = 1 if _drop_denies(s) else 0
     _note_flutter(s)
     _note_pair(s)
     s.episodes += 1

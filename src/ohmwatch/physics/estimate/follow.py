@@ -129,6 +129,10 @@ OF_SENSORS = (
     "noisy_air",
     "apart_newest",  # as apart, of the newest episode alone
     "pair_shift_k",  # of the poles' sensors against one another, by the unit's first days
+    "turn_doubt",  # evidence that the poles' difference did more than turn round, or less
+    "drop_denies",  # 1: the measured drops show no growth of the pole that heats more
+    "pair_k",  # … and what they differed by in those days, load or not
+    "alone",  # 1: of the positive pole alone a temperature was ever heard, −1: of the negative
 )
 TOLD = OF_CONTACTS + OF_PRESENT + OF_HISTORY + OF_SENSORS
 """What each reading is told, in this order; `estimate.<name>` in the batch."""
@@ -436,6 +440,12 @@ def _of_most(s, current_a):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def _alone(s):  # type: ignore[no-untyped-def]
+    pos, neg = s.sensors[POS].last_ms > 0, s.sensors[NEG].last_ms > 0
+    return (1.0 if pos else 0.0) - (1.0 if neg else 0.0)
+
+
+@inlined
 def _of_sensors(s, t_ms):  # type: ignore[no-untyped-def]
     return (
         trust(s, POS, t_ms),
@@ -464,4 +474,8 @@ def _of_sensors(s, t_ms):  # type: ignore[no-untyped-def]
         1.0 if is_noisy(s.sensors[AIR]) else 0.0,
         _newest(s.channels[APART]),
         pair_shift_k(s) + 0.0,
+        max(s.over_turn, s.under_turn) + 0.0,
+        float(s.drop_denies),
+        s.pair_k + 0.0,
+        _alone(s),
     )

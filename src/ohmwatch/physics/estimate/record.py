@@ -51,7 +51,7 @@ CHANNEL = np.dtype(
 )
 
 _FILTER = [("heat_k", "<f8"), ("offset_k", "<f8"), ("hh", "<f8"), ("ho", "<f8"), ("oo", "<f8")]
-_NOISE = [("error_k", "<f4"), ("step_k", "<f4"), ("noise_k2", "<f4"), ("noises", "<f4")]
+_NOISE = [("error_k", "<f4"), ("step_k", "<f4"), ("noise_k2", "<f4"), ("noises", "<u2")]
 FILTER = np.dtype([*_FILTER, ("fit", "<f4"), *_NOISE])
 """A Kalman filter of two states, heating and offset, with its covariance; `fit` is the mean
 square of its innovations over what it expected of them. Of what it is told, `noise_k2` is the
@@ -115,6 +115,8 @@ CONTACT_DTYPE = np.dtype(
         ("sensors", SENSOR, (3,)),
         ("air_k", "<f8"),  # the usual error of the air measured
         ("pair_k", "<f4"),  # the unit's own offset of the positive pole's sensor over the other's
+        ("over_turn", "<f4"),  # evidence that the poles' difference is larger than turned round,
+        ("under_turn", "<f4"),  # … smaller
         ("rest_ms", "<i8"),
         ("cycles", "<f4"),
         ("mated", "<f4"),
@@ -132,6 +134,7 @@ CONTACT_DTYPE = np.dtype(
         ("day", "<i4"),
         ("points", POINT, (POINTS,)),
         ("point_count", "i1"),
+        ("drop_denies", "u1"),  # 1: measured resistance has not grown as the heat of a pole says
         ("limit_share", "<f4"),
         ("left_s", "<f4"),
         ("left_from_s", "<f4"),

@@ -10,7 +10,7 @@ import math
 
 from ohmwatch.compiled import inlined
 from ohmwatch.physics.estimate.record import AIR, NEG, POS
-from ohmwatch.physics.estimate.thermal import mixed_load
+from ohmwatch.physics.estimate.thermal import mixed_load, pole_heat_k
 
 AT_REST_K = 0.03
 """A rise by load below this is none, also where heat gets away three times as slowly."""
@@ -65,14 +65,6 @@ def is_at_rest(s, p):  # type: ignore[no-untyped-def]
     heat_k = max(s.common.heat_k, p.rise_k)
     rested = heat_k * max(s.fast, s.slow) < AT_REST_K and s.slow_known > SETTLED
     return rested and not abs(s.ambient_c - s.felt_c) > 2.0
-
-
-@inlined
-def pole_heat_k(s, p, place):  # type: ignore[no-untyped-def]
-    """The heating of a pole as the present filters see it, between nothing and six times new."""
-    side = 0.5 if place == POS else -0.5
-    heat_k = s.common.heat_k + side * s.apart.heat_k
-    return min(max(heat_k, 0.3 * p.rise_k), 6.0 * p.rise_k)
 
 
 @inlined

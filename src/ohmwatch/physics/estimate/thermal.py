@@ -9,7 +9,7 @@ housing and the load do to both is in the mean alone, and the difference is clea
 import math
 
 from ohmwatch.compiled import inlined
-from ohmwatch.physics.estimate.record import APART, COMMON, PER_K, REFERENCE_C
+from ohmwatch.physics.estimate.record import APART, COMMON, NEG, PER_K, POS, REFERENCE_C
 
 FAST_SHARE = 0.4
 """Of the whole rise, the share that comes with the contact's own, short time constant."""
@@ -17,6 +17,15 @@ FAST_SHARE = 0.4
 NO_LOAD = 0.03**2
 COLD_K = 4.0
 """Of the rated current, squared, and K over the air: what a resting contact may show."""
+
+ONE_SIDED = 0.4
+"""Of the load that one pole's warmth speaks of: that of the other's, below which one of them lies.
+Both carried the same current, and each is known by its own heating."""
+
+FADED = 0.4
+UNFADED = 0.75
+"""Of a warmth without current: what a pause must leave of it by cooling to say anything, and what
+is left of it where it is none."""
 
 SLOWER = 1.8
 """Times the thermal resistance to the air, and with it the housing's time constant, of the
@@ -65,19 +74,58 @@ def mixed_load(s):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def pole_heat_k(s, p, place):  # type: ignore[no-untyped-def]
+    """The heating of a pole as the present filters see it, between nothing and six times new."""
+    side = 0.5 if place == POS else -0.5
+    heat_k = s.common.heat_k + side * s.apart.heat_k
+    return min(max(heat_k, 0.3 * p.rise_k), 6.0 * p.rise_k)
+
+
+@inlined
+def _is_warmed(s, p, dt_ms, pos_c, neg_c):  # type: ignore[no-untyped-def]
+    """Whether the poles are warm after a pause as only a load in it can have made them.
+
+    A sensor that came to lie in the pause is warm alone, or as warm as at its beginning.
+    """
+    fading = math.exp(-dt_ms / (1000.0 * p.slow_s))
+    left_k = max(s.common.heat_k, p.rise_k) * s.slow * fading
+    if not max(pos_c, neg_c) > s.felt_c + max(s.common.offset_k, 0.0) + left_k + COLD_K:
+        return False
+    pos = _warmth_k(s, POS, pos_c) / pole_heat_k(s, p, POS)
+    neg = _warmth_k(s, NEG, neg_c) / pole_heat_k(s, p, NEG)
+    if min(pos, neg) < ONE_SIDED * max(pos, neg):
+        return False
+    faded = _has_faded(s, POS, pos_c) or _has_faded(s, NEG, neg_c)
+    return faded or fading > FADED
+
+
+@inlined
+def _warmth_k(s, place, value_c):  # type: ignore[no-untyped-def]
+    """How much warmer than the air, against the sensor's first rests."""
+    return value_c - s.felt_c - s.sensors[place].base_k
+
+
+@inlined
+def _has_faded(s, place, value_c):  # type: ignore[no-untyped-def]
+    """Whether the pole's warmth is another than at its reading before, as heat's would be."""
+    own = s.sensors[place]
+    before_k = own.last_c - own.last_felt_c - own.base_k
+    now_k = _warmth_k(s, place, value_c)
+    return not before_k * UNFADED < now_k < before_k / UNFADED and value_c == value_c
+
+
+@inlined
 def follow_load(s, p, t_ms, current_a, pos_c, neg_c):  # type: ignore[no-untyped-def]
     """Moves the lagged loads on to a reading with a current; true where no gap is behind it.
 
-    A pause that begins and ends without current, and at whose end nothing is warm, is a parked
-    vehicle whose device sleeps: no gap in what is known of the load.
+    A pause that begins and ends without current, and at whose end nothing is warm as by a load,
+    is a parked vehicle whose device sleeps: no gap in what is known of the load.
     """
     dt_ms = t_ms - s.current_ms
     ratio = current_a / p.rated_a
     seen = s.current_ms > 0 and dt_ms <= p.gap_ms
     if not seen and s.current_ms > 0 and max(ratio * ratio, s.load) < NO_LOAD:
-        fading = math.exp(-dt_ms / (1000.0 * p.slow_s))
-        left_k = max(s.common.heat_k, p.rise_k) * s.slow * fading
-        seen = not max(pos_c, neg_c) > s.felt_c + max(s.common.offset_k, 0.0) + left_k + COLD_K
+        seen = not _is_warmed(s, p, dt_ms, pos_c, neg_c)
     warm_c = s.felt_c + s.common.heat_k * mixed_load(s)
     load = ratio * ratio * (1.0 + PER_K * (min(max(warm_c, -40.0), 150.0) - REFERENCE_C))
     if s.current_ms > 0:
