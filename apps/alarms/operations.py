@@ -22,6 +22,7 @@ from apps.alarms import signals
 from apps.alarms.models import Alarm, AlarmEvent, Consumer, Kind, Outbox, Severity, State
 from apps.alarms.numbering import Numbers
 from apps.fleet.models import Connector
+from apps.tenants.lookups import key_of
 from apps.tenants.schema import current_schema
 from ohmwatch import findings as core
 from ohmwatch.findings import Finding
@@ -391,7 +392,7 @@ def _take_in(finding: Finding, alarm: Alarm, now: datetime, *, worse: bool) -> N
 
 def _judged_by(finding: Finding) -> dict[str, Any]:
     """The fields of `Judged`; a rule that is no key is none."""
-    by_rule = bool(finding.rule) and _is_uuid(finding.rule)
+    by_rule = bool(finding.rule) and key_of(finding.rule) is not None
     return {
         "detector": finding.detector[:80],
         "detector_version": finding.detector_version[:40],
@@ -409,7 +410,7 @@ def evidence_of(evidence: Mapping[str, float | str]) -> dict[str, float | str | 
 
 
 def _of_known_connectors(findings: Sequence[Finding]) -> list[Finding]:
-    named = [finding for finding in findings if _is_uuid(finding.connector)]
+    named = [finding for finding in findings if key_of(finding.connector)]
     there = set(
         Connector.objects.filter(pk__in={_key(each)[0] for each in named}).values_list(
             "pk", flat=True
@@ -455,14 +456,6 @@ def _key(finding: Finding) -> Key:
 
 def _key_of(alarm: Alarm) -> Key:
     return alarm.connector_id, alarm.condition
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _instant(milliseconds: int) -> datetime:

@@ -14,13 +14,14 @@ def find_or_404(rows: QuerySet[Row], pk: object) -> Row:
 
     Raises Http404, with one text for all reasons: not there, not theirs, not even a key.
     """
-    row = rows.filter(pk=key).first() if (key := _key(pk)) else None
+    row = rows.filter(pk=key).first() if (key := key_of(pk)) else None
     if row is None:
         raise Http404("nothing here")
     return row
 
 
-def _key(pk: object) -> uuid.UUID | None:
+def key_of(pk: object) -> uuid.UUID | None:
+    """The primary key that this is or spells; None where it spells none."""
     if isinstance(pk, uuid.UUID):
         return pk
     try:

@@ -11,7 +11,7 @@ from psycopg import sql
 from apps.accounts.models import User
 from apps.accounts.permissions import Permission
 from apps.fleet.models import Connector, ConnectorState
-from apps.tenants.lookups import find_or_404
+from apps.tenants.lookups import find_or_404, key_of
 from apps.warning.models import Rule, RuleVersion, ShadowAlarm
 from ohmwatch import rules as core
 
@@ -72,7 +72,7 @@ def selected(selection: Mapping[str, Sequence[str]]) -> QuerySet[Connector]:
     found = Connector.objects.filter(state=ConnectorState.IN_SERVICE)
     for name, values in selection.items():
         if name in ("organisation", "vehicle", "connector"):
-            values = [each for each in values if _is_uuid(each)]
+            values = [each for each in values if key_of(each)]
         found = found.filter(Q(**{f"{LOOKUPS[name]}__in": values}))
     return found
 
@@ -140,11 +140,3 @@ def _may_see(user: User) -> bool:
 
 def _all_rules(user: User) -> QuerySet[Rule]:
     return Rule.objects.all() if _may_see(user) else Rule.objects.none()
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True

@@ -22,7 +22,7 @@ import msgspec
 import redis
 
 from apps.telemetry.answers import LedgerEntry
-from apps.telemetry.board import PRESSED_KEY
+from apps.telemetry.board import COUNTS_KEY, PRESSED_KEY
 from workers.acquisition.batches import Batch, Tally
 from workers.acquisition.clocks import Clocks
 from workers.acquisition.sorting import Sorted
@@ -137,4 +137,4 @@ def _numbers(tally: Tally) -> dict[str, int]:
 def _count(pipe: Any, tenant: str, numbers: dict[str, int]) -> None:
     for name, number in numbers.items():
         if number:
-            pipe.hincrby(f"ow:counts:{tenant}", name, number)
+            pipe.hincrby(f"{COUNTS_KEY}{tenant}", name, number)
