@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import HttpResponse, QueryDict
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext
@@ -19,7 +19,7 @@ from apps.accounts.models import User
 from apps.accounts.queries import organisations
 from apps.catalog.queries import models
 from apps.fleet.models import Connector, Vehicle
-from apps.fleet.queries import connectors, vehicles
+from apps.fleet.queries import connector_for, connectors, vehicles
 from apps.portal import pictures
 from apps.portal.people import StaffRequest, for_staff
 from apps.telemetry.answers import AlarmCount, GroupPage, GroupRow
@@ -28,6 +28,7 @@ from apps.telemetry.errors import AskedTooMuch, TelemetryError
 from apps.telemetry.fleet_questions import AGE
 from apps.telemetry.questions import FleetFilter
 from apps.telemetry.store import TenantTelemetry
+from apps.tenants.lookups import key_of
 from config.words import position
 
 DAY = timedelta(days=1)
@@ -78,6 +79,7 @@ MONTHS = 6
 
 
 Lines = Sequence[tuple[float, str, Promise | str]]
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Asked:
             span=known("span", SPANS),
             by=known("by", GROUPINGS),
             model=form.get("model", "")[:CODE_LENGTH],
-            organisation=organisation if _is_id(organisation) else "",
+            organisation=organisation if key_of(organisation) else "",
         )
 
     @property
@@ -130,14 +132,6 @@ class Asked:
         return LOW_LINES if self.lowest else HIGH_LINES
 
 
-def _is_id(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
-
-
 @for_staff()
 def analysis(request: StaffRequest) -> HttpResponse:
     asked, now = Asked.of(request.GET), timezone.now()
@@ -161,21 +155,20 @@ def analysis(request: StaffRequest) -> HttpResponse:
 def _answers(telemetry: TenantTelemetry, asked: Asked, now: datetime, user: User) -> dict[str, Any]:
     stretch, filters = asked.stretch(now), asked.filters
     percents = [percent for percent, *_ in asked.lines]
-    over_time = telemetry.percentiles(
+    spread = telemetry.distribution(
         asked.quantity, every=asked.every, percents=percents, filters=filters, **stretch
     )
-    if not over_time.rows:
+    if not spread.rows:
         return {"nothing": True}
-    spread = telemetry.distribution(asked.quantity, every=asked.every, filters=filters, **stretch)
     groups = telemetry.percentiles(
         asked.quantity, by=[asked.by], percents=percents, filters=filters, **stretch
     )
     every_ms = int(asked.every.total_seconds() * 1000)
     return {
-        "courses": _courses(over_time.rows, asked.lines, every_ms),
+        "courses": _courses(spread.groups, asked.lines, every_ms),
         "heat": pictures.heat_map(spread.edges, spread.rows, every_ms, _Said(asked.quantity)),
         "groups": _named(groups.rows, asked, user),
-        "settled": over_time.settled and groups.settled,
+        "settled": spread.settled and groups.settled,
         "ranked": _ranked(telemetry, asked, stretch, user),
         "alarms": _by_month(telemetry.alarm_counts(by="batch"), now),
     }
@@ -275,10 +268,8 @@ def _ranked(
         )
 
     def ranked(by: str, known: QuerySet[Any]) -> list[Ranked]:
-        leading = [row for row in top(by).rows if _is_id(row.group.values[0])]
-        keyed = [(UUID(row.group.values[0]), row) for row in leading]
-        whose = known.in_bulk([pk for pk, _ in keyed])
-        return [Ranked(whose[pk], row) for pk, row in keyed if pk in whose]
+        told = [(row.group.values[0], row) for row in top(by).rows]
+        return [Ranked(what, row) for what, row in _still_there(known, told)]
 
     return {
         "connector": ranked("connector", connectors(for_user=user)),
@@ -286,20 +277,28 @@ def _ranked(
     }
 
 
+def _still_there(known: QuerySet[Any], told: Sequence[tuple[str, Told]]) -> list[tuple[Any, Told]]:
+    """What is told of each row, by its key, in that order; what is gone is left out."""
+    keyed = [(key, each) for text, each in told if (key := key_of(text))]
+    rows = known.in_bulk([key for key, _ in keyed])
+    return [(rows[key], each) for key, each in keyed if key in rows]
+
+
 @for_staff()
 def alike(request: StaffRequest, pk: UUID) -> HttpResponse:
     """A part of a connector's page, asked for on its own: connectors that live as it does."""
-    connector = get_object_or_404(connectors(for_user=request.user), pk=pk)
+    connector = connector_for(user=request.user, pk=pk)
     context: dict[str, Any] = {"duty": DUTY}
     try:
-        found = TenantTelemetry(request.tenant.slug).similar(pk, now=timezone.now(), size=ALIKE)
+        found = TenantTelemetry(request.tenant.slug).similar(
+            connector.pk, now=timezone.now(), size=ALIKE
+        )
     except TelemetryError as error:
         context["failed"] = error.code
     else:
-        whose = connectors(for_user=request.user).in_bulk([UUID(each.connector) for each in found])
-        keyed = [(UUID(each.connector), each) for each in found]
-        context["rows"] = [(whose[key], each.duty) for key, each in keyed if key in whose]
-    return render(request, "portal/alike.html", {"connector": connector, **context})
+        told = [(each.connector, each.duty) for each in found]
+        context["rows"] = _still_there(connectors(for_user=request.user), told)
+    return render(request, "portal/alike.html", context)
 
 
 # --- alarms -----------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from django.utils.formats import number_format
 from django.utils.functional import Promise
 
+from apps.telemetry.levels import HOUR_MS
+from apps.telemetry.slices import DAY_MS
+
 WIDTH, HEIGHT = 720, 250
 LEFT, RIGHT, TOP, BOTTOM = 56, 8, 10, 24
 TICKS = 6
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
 @dataclass(frozen=True)

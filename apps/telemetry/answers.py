@@ -155,12 +155,14 @@ class Distribution:
     """How often a quantity lay in which bin, for each stretch of time.
 
     `edges` has one more than each row's counts; what lies beyond is in the outermost bins.
-    `settled` as in GroupPage.
+    `groups` tells the same stretches by count, extremes, mean and percentiles. `settled` as in
+    GroupPage.
     """
 
     quantity: str
     edges: list[float]
     rows: list[tuple[int, list[int]]]
+    groups: list[GroupRow]
     settled: bool = True
 
 

@@ -1,6 +1,6 @@
 """Quantities over a fleet: groups by dimension and time, with distributions where they are kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.telemetry import overtime
-from apps.telemetry.answers import Group
+from apps.telemetry.answers import Group, GroupRow
 from apps.telemetry.bins import BINS, Bins, percentiles
 from apps.telemetry.documents import DIMENSIONS
 from apps.telemetry.errors import AskedTooMuch, WrongQuestion
@@ -18,6 +18,11 @@ from apps.telemetry.questions import CONNECTORS_LIMIT, GROUPS_LIMIT, Body
 
 BY = (*DIMENSIONS, "connector")
 """What a fleet can be grouped by."""
+EXTREMES: Mapping[str, Callable[[Spread | GroupRow], float]] = {
+    "maximum": lambda each: each.maximum,
+    "minimum": lambda each: -each.minimum,
+}
+"""What leads by a statistic, highest first; of minima the lowest."""
 LEADING: Mapping[str, tuple[str, str, str]] = {
     "maximum": ("qs.max", "qh", "desc"),
     "minimum": ("qs.min", "ql", "asc"),
@@ -160,15 +165,10 @@ def bins_of(answers: Sequence[Mapping[str, Any]], bins: Bins) -> range:
 
 def leaders(found: Mapping[Group, Counted], grouping: Grouping) -> list[str]:
     """The values of the leading groups, as many as an answer holds."""
-    high = grouping.leading == "maximum"
-
-    def rank(group: Group) -> float:
-        spread = found[group].spread
-        if spread is None:
-            return float("-inf")
-        return spread.maximum if high else -spread.minimum
-
-    return [group.values[0] for group in sorted(found, key=rank, reverse=True)[: grouping.limit]]
+    rank = EXTREMES[grouping.leading or "maximum"]
+    told = [(group, each.spread) for group, each in found.items() if each.spread is not None]
+    told.sort(key=lambda each: rank(each[1]), reverse=True)
+    return [group.values[0] for group, _ in told[: grouping.limit]]
 
 
 def is_cut(answers: Sequence[Mapping[str, Any]]) -> bool:

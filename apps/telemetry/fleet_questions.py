@@ -24,7 +24,7 @@ from apps.telemetry.answers import (
 from apps.telemetry.bins import BINS
 from apps.telemetry.documents import EVENTS, STATE
 from apps.telemetry.errors import AskedTooMuch, WrongQuestion
-from apps.telemetry.fleet import LEADING, Counted, Grouping
+from apps.telemetry.fleet import EXTREMES, LEADING, Counted, Grouping
 from apps.telemetry.history import Asked, History
 from apps.telemetry.overtime import tidy
 from apps.telemetry.questions import EventFilter, FleetFilter, StateFilter
@@ -41,8 +41,7 @@ AGES = (
 YEAR = timedelta(days=365.25)
 PERCENTS = (50.0, 95.0, 99.0)
 STATISTICS: Mapping[str, Callable[[GroupRow], float]] = {
-    "maximum": lambda row: row.maximum,
-    "minimum": lambda row: -row.minimum,
+    **EXTREMES,
     "mean": lambda row: row.mean,
     "count": lambda row: row.count,
 }
@@ -132,6 +131,7 @@ class FleetQuestions:
         start: datetime,
         end: datetime,
         every: timedelta = timedelta(days=1),
+        percents: Sequence[float] = PERCENTS,
         filters: FleetFilter | None = None,
     ) -> Distribution:
         """How often a quantity lay where, over a fleet, by day or another stretch of time."""
@@ -144,6 +144,7 @@ class FleetQuestions:
                 for group, each in sorted(found.items())
                 if each.counts is not None
             ],
+            groups=[_row(quantity, group, each, percents) for group, each in sorted(found.items())],
             settled=history.settled,
         )
 

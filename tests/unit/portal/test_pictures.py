@@ -5,9 +5,7 @@ from itertools import pairwise
 import pytest
 
 from apps.portal.pictures import (
-    DAY_MS,
     HEIGHT,
-    HOUR_MS,
     LEFT,
     RIGHT,
     WIDTH,
@@ -15,6 +13,8 @@ from apps.portal.pictures import (
     courses,
     heat_map,
 )
+from apps.telemetry.levels import HOUR_MS
+from apps.telemetry.slices import DAY_MS
 
 START_MS = 1_790_000_000_000 // DAY_MS * DAY_MS
 
