@@ -1,5 +1,6 @@
 """The API's endpoints. Each asks one question of a domain's queries, for who asks."""
 
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -255,7 +256,7 @@ EVERY = {"": None, "hour": timedelta(hours=1), "day": timedelta(days=1)}
 def _seen_by(user: User, question: dict[str, Any]) -> FleetFilter:
     """What was asked for, of what the asker may see: a customer's are its organisation's readings,
     by whose the vehicle was when they were measured. Raises Http404 for another's."""
-    names = ("connector", "vehicle", "organisation", "model", "batch", "position")
+    names = [each.name for each in fields(FleetFilter)]
     chosen = {name: str(question[name]) for name in names if name in question}
     own = str(user.organisation_id)
     if not user.is_staff_of_tenant and chosen.setdefault("organisation", own) != own:

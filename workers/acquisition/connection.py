@@ -148,12 +148,8 @@ class Connection:
         """Take packets: messages up to the first beyond so many or so many bytes, or one of
         another kind. False when none is there yet. Raises ConnectionEnded."""
         try:
-            return (
-                self._take_messages(most, most_bytes)
-                or self._take_packet()
-                or (
-                    self._fetch() and (self._take_messages(most, most_bytes) or self._take_packet())
-                )
+            return self._take_next(most, most_bytes) or (
+                self._fetch() and self._take_next(most, most_bytes)
             )
         except Malformed as error:
             raise ConnectionEnded(f"the broker sent {error}") from error
@@ -198,6 +194,9 @@ class Connection:
             raise ConnectionEnded("closed by the broker")
         self._stream.put(chunk)
         return True
+
+    def _take_next(self, most: int, most_bytes: int) -> bool:
+        return self._take_messages(most, most_bytes) or self._take_packet()
 
     def _take_messages(self, most: int, most_bytes: int) -> bool:
         said = self._stream.take_messages(most, most_bytes)

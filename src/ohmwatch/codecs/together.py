@@ -398,11 +398,9 @@ def _reader_of(payload: bytes) -> _Reader | None:
     if strip is None or not isinstance(strip.form, _Form) or strip.count != 1:
         return None
     has_channel = strip.form.channel >= 0
-    return (
-        None
-        if payload.count(b":") != len(strip.form.names) + 1 + has_channel
-        else _reader(strip.form.names, has_channel)
-    )
+    if payload.count(b":") != len(strip.form.names) + 1 + has_channel:
+        return None
+    return _reader(strip.form.names, has_channel)
 
 
 @lru_cache(maxsize=64)
