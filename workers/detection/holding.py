@@ -14,6 +14,10 @@ from apps.partitions.operations import Progress
 from ohmwatch.detector import Batch, Detector, Flags
 from ohmwatch.findings import Finding
 from ohmwatch.watch import Watch
+from workers.detection import metrics
+
+REACH_MS = 24 * 3_600_000
+"""Behind the connector's clock. What is later than this is judged by nobody."""
 
 
 @dataclass
@@ -56,25 +60,38 @@ class Holding:
             position=str(self.position),
             state=self.watch.dump(),
             clock_ms=self.watch.newest_ms(),
+            late_number=self.watch.newest_late(),
         )
 
     def count_late(self, batch: Batch, mature: Flags, released: Flags) -> int:
         """How many mature readings were too late; keeps account of those taken early.
 
-        To be asked before the watch sees the batch.
+        To be asked before the watch sees the batch. It is noted of whom they are, for that they be
+        judged again; not of those that are out of reach.
         """
         clocks = np.array([self.watch.clock_ms(each) for each in batch.connectors], dtype=np.int64)
         passed = batch.time_ms <= clocks[batch.connector]
-        late = 0
+        late: list[int] = []
         for at in np.flatnonzero(mature & (passed | ~released)).tolist():
             key = (batch.connectors[batch.connector[at]], int(batch.time_ms[at]))
             if self.early[key] > 0:
                 self.early[key] -= 1
             else:
-                late += 1
+                late.append(at)
         ahead = np.flatnonzero(released & ~mature & ~passed).tolist()
         self.early += Counter()  # drops what has been read again
         self.early.update(
             (batch.connectors[batch.connector[at]], int(batch.time_ms[at])) for at in ahead
         )
-        return late
+        self._note_late(batch, np.array(late, dtype=np.int64), clocks)
+        return len(late)
+
+    def _note_late(self, batch: Batch, late: np.ndarray, clocks: np.ndarray) -> None:
+        if not len(late):
+            return
+        owner = batch.connector[late]
+        in_reach = clocks[owner] - batch.time_ms[late] <= REACH_MS
+        metrics.UNJUDGED.inc(int((~in_reach).sum()))
+        if in_reach.any():
+            whose = np.unique(owner[in_reach]).tolist()
+            self.watch.note_late(batch.connectors[each] for each in whose)

@@ -7,7 +7,9 @@ findings.
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 import numpy as np
@@ -49,6 +51,10 @@ VISITS_SHARE = 0.5
 
 SETTLE_MS = 2 * REORDER_WINDOW_MS
 """After a flush, how long what was appended before it may take to be found in Elasticsearch."""
+
+
+Also = Callable[[datetime], None]
+"""What is written beside a checkpoint, given the moment of the commit."""
 
 
 class Outcome(StrEnum):
@@ -102,6 +108,32 @@ def forget(partition: int, slug: str, *, desk: Desk) -> int | None:
         lease.release()
     logger.info("tenant_forgotten", partition=partition, tenant=slug, connectors=left)
     return left
+
+
+def hold(partition: int, work: Callable[[Holding], Also | None], *, desk: Desk) -> bool:
+    """Takes a partition over for a moment, to change what is known of it.
+
+    `work` changes the holding; what it answers is written in the transaction of the checkpoint.
+    None: nothing is. False: another worker holds the partition, or its log is gone. Who held it
+    goes on from the checkpoint. Raises Fenced.
+    """
+    lease = desk.lease(partition)
+    found = come(lease)
+    if not found.is_taken:
+        return False
+    try:
+        holding = _hold(found, lease, desk)
+        if _log_is_gone(holding, found):
+            return False
+        also = work(holding)
+        if also is not None:
+            _renew(lease)
+            _commit(holding, desk, also=also)
+    finally:
+        desk.holdings.pop(partition, None)
+        lease.release()
+        desk.log.wake(partition)
+    return True
 
 
 def wake_unread(*, desk: Desk) -> list[int]:
@@ -355,6 +387,8 @@ def _replay(holding: Holding, generation: str, lease: Lease, desk: Desk) -> None
         metrics.REPLAYED.inc(int(choice.released.sum()))
         _judge(batch.rows(choice.released), holding, desk)
         _renew(lease)
+    # What was late is not judged here, nor can it be told from the log any more whose it was.
+    holding.watch.note_late(holding.watch.connectors)
     holding.position = Position(generation, START)
     holding.early.clear()
     _commit(holding, desk)
@@ -363,7 +397,7 @@ def _replay(holding: Holding, generation: str, lease: Lease, desk: Desk) -> None
 # --- committing -------------------------------------------------------------------------------
 
 
-def _commit(holding: Holding, desk: Desk) -> None:
+def _commit(holding: Holding, desk: Desk, *, also: Also | None = None) -> None:
     """Findings and checkpoint in one transaction, then the log is trimmed. Raises Fenced."""
     now = desk.clock()
     stories = _by_schema(holding.findings, desk)
@@ -379,6 +413,8 @@ def _commit(holding: Holding, desk: Desk) -> None:
                     apply_findings(stories[schema], judged_at=now)
                 if schema in shadows:
                     note_findings(shadows[schema], judged_at=now)
+        if also is not None:
+            also(now)
         faults.point("before_commit")
     faults.point("after_commit")
     for finding in holding.findings:
