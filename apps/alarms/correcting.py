@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from django.db import transaction
@@ -90,6 +91,39 @@ def correct(retellings: Iterable[Retelling], *, judged_at: datetime) -> list[Ala
         for story in stories:
             story.correct(journal)
         return journal.close()
+
+
+class Outcome(StrEnum):
+    """What became of a step that was told, or is true."""
+
+    SAME = "same"
+    DIFFERS = "differs"  # told with other evidence
+    UNTRUE = "untrue"  # told, and nothing true stands behind it
+    UNTOLD = "untold"  # true, and nobody told it
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A step of a connector's story against what is true. `number` is the event's, if any."""
+
+    outcome: Outcome
+    condition: str
+    kind: str
+    severity: str
+    measured_at: datetime
+    number: int | None = None
+
+
+def compare(told: Retelling, *, now: datetime) -> list[Verdict]:
+    """What is told of a connector of the current tenant against what is true, in order of time.
+
+    Nothing is written. Of conditions that somebody else had judged there is nothing.
+    """
+    known = _Known.of(UUID(told.connector))
+    found: list[Verdict] = []
+    for condition in sorted(known.conditions(told)):
+        found += _Story(told, condition, known).verdicts(now=now)
+    return sorted(found, key=lambda each: (each.measured_at, each.condition, each.kind))
 
 
 @dataclass
@@ -217,22 +251,54 @@ class _Story:
         return self.known.events.get(self.condition, [])
 
     def correct(self, journal: Journal) -> None:
+        course, pairs, alarm = self._compared(journal.judged_at)
+        if pairs is None:
+            return
+        changes = _Changes(self, course, pairs, alarm)
+        if changes.any():
+            changes.write(journal)
+        elif course.newest is not None and self.condition in self.known.open:
+            changes.hold_open(self.known.open[self.condition], journal.judged_at)
+
+    def verdicts(self, *, now: datetime) -> list[Verdict]:
+        _course, pairs, _alarm = self._compared(now)
+        if pairs is None:
+            return []
+        found = [self._untrue(event) for event in pairs.untrue]
+        for step, event in pairs.steps:
+            outcome = Outcome.UNTOLD
+            if event is not None:
+                outcome = Outcome.SAME if _says_the_same(step, event) else Outcome.DIFFERS
+            found.append(
+                Verdict(
+                    outcome,
+                    self.condition,
+                    str(step.kind.value),
+                    step.severity.name.lower(),
+                    instant_of(step.finding.measured_ms),
+                    event.number if event else None,
+                )
+            )
+        return found
+
+    def _untrue(self, event: AlarmEvent) -> Verdict:
+        about = (event.kind, event.severity, _happened(event), event.number)
+        return Verdict(Outcome.UNTRUE, self.condition, *about)
+
+    def _compared(self, now: datetime) -> "tuple[Course, _Pairs | None, Alarm | None]":
+        """What is true, against what was told; no pairs where another had judged. The alarm is that
+        at which the story was before."""
         since_ms, until_ms = self.told.since_ms, self.told.until_ms
         before = [each for each in self.events if _happened_ms(each) <= since_ms]
         after = self.events[len(before) :]
         ends = [each for each in after if each.measured_at is None]
         within = [each for each in after if each.measured_at is not None]
         who = self.told.judged_by[self.condition]
+        course = self._truth(before, ends, now)
+        alarm = before[-1].alarm if before else None
         if any(_who(each) != who or _happened_ms(each) > until_ms for each in within):
-            return
-        course = self._truth(before, ends, journal.judged_at)
-        changes = _Changes(
-            self, course, _paired(course.steps, within), before[-1].alarm if before else None
-        )
-        if changes.any():
-            changes.write(journal)
-        elif course.newest is not None and self.condition in self.known.open:
-            changes.hold_open(self.known.open[self.condition], journal.judged_at)
+            return course, None, alarm
+        return course, _paired(course.steps, within), alarm
 
     def _truth(
         self, before: Sequence[AlarmEvent], ends: Sequence[AlarmEvent], now: datetime

@@ -13,11 +13,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import redis
 from django.conf import settings
 from django.utils import timezone
+from django_tenants.utils import schema_context
 
+from apps.alarms.models import AlarmEvent
 from apps.devices.directory import Directory
 from apps.partitions import operations
 from apps.partitions.lease import LEASE_MS, lease_key
@@ -28,12 +31,13 @@ from apps.partitions.snapshots import take_snapshot
 from apps.telemetry.store import the_store
 from config.celery import app as celery
 from ohmwatch.watch import Watch, warm_up
-from tests import journal, stores
+from tests import cast, journal, stores
 from workers.detection import again, faults, passes
 from workers.detection.board import Board
 from workers.detection.desk import Desk
 from workers.detection.gathering import key_of
 from workers.detection.panel import Panel
+from workers.detection.recompute import recompute
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -416,6 +420,33 @@ def test_a_backlog_behind_newer_readings_is_judged_at_its_own_time(
     assert judge_late(new_desk(redis_log)) == 0
     judge_all(desk)
     assert known_now(desk) == truth
+
+
+def test_stored_readings_give_the_same_findings_bit_for_bit(
+    log: PartitionLog, redis_log: redis.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chunks = a_day_ago()
+    journal.store(chunks)
+    journal.append(chunks, log)
+    judge_all(new_desk(redis_log))
+    told = [line for line in journal.standing() if line.tenant == "kunlun"]
+    asked = partial(recompute, start=None, end=None, desk=new_desk(redis_log))
+    for connector in (cast.BENS_CONNECTOR, cast.BENS_SECOND_CONNECTOR, cast.CLARAS_CONNECTOR):
+        assert asked("kunlun", str(connector)) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("same ") == len(told) + 3
+    assert asked("kunlun", "nothing of this name") == 2
+
+    with schema_context("t_kunlun"):
+        event = AlarmEvent.objects.filter(alarm__connector=cast.BENS_CONNECTOR).latest("number")
+        evidence = dict(event.evidence)
+        name = next(iter(evidence))
+        evidence[name] = float(np.nextafter(evidence[name], np.inf))
+        AlarmEvent.objects.filter(pk=event.pk).update(evidence=evidence)
+    assert asked("kunlun", str(cast.BENS_CONNECTOR)) == 1
+    assert f"#{event.number}" in next(
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("differs")
+    )
 
 
 class Died(Exception):

@@ -21,6 +21,7 @@ from django_tenants.utils import schema_context
 
 from apps.alarms.correcting import Retelling, correct
 from apps.partitions import operations, queries
+from apps.partitions.log import partition_of
 from apps.partitions.wakeups import REORDER_WINDOW_MS
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from apps.warning.queries import detectors_changed_since
@@ -73,6 +74,31 @@ def judge_again(
     return judged
 
 
+def recompute(name: str, *, desk: Desk, from_ms: int | None = None) -> Retelling | None:
+    """Judges a connector's stored readings once more, up to its partition's checkpoint, and changes
+    nothing: from as early as all is stored, or from the newest snapshot before an instant.
+
+    The connector's tenant is the current one. None where nothing of it is known that is whole.
+    Raises Failed, and what the stores raise.
+    """
+    desk.directory.refresh_if_changed()
+    partition = partition_of(*key_of(name), desk.log.partitions)
+    watch = Watch.load(bytes(queries.checkpoint(partition).state), desk.panel.detectors)
+    if not watch.knows(name):
+        return None
+    born = Watch(watch.detectors)
+    born.begin(name, max(0, watch.first_ms(name) - REACH_MS))
+    bases = Bases.of([name], watch, queries.snapshots(partition))
+    bases.known = [born, *(each for each in bases.known if each.judged(name))]
+    base = bases.oldest(name, desk.telemetry, before_ms=from_ms)
+    if base is None:
+        return None
+    scratch = base.copy_of([name])
+    course = _Course(scratch, desk, {name: scratch.clock_ms(name)})
+    course.advance({name: watch.clock_ms(name)})
+    return course.retelling(name)
+
+
 # --- from where -------------------------------------------------------------------------------
 
 
@@ -113,6 +139,18 @@ class Bases:
                     whole = at
             self.chosen[name] = self.known.index(steps[whole])
         return found
+
+    def oldest(self, name: str, store: TelemetryStore, *, before_ms: int | None) -> Watch | None:
+        """The oldest state from which on all that is stored was judged; of those from before an
+        instant, the newest. None: there is none, for readings are missing or wait."""
+        stored, steps = self._counts([name], store)[name], self._steps(name)
+        judged = [each.judged(name) for each in steps]
+        whole = [
+            steps[at] for at in range(len(steps) - 1) if sum(stored[at:]) == judged[-1] - judged[at]
+        ]
+        if before_ms is not None:
+            whole = [each for each in whole if each.clock_ms(name) < before_ms][-1:]
+        return whole[0] if whole else None
 
     def scratch(self, names: Iterable[str]) -> Watch:
         """A watch that knows of these connectors what the chosen states do."""
@@ -175,6 +213,26 @@ class _Course:
                 finding = replace(finding, arrived_ms=arrived_ms.get(key, finding.arrived_ms))
                 self.findings[finding.connector].append(finding)
 
+    def retelling(self, name: str) -> Retelling:
+        """What is true of a connector of the current tenant."""
+        connector, since_ms = key_of(name)[1], self.since_ms[name]
+        changed = detectors_changed_since(datetime.fromtimestamp(since_ms / 1000, UTC))
+        judges = self.desk.rulebooks.lineup([name]).plans[name].judges
+        return Retelling(
+            connector=connector,
+            since_ms=since_ms,
+            until_ms=self.scratch.clock_ms(name),
+            findings=[replace(each, connector=connector) for each in self.findings[name]],
+            judged_by={
+                each.detector.condition: (
+                    *(each.detector.name, each.detector.version),
+                    *(each.rule, each.version),
+                )
+                for each in judges
+                if not each.is_shadow and _tells(each.detector, changed)
+            },
+        )
+
 
 def _arrivals_of_late(batch: Batch, came_ms: Times) -> dict[tuple[str, int], int]:
     return {
@@ -233,33 +291,9 @@ def _correct(course: _Course, names: Sequence[str], now: datetime) -> None:
         tenant = course.desk.directory.tenant(key_of(name)[0])
         if tenant is not None:
             stories[tenant.schema_name].append(name)
-    plans = course.desk.rulebooks.lineup(names).plans
     for schema, own in sorted(stories.items()):
         with schema_context(schema):
-            since = datetime.fromtimestamp(min(course.since_ms[each] for each in own) / 1000, UTC)
-            changed = detectors_changed_since(since)
-            retellings = [
-                Retelling(
-                    connector=key_of(name)[1],
-                    since_ms=course.since_ms[name],
-                    until_ms=course.scratch.clock_ms(name),
-                    findings=[
-                        replace(each, connector=key_of(name)[1]) for each in course.findings[name]
-                    ],
-                    judged_by={
-                        judge.detector.condition: (
-                            judge.detector.name,
-                            judge.detector.version,
-                            judge.rule,
-                            judge.version,
-                        )
-                        for judge in plans[name].judges
-                        if not judge.is_shadow and _tells(judge.detector, changed)
-                    },
-                )
-                for name in own
-            ]
-            events = correct(retellings, judged_at=now)
+            events = correct([course.retelling(name) for name in own], judged_at=now)
             metrics.CORRECTIONS.inc(len(events))
 
 
