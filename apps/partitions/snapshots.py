@@ -4,7 +4,7 @@ They are made in the database, by one statement a partition: detection does noth
 younger, the closer they stand: nine at most reach beyond REACH, in any fleet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
@@ -47,6 +47,14 @@ def take_snapshot(partition: int, *, now: datetime) -> None:
         taken = list(own.values_list("taken_at", flat=True))
         gone = set(taken) - set(kept(taken, now=now))
         own.filter(taken_at__in=gone).delete()
+
+
+def rewrite(partition: int, change: Callable[[bytes], bytes]) -> None:
+    """Changes what the copies of a partition say: of a tenant that is erased nothing stays."""
+    for row in Snapshot.objects.filter(partition=partition).iterator(chunk_size=1):
+        if row.state:
+            row.state = change(bytes(row.state))
+            row.save(update_fields=["state"])
 
 
 def kept(taken: Sequence[datetime], *, now: datetime) -> list[datetime]:

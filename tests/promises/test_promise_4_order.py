@@ -26,7 +26,7 @@ from apps.partitions import operations
 from apps.partitions.lease import LEASE_MS, lease_key
 from apps.partitions.log import Chunk, PartitionLog, log_key
 from apps.partitions.models import Checkpoint
-from apps.partitions.queries import partitions_with_late
+from apps.partitions.queries import partitions_with_late, snapshots
 from apps.partitions.snapshots import take_snapshot
 from apps.telemetry.store import the_store
 from config.celery import app as celery
@@ -314,12 +314,15 @@ def test_an_erased_tenant_leaves_no_state_and_the_others_go_on(
     """Who was half way through a story is forgotten; the other tenant's story ends the same."""
     journal.append(chunks[: len(chunks) // 2], log)
     judge_all(desk)
+    for partition in journal.partitions():
+        take_snapshot(partition, now=timezone.now())
     gone = [passes.forget(each, "aurora", desk=desk) for each in journal.partitions()]
     assert sum(left or 0 for left in gone) == 3
     for partition in journal.partitions():
         state = bytes(Checkpoint.objects.get(partition=partition).state)
-        kept = Watch.load(state, desk.panel.detectors).connectors
-        assert not [each for each in kept if key_of(each)[0] == "aurora"]
+        for each_state in (state, *snapshots(partition)):
+            kept = Watch.load(each_state, desk.panel.detectors).connectors
+            assert not [each for each in kept if key_of(each)[0] == "aurora"]
         assert redis_log.xlen(log_key(partition)) == 0
     assert {passes.forget(each, "aurora", desk=desk) for each in journal.partitions()} == {0}
     journal.append([each for each in chunks[len(chunks) // 2 :] if each.tenant == "kunlun"], log)

@@ -198,6 +198,7 @@ ROWS: dict[str, Ask] = {
     "own_quantities": lambda t, i: t.own_quantities(start=LONG_AGO, end=END),
     "readings": lambda t, i: t.readings(i, start=START, end=END),
     "replay": lambda t, i: list(t.replay([SHARED, i], since_ms=0)),
+    "counts": lambda t, i: t.counts({SHARED: [(0, 1 << 60)], i or SHARED: [(0, 1 << 60)]}),
     "latest": lambda t, i: t.latest([SHARED, i]),
     "states": lambda t, i: (
         t.states(facets=STATE_FACETS),

@@ -22,13 +22,14 @@ from apps.partitions import operations
 from apps.partitions.lease import Lease
 from apps.partitions.log import START, Entry, Page, Position, is_behind
 from apps.partitions.queries import positions
+from apps.partitions.snapshots import rewrite
 from apps.partitions.visits import Arrival, come, go
 from apps.partitions.wakeups import LATEST_MS, REORDER_WINDOW_MS, SOONEST_MS
 from apps.warning.shadows import note_findings
 from ohmwatch.detector import Batch, Flags
 from ohmwatch.findings import Finding
 from ohmwatch.reorder import in_order
-from ohmwatch.watch import Judgement
+from ohmwatch.watch import Judgement, Watch
 from workers.detection import faults, metrics
 from workers.detection.desk import Desk
 from workers.detection.gathering import as_batch, key_of
@@ -82,7 +83,7 @@ def visit(partition: int, *, desk: Desk) -> Outcome:
 
 
 def forget(partition: int, slug: str, *, desk: Desk) -> int | None:
-    """Drops what the partition's checkpoint and log hold of an erased tenant.
+    """Drops what the partition's checkpoint, its snapshots and log hold of an erased tenant.
 
     How many connectors those were; None while another worker holds the partition, or while there
     is something to judge yet: it may be the tenant's.
@@ -101,6 +102,7 @@ def forget(partition: int, slug: str, *, desk: Desk) -> int | None:
         left = holding.watch.leave(lambda name: key_of(name)[0] == slug)
         if left or holding.is_dirty:
             _commit(holding, desk)
+        rewrite(partition, lambda state: _without(slug, state, desk))
     except BaseException:
         desk.holdings.pop(partition, None)
         raise
@@ -108,6 +110,12 @@ def forget(partition: int, slug: str, *, desk: Desk) -> int | None:
         lease.release()
     logger.info("tenant_forgotten", partition=partition, tenant=slug, connectors=left)
     return left
+
+
+def _without(slug: str, state: bytes, desk: Desk) -> bytes:
+    watch = Watch.load(state, desk.panel.detectors)
+    watch.leave(lambda name: key_of(name)[0] == slug)
+    return watch.dump()
 
 
 def hold(partition: int, work: Callable[[Holding], Also | None], *, desk: Desk) -> bool:
