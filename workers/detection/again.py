@@ -9,7 +9,7 @@ are, which may as well be repeats.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -29,7 +29,7 @@ from ohmwatch.detector import Batch, Clocked, Detector, Times
 from ohmwatch.findings import Finding
 from ohmwatch.reorder import in_time
 from ohmwatch.watch import Watch
-from workers.detection import metrics, passes
+from workers.detection import passes
 from workers.detection.desk import Desk
 from workers.detection.gathering import key_of
 from workers.detection.holding import REACH_MS, Holding
@@ -37,8 +37,11 @@ from workers.detection.replay import between
 
 logger = structlog.get_logger(__name__)
 
-AT_ONCE = 50
-"""Connectors that are judged and put in place together."""
+AT_ONCE = 100
+"""Connectors that are looked at together."""
+
+AT_MOST = 300_000
+"""Readings that are judged before what they come to is put in place: some seconds."""
 
 TAKE_TRIES, TAKE_PAUSE_S = 40, 0.1
 """A visit to the partition takes 2 s at most."""
@@ -63,11 +66,14 @@ def judge_again(
             return judged
         some = suspects[first : first + AT_ONCE]
         missing = bases.incomplete(some, desk.telemetry)
-        metrics.CONNECTORS_JUDGED_AGAIN.labels("repeats").inc(len(some) - len(missing))
-        if missing and not _judge(partition, bases.scratch(missing), watch, desk):
-            metrics.CONNECTORS_JUDGED_AGAIN.labels("waiting").inc(len(missing))
-            return judged
-        judged += len(missing)
+        desk.count_late("connectors_with_repeats_only", len(some) - len(missing))
+        for piece in bases.pieces(missing):
+            if is_time_up():
+                return judged
+            if not _judge(partition, bases.scratch(piece), watch, desk):
+                desk.count_late("connectors_put_off", len(piece))
+                return judged
+            judged += len(piece)
         # Others of the last one's number may follow.
         done = late[some[-1]] - (0 if first + AT_ONCE >= len(suspects) else 1)
         operations.note_audit(partition=partition, number=done)
@@ -109,6 +115,8 @@ class Bases:
     now: Watch
     known: list[Watch]
     chosen: dict[str, int] = field(default_factory=dict)
+    readings: dict[str, int] = field(default_factory=dict)
+    """How many are stored since what was chosen."""
 
     @classmethod
     def of(cls, names: Sequence[str], now: Watch, states: Iterable[bytes]) -> "Bases":
@@ -138,7 +146,21 @@ class Bases:
                 if sum(stored[:at]) == judged[at] - judged[0]:
                     whole = at
             self.chosen[name] = self.known.index(steps[whole])
+            self.readings[name] = sum(stored[whole:])
         return found
+
+    def pieces(self, names: Iterable[str]) -> Iterator[list[str]]:
+        """The connectors a few at a time, with AT_MOST readings unless one has more."""
+        piece: list[str] = []
+        left = AT_MOST
+        for name in names:
+            if piece and self.readings[name] > left:
+                yield piece
+                piece, left = [], AT_MOST
+            piece.append(name)
+            left -= self.readings[name]
+        if piece:
+            yield piece
 
     def oldest(self, name: str, store: TelemetryStore, *, before_ms: int | None) -> Watch | None:
         """The oldest state from which on all that is stored was judged; of those from before an
@@ -206,7 +228,7 @@ class _Course:
             )
             if judgement.failed:
                 raise Failed("; ".join(f"{key}: {e!r}" for key, e in judgement.failed.items()))
-            metrics.JUDGED_AGAIN.inc(len(judgement.judged))
+            self.desk.count_late("readings_judged_again", len(judgement.judged))
             arrived_ms = _arrivals_of_late(batch, came_ms)
             for finding in lineup.stated(judgement):
                 key = (finding.connector, finding.measured_ms)
@@ -269,7 +291,7 @@ def _put_in_place(holding: Holding, *, course: _Course) -> passes.Also | None:
     known = [each for each in course.scratch.connectors if holding.watch.knows(each)]
     course.advance({name: holding.watch.clock_ms(name) for name in known})
     ready = [each for each in known if _is_level(course.scratch, holding.watch, each)]
-    metrics.CONNECTORS_JUDGED_AGAIN.labels("again").inc(len(ready))
+    course.desk.count_late("connectors_judged_again", len(ready))
     if not ready:
         return None
     holding.watch.adopt(ready, course.scratch)
@@ -294,7 +316,7 @@ def _correct(course: _Course, names: Sequence[str], now: datetime) -> None:
     for schema, own in sorted(stories.items()):
         with schema_context(schema):
             events = correct([course.retelling(name) for name in own], judged_at=now)
-            metrics.CORRECTIONS.inc(len(events))
+            course.desk.count_late("events_written", len(events))
 
 
 def _tells(detector: Detector, changed: set[str]) -> bool:

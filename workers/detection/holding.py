@@ -14,7 +14,6 @@ from apps.partitions.operations import Progress
 from ohmwatch.detector import Batch, Detector, Flags
 from ohmwatch.findings import Finding
 from ohmwatch.watch import Watch
-from workers.detection import metrics
 
 REACH_MS = 24 * 3_600_000
 """Behind the connector's clock. What is later than this is judged by nobody."""
@@ -27,6 +26,7 @@ class Holding:
     `early` are readings that were judged before their turn, by the reorder window, and will be
     read once more. `lapsed_ms` is when the clock was looked at last, 0 if it was not. `ripe_at`,
     on the monotonic clock, is when the next entry has waited the reorder window out.
+    `out_of_reach` are readings that came so late that nobody judges them, as yet untold.
     """
 
     partition: int
@@ -40,6 +40,7 @@ class Holding:
     early: Counter[tuple[str, int]] = field(default_factory=Counter)
     lapsed_ms: int = 0
     ripe_at: float = 0.0
+    out_of_reach: int = 0
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, detectors: Sequence[Detector], *, now: datetime) -> Self:
@@ -91,7 +92,7 @@ class Holding:
             return
         owner = batch.connector[late]
         in_reach = clocks[owner] - batch.time_ms[late] <= REACH_MS
-        metrics.UNJUDGED.inc(int((~in_reach).sum()))
+        self.out_of_reach += int((~in_reach).sum())
         if in_reach.any():
             whose = np.unique(owner[in_reach]).tolist()
             self.watch.note_late(batch.connectors[each] for each in whose)

@@ -7,22 +7,6 @@ LATE = Counter(
     "ohmwatch_detection_readings_late",
     "Readings not newer than their connector's clock: repeated, or late and judged afterwards",
 )
-UNJUDGED = Counter(
-    "ohmwatch_detection_readings_unjudged",
-    "Of these, readings a day or more behind their connector's clock: judged by nobody",
-)
-JUDGED_AGAIN = Counter(
-    "ohmwatch_detection_readings_judged_again",
-    "Readings read from the store and judged once more, because others before them came late",
-)
-CONNECTORS_JUDGED_AGAIN = Counter(
-    "ohmwatch_detection_connectors_judged_again",
-    "Connectors with late readings, by what became of it: again, waiting, repeats",
-    ["outcome"],
-)
-CORRECTIONS = Counter(
-    "ohmwatch_detection_corrections", "Events written because late readings changed a story"
-)
 UNREADABLE = Counter("ohmwatch_detection_entries_unreadable", "Log entries that can't be decoded")
 FINDINGS = Counter("ohmwatch_detection_findings", "Findings stated", ["condition", "severity"])
 SHADOW_FINDINGS = Counter(

@@ -299,6 +299,9 @@ def _judge_next(holding: Holding, desk: Desk) -> bool:
     batch, mature = page.gather()
     choice = in_order(batch, mature=mature, window_ms=REORDER_WINDOW_MS)
     metrics.LATE.inc(holding.count_late(batch, mature, choice.released))
+    if holding.out_of_reach:
+        desk.count_late("readings_out_of_reach", holding.out_of_reach)
+        holding.out_of_reach = 0
     holding.position = replace(holding.position, entry=page.entries[page.mature - 1].id)
     holding.is_dirty = True
     _judge(batch.rows(choice.released), holding, desk)

@@ -49,7 +49,8 @@ def _verdicts(desk: Desk, slug: str, connector: str, start: datetime | None) -> 
         raise _CantTell(f"There is no tenant {slug}.")
     with schema_context(tenant.schema_name):
         rows = Connector.objects.values_list("pk", flat=True)
-        own = rows.filter(pk=key_of(connector)) if key_of(connector) else rows.none()
+        asked = key_of(connector)
+        own = rows.filter(pk=asked) if asked else rows.none()
         key = own.first() or rows.filter(serial=connector).first()
         if key is None:
             raise _CantTell(f"{slug} has no connector {connector}.")
