@@ -66,7 +66,7 @@ class Board:
         counted as released: counters only rise. Raises redis.RedisError."""
         numbers: Counter[str] = Counter()
         for entry in entries:
-            numbers["received"] += entry.received
+            numbers["received"] += max(0, entry.received)  # less only where another tenant takes it
             numbers["stored"] += entry.stored
             numbers["duplicate"] += entry.duplicate
             for reason, number in entry.quarantined.items():
