@@ -223,11 +223,11 @@ class _Reading:
 
     def gather(self) -> tuple[Batch, Flags]:
         """All readings of the page, and which of them (bool[n]) are of mature entries."""
-        metrics.UNREADABLE.inc(sum(each.chunks is None for each in self.entries))
-        chunks = [each.chunks or [] for each in self.entries]
-        sizes = [sum(len(chunk.time_ms) for chunk in several) for several in chunks]
-        mature = np.repeat(np.arange(len(sizes)) < self.mature, sizes)
-        return as_batch([chunk for several in chunks for chunk in several]), mature
+        metrics.UNREADABLE.inc(sum(each.stacks is None for each in self.entries))
+        stacks = [each.stacks or [] for each in self.entries]
+        sizes = [sum(len(stack.time_ms) for stack in several) for several in stacks]
+        mature = np.arange(sum(sizes)) < sum(sizes[: self.mature])
+        return as_batch([stack for several in stacks for stack in several]), mature
 
 
 def _read(holding: Holding, desk: Desk) -> _Reading:
