@@ -54,11 +54,16 @@ class Dumped(msgspec.Struct, array_like=True):
         return np.frombuffer(self.clocks, dtype="<i8").astype(np.int64)
 
     def state(self, key: str, dtype: np.dtype[Any]) -> State | None:
-        """The records of this key, to be written to; None where they have another shape."""
+        """The records of this key, to be written to; None where they have another shape.
+
+        Raises ValueError where they are more or fewer than the connectors.
+        """
         kept = self.states[key]
         if kept.form != _form(dtype):
             return None
-        return np.frombuffer(kept.memory, dtype=dtype).copy()
+        records = np.zeros(len(self.connectors), dtype=dtype)
+        _memory(records)[:] = kept.memory
+        return records
 
 
 _encode = msgspec.msgpack.Encoder().encode

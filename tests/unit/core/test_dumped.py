@@ -43,6 +43,18 @@ def test_records_of_another_shape_are_left_alone() -> None:
     assert kept.state("d", np.dtype([("first_ms", "<i8"), *RECORD.descr[1:]])) is None
 
 
+def test_who_keeps_nothing_has_empty_records() -> None:
+    nothing = np.dtype([])
+    state = dumped({"d": np.zeros(3, dtype=nothing)}).state("d", nothing)
+    assert state is not None
+    assert len(state) == 3
+
+
+def test_records_that_are_not_one_of_each_connector_are_refused() -> None:
+    with pytest.raises(ValueError):
+        dumped({"d": records()[:2]}).state("d", RECORD)
+
+
 def test_records_of_objects_are_refused() -> None:
     with pytest.raises(ValueError, match="objects"):
         dumped({"d": np.array([object()], dtype=object)})
