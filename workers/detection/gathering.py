@@ -1,6 +1,7 @@
 """Stacks of the log as one batch for the detectors."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def as_batch(stacks: Sequence[Stack]) -> Batch:
         for stack in stacks
         for owner in zip(stack.tenants, stack.connectors, strict=True)
     ]
-    sizes = np.concatenate([_NONE, *(np.diff(stack.ends, prepend=0) for stack in stacks)])
+    sizes = [b - a for stack in stacks for a, b in pairwise((0, *stack.ends))]
     arrived_ms = [at_ms for stack in stacks for at_ms in stack.arrived_ms]
     return Batch(
         connectors=list(places),

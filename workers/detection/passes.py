@@ -7,6 +7,7 @@ findings.
 
 import time
 from collections import defaultdict
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -370,7 +371,8 @@ def _commit(holding: Holding, desk: Desk) -> None:
     shadows = _by_schema(holding.in_shadow, desk)
     holding.watch.forget(desk.rulebooks.is_gone)
     faults.point("before_checkpoint")
-    with transaction.atomic():
+    # A checkpoint alone is one statement, which is a transaction by itself.
+    with transaction.atomic() if stories or shadows else nullcontext():
         # First, for it locks the row: a newer holder waits, an older one is turned away here.
         operations.commit(holding.progress(), now=now)
         for schema in sorted({*stories, *shadows}):
