@@ -28,6 +28,7 @@ from ohmwatch.detector import (
 )
 from ohmwatch.dumped import Dumped, read
 from ohmwatch.findings import Finding
+from ohmwatch.physics.sequence import Runs
 from ohmwatch.rated import Rated
 from ohmwatch.readings import QUANTITIES
 from ohmwatch.stage import Stage, stages_of
@@ -143,8 +144,8 @@ class Watch:
             )
             for piece, among in _portions(fresh)
         ]
-        runs_end = np.flatnonzero(np.diff(fresh.connector, append=-1))
-        self._clock_ms[own[fresh.connector[runs_end]]] = fresh.time_ms[runs_end]
+        last = Runs.of(fresh.connector).ends
+        self._clock_ms[own[fresh.connector[last]]] = fresh.time_ms[last]
         for several in (whole.findings, *whole.beside.values()):
             several.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
         return replace(whole, known=columns[0] if len(columns) == 1 else _Joined(columns))
@@ -257,7 +258,7 @@ class Watch:
         Of the records, only those of the connectors that it is `watching` move on.
         """
         kept = _bare(self._states[key])
-        record = kept[own].view(self._states[key].dtype)
+        record = kept[own].getfield(self._states[key].dtype)  # as a view, in a tenth of its time
         try:
             with guard(each):
                 said = work(record)
