@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from io import BytesIO
 from itertools import compress
 from typing import TypeVar
 
@@ -27,7 +26,9 @@ from ohmwatch.detector import (
     State,
     Times,
 )
+from ohmwatch.dumped import Dumped, read
 from ohmwatch.findings import Finding
+from ohmwatch.physics.sequence import Runs
 from ohmwatch.rated import Rated
 from ohmwatch.readings import QUANTITIES
 from ohmwatch.stage import Stage, stages_of
@@ -143,8 +144,8 @@ class Watch:
             )
             for piece, among in _portions(fresh)
         ]
-        runs_end = np.flatnonzero(np.diff(fresh.connector, append=-1))
-        self._clock_ms[own[fresh.connector[runs_end]]] = fresh.time_ms[runs_end]
+        last = Runs.of(fresh.connector).ends
+        self._clock_ms[own[fresh.connector[last]]] = fresh.time_ms[last]
         for several in (whole.findings, *whole.beside.values()):
             several.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
         return replace(whole, known=columns[0] if len(columns) == 1 else _Joined(columns))
@@ -257,7 +258,7 @@ class Watch:
         Of the records, only those of the connectors that it is `watching` move on.
         """
         kept = _bare(self._states[key])
-        record = kept[own].view(self._states[key].dtype)
+        record = kept[own].getfield(self._states[key].dtype)  # as a view, in a tenth of its time
         try:
             with guard(each):
                 said = work(record)
@@ -275,17 +276,8 @@ class Watch:
 
     def dump(self) -> bytes:
         """Everything that `load` needs, as bytes."""
-        arrays = {f"state.{name}": state for name, state in self._states.items()}
-        target = BytesIO()
-        np.savez(
-            target,
-            allow_pickle=False,
-            connectors=np.array(self.connectors, dtype=np.str_),
-            clock_ms=self._clock_ms,
-            versions=np.array([f"{each.name} {each.version}" for each in self._turns()]),
-            **arrays,
-        )
-        return target.getvalue()
+        versions = [f"{each.name} {each.version}" for each in self._turns()]
+        return Dumped.of(self.connectors, self._clock_ms, versions, self._states).to_bytes()
 
     @classmethod
     def load(cls, dumped: bytes, detectors: Sequence[Detector]) -> "Watch":
@@ -297,22 +289,18 @@ class Watch:
         watch = cls(detectors)
         if not dumped:
             return watch
-        with np.load(BytesIO(dumped), allow_pickle=False) as stored:
-            watch._positions([str(each) for each in stored["connectors"]])
-            watch._clock_ms = stored["clock_ms"]
-            versions = set(stored["versions"].tolist())
-            known = {
-                each.name: each
-                for each in watch._turns()
-                if f"{each.name} {each.version}" in versions
-            }
-            for entry in stored.files:
-                key = entry.removeprefix("state.")
-                keeper = known.get(key.partition("@")[0])
-                if key == entry or keeper is None:
-                    continue
-                if (state := stored[entry]).dtype == keeper.state_dtype:
-                    watch._states[key] = state
+        kept = read(dumped)
+        watch._positions(kept.connectors)
+        watch._clock_ms = kept.clock_ms
+        versions = set(kept.versions)
+        keepers = {
+            each.name: each for each in watch._turns() if f"{each.name} {each.version}" in versions
+        }
+        for key in kept.states:
+            keeper = keepers.get(key.partition("@")[0])
+            state = kept.state(key, keeper.state_dtype) if keeper is not None else None
+            if state is not None:
+                watch._states[key] = state
         return watch
 
     def _positions(self, connectors: Sequence[str]) -> np.ndarray:

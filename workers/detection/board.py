@@ -5,6 +5,7 @@ a second, and all of them for no more than a share of the time; what waits is me
 write is told, and never stops detection, nor does waiting for the store.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -78,24 +79,21 @@ class Board:
             return
         runs = Runs.of(batch.connector)
         at_rated, aged = _estimates(batch, ratings, known or {}, runs.ends)
-        newest = {
-            name: runs.latest(~np.isnan(column))[runs.ends] for name, column in batch.values.items()
-        }
-        for number, (end, owner) in enumerate(
-            zip(runs.ends.tolist(), runs.owner.tolist(), strict=True)
-        ):
+        newest = {name: _newest(runs, column).tolist() for name, column in batch.values.items()}
+        measured_ms, arrived_ms = batch.time_ms[runs.ends], batch.arrived_ms[runs.ends]
+        for number, owner in enumerate(runs.owner.tolist()):
             last = {
-                name: float(batch.values[name][at[number]])
-                for name, at in newest.items()
-                if at[number] >= 0
+                name: value
+                for name, values in newest.items()
+                if not math.isnan(value := values[number])
             }
             tenant, connector = key_of(batch.connectors[owner])
             row = {
                 "tenant": tenant,
                 "connector": connector,
                 "last": last,
-                "measured_at": int(batch.time_ms[end]),
-                "arrived_at": int(batch.arrived_ms[end]),
+                "measured_at": int(measured_ms[number]),
+                "arrived_at": int(arrived_ms[number]),
                 "judged_at": judged_ms,
                 **(at_rated[number] or _margin(last, ratings[owner])),
                 **aged[number],
@@ -155,6 +153,16 @@ class Board:
         return True
 
 
+def _newest(runs: Runs, column: Floats) -> Floats:
+    """The newest value of each run, float64[runs]; NaN where it has none."""
+    newest = column[runs.ends]
+    missing = np.isnan(newest)
+    if missing.any():
+        at = runs.latest(~np.isnan(column))[runs.ends]
+        newest = np.where(at >= 0, column[at], np.nan)
+    return newest
+
+
 def _merged(row: dict[str, Any] | None, newer: dict[str, Any]) -> dict[str, Any]:
     """What both say, the second where both do; that may turn out to be the older one, and then it
     says nothing."""
@@ -171,7 +179,7 @@ def _margin(last: Mapping[str, float], ratings: Ratings) -> dict[str, float | No
     It has no interval: one that was known before, of another contact, is taken back.
     """
     poles = [last[name] for name in ("temperature_pos_c", "temperature_neg_c") if name in last]
-    if not poles or np.isnan(ratings.temperature_limit_c):
+    if not poles or math.isnan(ratings.temperature_limit_c):
         return {}
     margin_k = round(ratings.temperature_limit_c - max(poles), 3)
     return {"margin_k": margin_k, "margin_from_k": None, "margin_to_k": None}
@@ -182,9 +190,7 @@ def _estimates(
 ) -> tuple[list[dict[str, float | None]], list[dict[str, float | None]]]:
     """Of each run's last reading: the margin at rated load with its 80 % interval, and how the
     contact has aged; empty: unknown."""
-    newest = np.zeros(len(batch), dtype=np.bool_)
-    newest[ends] = True
-    shown = with_known(batch, known).rows(newest)
+    shown = with_known(batch, known).rows(ends)
     margin, aged = margins(shown, ratings), ageing(shown, ratings)
     at_rated = {
         "margin_k": margin.worst_k,
@@ -202,9 +208,8 @@ def _estimates(
 
 
 def _rows(columns: Mapping[str, Floats], telling: Floats) -> list[dict[str, float | None]]:
+    listed = {name: column.tolist() for name, column in columns.items()}
     return [
-        {}
-        if np.isnan(telling[at])
-        else {name: round(float(column[at]), 4) for name, column in columns.items()}
-        for at in range(len(telling))
+        {} if math.isnan(told) else {name: round(values[at], 4) for name, values in listed.items()}
+        for at, told in enumerate(telling.tolist())
     ]
