@@ -5,7 +5,7 @@ is made for all of them; the lines of a whole batch are filled by a single forma
 """
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, chain, groupby, pairwise
 from typing import NamedTuple, Protocol
@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from apps.devices.directory import ConnectorEntry, DeviceEntry
+from apps.devices.directory import ConnectorEntry
 from ohmwatch.readings import Columns, Sheet
 from workers.acquisition.parcels import ConnectorReadings, Singles, chosen
 
@@ -110,7 +110,7 @@ def reading_lines(
     form = _form(_joined(stretches), arrived_ms=arrived_ms, batch_number=batch_number)
     action = f"{_text({'create': {'_index': index}})}\n"
     lines = [
-        (action + _begin(one.tenant, one.connector, one.device) + form.end) * len(one.columns)
+        (action + _begin_of(one.tenant, one.connector, one.device) + form.end) * len(one.columns)
         for one in stretches
     ]
     return _filled("".join(lines), times, form.matrix)
@@ -138,7 +138,7 @@ def single_lines(
     action = f"{_text({'create': {'_index': found.pop()}})}\n"
     form = _form(values, arrived_ms=arrived_ms, batch_number=batch_number)
     begins = [
-        _begin_of(connector, device)
+        _begin_of(device.tenant, connector, device.identifier)
         for connector, device in zip(singles.connectors, singles.devices, strict=True)
     ]
     whole = f"{form.end}{action}"
@@ -173,14 +173,16 @@ _begins: dict[str, tuple[ConnectorEntry, str, str]] = {}
 directory has read anew is another object."""
 
 
-def _begin_of(connector: ConnectorEntry, device: DeviceEntry) -> str:
+def _begin_of(tenant: str, connector: ConnectorEntry, device: str) -> str:
+    """The document up to what differs from reading to reading, without its closing brace."""
     known = _begins.get(connector.id)
-    if known is not None and known[0] is connector and known[1] == device.identifier:
+    if known is not None and known[0] is connector and known[1] == device:
         return known[2]
     if len(_begins) >= _BEGINS_LIMIT:
         _begins.clear()
-    text = _begin(device.tenant, connector, device.identifier)
-    _begins[connector.id] = (connector, device.identifier, text)
+    about = {"tenant": tenant, "connector": connector.id, **connector.dimensions, "device": device}
+    text = _text(about)[:-1]
+    _begins[connector.id] = (connector, device, text)
     return text
 
 
@@ -189,13 +191,7 @@ def _joined(stretches: Sequence[Stretch]) -> Sheet:
     return Sheet(sheets[0].names, np.concatenate([sheet.matrix for sheet in sheets], axis=1))
 
 
-def _begin(tenant: str, connector: ConnectorEntry, device: str) -> str:
-    """The document up to what differs from reading to reading, without its closing brace."""
-    about = {"tenant": tenant, "connector": connector.id, **connector.dimensions}
-    return _text({**about, "device": device})[:-1]
-
-
-def _text(fields: dict[str, object]) -> str:
+def _text(fields: Mapping[str, object]) -> str:
     """JSON that is safe inside a %-format."""
     return _json.encode(fields).decode().replace("%", "%%")
 

@@ -164,7 +164,6 @@ def _chunk(one: ConnectorReadings, good: Columns, arrived_ms: int) -> Chunk:
         arrived_ms=arrived_ms,
         time_ms=good.time_ms,
         values=good.values,
-        dimensions=one.connector.dimensions,
     )
 
 

@@ -188,7 +188,6 @@ def _chunk(one: Attempt, part: ConnectorReadings, good: np.ndarray) -> Chunk:
         arrived_ms=one.held.message.arrived_ms,
         time_ms=columns.time_ms,
         values=columns.values,
-        dimensions=part.connector.dimensions,
     )
 
 

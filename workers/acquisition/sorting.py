@@ -326,7 +326,7 @@ def resolve(work: Sorted) -> Sorted:
 def _resolved(work: Sorted, singles: Singles) -> Singles:
     """Those whose channel has a connector in service; the others go on as parcels."""
     channels = singles.columns.channel.tolist()
-    found = [d.channels.get(c) for d, c in zip(singles.devices, channels, strict=True)]
+    found = [d.connector_on(c) for d, c in zip(singles.devices, channels, strict=True)]
     connectors = [each for each in found if each is not None and each.in_service]
     if len(connectors) < len(found):
         these = np.array([each is not None and each.in_service for each in found])
@@ -342,7 +342,7 @@ def _resolve_channel(
     columns, rows = parcel.decoded.columns, parcel.decoded.rows
     if mask is not None:
         columns, rows = chosen(columns, mask), rows[mask]
-    connector = parcel.device.channels.get(channel)
+    connector = parcel.device.connector_on(channel)
     if connector is not None and connector.in_service:
         work.readings.append(ConnectorReadings(parcel, connector, columns, rows))
         return

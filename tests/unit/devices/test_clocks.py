@@ -92,7 +92,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_what_will_be_refused_for_its_time_is_a_sample_all_the_same() -> None:
-    entry = DeviceEntry("kunlun", "30d", "tbox-1", "1", enabled=True, codec="json", channels={})
+    entry = DeviceEntry("kunlun", "30d", "tbox-1", enabled=True, codec="json")
     work = Sorted(
         parcels=[
             Parcel(number, Message("", body), "kunlun.tbox-1", entry, "30d", decode(body))
