@@ -20,6 +20,7 @@ from django_tenants.utils import schema_context
 from apps.catalog.models import ConnectorModel
 from apps.devices.models import Channel, Device, DeviceState
 from apps.fleet.models import Connector, ConnectorState
+from apps.telemetry.slices import Retention
 from apps.tenants.changes import read_counters
 from apps.tenants.identifiers import schema_name_of
 from apps.tenants.models import Tenant
@@ -53,7 +54,7 @@ class DeviceEntry:
     """A device and what each of its channels measures."""
 
     tenant: str
-    retention_class: str
+    retention: Retention
     identifier: str
     device_id: str
     enabled: bool
@@ -67,7 +68,7 @@ class TenantEntry:
 
     slug: str
     schema_name: str
-    retention_class: str
+    retention: Retention
     devices: dict[str, DeviceEntry] = field(default_factory=dict)
     connectors: dict[str, ConnectorEntry] = field(default_factory=dict)
 
@@ -101,7 +102,7 @@ class Directory:
         return slug in self._tenants
 
     def tenant(self, slug: str) -> TenantEntry | None:
-        """A ready tenant with its retention class and all that it has."""
+        """A ready tenant with its retention and all that it has."""
         return self._tenants.get(slug)
 
     def tenants(self) -> list[TenantEntry]:
@@ -207,7 +208,7 @@ def _read_tenant(tenant: Tenant) -> TenantEntry:
     return TenantEntry(
         slug=tenant.slug,
         schema_name=tenant.schema_name,
-        retention_class=tenant.retention_class,
+        retention=tenant.retention,
         devices={
             device.identifier: _device_entry(tenant, device, mapped[device.pk])
             for device in devices
@@ -221,7 +222,7 @@ def _device_entry(
 ) -> DeviceEntry:
     return DeviceEntry(
         tenant=tenant.slug,
-        retention_class=tenant.retention_class,
+        retention=tenant.retention,
         identifier=device.identifier,
         device_id=str(device.pk),
         enabled=device.state == DeviceState.ENABLED,

@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django_tenants.models import DomainMixin, TenantMixin
 
+from apps.telemetry.slices import Retention
 from apps.tenants.identifiers import SLUG_PATTERN, new_id
 
 
@@ -53,6 +54,8 @@ class Tenant(TenantMixin):
         default=list, blank=True, help_text=_("Codes SMS may go to; empty: the own country.")
     )
     retention_class = models.CharField(max_length=20, default="30d")
+    # [[class, ms that its time ended before], ...], oldest first
+    former_classes = models.JSONField(default=list, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -88,6 +91,12 @@ class Tenant(TenantMixin):
     @property
     def is_ready(self) -> bool:
         return self.state == TenantState.READY
+
+    @property
+    def retention(self) -> Retention:
+        """The class of its readings, by when they were measured."""
+        former = tuple((str(name), int(end_ms)) for name, end_ms in self.former_classes)
+        return Retention(self.retention_class, former)
 
     @property
     def reachable_countries(self) -> frozenset[str]:

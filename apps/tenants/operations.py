@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 from django_tenants.utils import get_public_schema_name, schema_context
 
+from apps.telemetry.slices import move_begins, to_ms
 from apps.tenants.changes import count
 from apps.tenants.identifiers import RESERVED_SLUGS, schema_name_of
 from apps.tenants.models import Domain, Plan, Tenant, TenantState
@@ -155,13 +156,21 @@ def _settle(tenant: Tenant, state: TenantState, *, failure: str) -> None:
     tenant.save(update_fields=["state", "failure"])
 
 
-def change_retention(*, tenant: Tenant, retention_class: str) -> None:
-    """How long what comes from now on is kept; workers know within 2 s. Raises ValidationError."""
+def change_retention(*, tenant: Tenant, retention_class: str, now: datetime) -> datetime:
+    """How long is kept what is measured from the answered midnight on; raises ValidationError.
+
+    What was measured before stays in the class that it is in, also where it is sent again.
+    """
+    since = move_begins(now)
     with schema_context(get_public_schema_name()), transaction.atomic():
-        tenant.retention_class = retention_class
+        held = Tenant.objects.select_for_update().get(pk=tenant.pk)
+        moved = held.retention.moved(retention_class, to_ms(since))
+        tenant.retention_class, tenant.former_classes = moved.latest, list(map(list, moved.former))
         tenant.full_clean()
-        tenant.save(update_fields=["retention_class"])
+        tenant.save(update_fields=["retention_class", "former_classes"])
         transaction.on_commit(lambda: count(tenant.slug))
+    logger.info("tenant_retention", tenant=tenant.slug, kept=retention_class, since=str(since))
+    return since
 
 
 def close_tenant(*, tenant: Tenant) -> None:

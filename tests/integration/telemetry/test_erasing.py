@@ -13,6 +13,7 @@ from apps.telemetry.answers import LedgerEntry
 from apps.telemetry.erasing import erase
 from apps.telemetry.errors import WrongQuestion
 from apps.telemetry.rollups import Builder, Pace
+from apps.telemetry.slices import Retention
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from apps.tenants.models import Tenant
 from apps.tenants.operations import change_retention, drop_tenant
@@ -156,7 +157,8 @@ def test_a_tenant_is_moved_to_another_class(
     assert Tenant.objects.get(slug="kunlun").retention_class == "90d"
     assert store.reading_index("90d", NOW_MS) in store.indices()
     assert "90 days" in told.getvalue()
-    change_retention(tenant=kunlun, retention_class="30d")
+    change_retention(tenant=kunlun, retention_class="30d", now=NOW)
+    assert Tenant.objects.get(slug="kunlun").retention == Retention("30d")  # it never began
     with pytest.raises(CommandError):
         call_command("retention", "nobody", "30d")
 
