@@ -109,6 +109,27 @@ class Tenant(TenantMixin):
         return f"ow/v1/{self.slug}."
 
 
+class Erasure(models.Model):
+    """What was erased, and when: the only thing that is kept of a tenant, but for its slug.
+
+    `report`: {"documents": {kind: n}, "indices": [...], "rows": {table: n}, "keys": n}.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    slug = models.CharField(max_length=31)
+    connector = models.CharField(max_length=64, blank=True, default="")
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+    failure = models.TextField(blank=True, default="")
+    report = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["-began_at"]
+
+    def __str__(self) -> str:
+        return f"{self.slug} {self.connector}".strip()
+
+
 class Domain(DomainMixin):
     """A host name, lower case and without port, on which a tenant answers."""
 

@@ -176,8 +176,7 @@ def _send(lines: Sequence[bytes], store: TelemetryStore) -> list[ItemResult]:
 
 
 def _is_busy(result: ItemResult) -> bool:
-    blocked = result.error_type == "cluster_block_exception"
-    return blocked or (result.is_worth_retrying and result.status != 404)
+    return result.is_worth_retrying and result.status != 404
 
 
 def _chunk(one: Attempt, part: ConnectorReadings, good: np.ndarray) -> Chunk:
