@@ -97,6 +97,7 @@ class Watch:
         self.detectors = tuple(detectors)
         self.stages = stages_of(self.detectors)
         self.connectors: list[str] = []
+        self._absent: dict[str, str] = {}
         self._position: dict[str, int] = {}
         self._clock_ms: Times = np.zeros(0, dtype=np.int64)
         self._states: dict[str, State] = {
@@ -213,7 +214,7 @@ class Watch:
 
     def forget(self, is_gone: Callable[[str], bool]) -> None:
         """Drops the state of those keys, other than the detectors' own, that are gone."""
-        own = {each.name for each in self._turns()}
+        own = {*self._absent, *(each.name for each in self._turns())}
         self._states = {
             key: state for key, state in self._states.items() if key in own or not is_gone(key)
         }
@@ -282,17 +283,23 @@ class Watch:
             allow_pickle=False,
             connectors=np.array(self.connectors, dtype=np.str_),
             clock_ms=self._clock_ms,
-            versions=np.array([f"{each.name} {each.version}" for each in self._turns()]),
+            versions=np.array(
+                [*(f"{each.name} {each.version}" for each in self._turns()), *self._absent.values()]
+            ),
             **arrays,
         )
         return target.getvalue()
 
     @classmethod
-    def load(cls, dumped: bytes, detectors: Sequence[Detector]) -> "Watch":
+    def load(
+        cls, dumped: bytes, detectors: Sequence[Detector], *, keep_absent: bool = False
+    ) -> "Watch":
         """The watch that `dump` described; empty bytes are an empty watch.
 
         A detector that is new, or whose record has changed its shape, starts anew; the clock
         and the others go on, and so does what was not in force, of detectors that are here.
+        With `keep_absent` the records of those that are not here stay as they are, and are dumped
+        again: for who is still on the way.
         """
         watch = cls(detectors)
         if not dumped:
@@ -301,6 +308,10 @@ class Watch:
             watch._positions([str(each) for each in stored["connectors"]])
             watch._clock_ms = stored["clock_ms"]
             versions = set(stored["versions"].tolist())
+            here = {each.name for each in watch._turns()}
+            if keep_absent:
+                told = {str(each).partition(" ")[0]: str(each) for each in versions}
+                watch._absent = {name: said for name, said in told.items() if name not in here}
             known = {
                 each.name: each
                 for each in watch._turns()
@@ -308,7 +319,10 @@ class Watch:
             }
             for entry in stored.files:
                 key = entry.removeprefix("state.")
-                keeper = known.get(key.partition("@")[0])
+                name = key.partition("@")[0]
+                keeper = known.get(name)
+                if key != entry and name in watch._absent:
+                    watch._states[key] = stored[entry]
                 if key == entry or keeper is None:
                     continue
                 if (state := stored[entry]).dtype == keeper.state_dtype:
