@@ -275,6 +275,15 @@ class ReadingPageSerializer(serializers.Serializer[Any]):
     next = serializers.URLField(allow_null=True)
 
 
+class AlarmReadingsSerializer(serializers.Serializer[Any]):
+    """In order of measurement; none where they are no longer kept."""
+
+    alarm = serializers.UUIDField()
+    connector = serializers.UUIDField()
+    opened_by = serializers.DateTimeField(help_text="When the one that opened it was measured.")
+    results = ReadingSerializer(many=True)
+
+
 class EnvelopeSerializer(serializers.Serializer[Any]):
     """A quantity within a bucket; a spike is in `maximum`, however wide the bucket."""
 

@@ -316,6 +316,24 @@ class AlarmDetail(RetrieveAPIView[Alarm]):
         return alarms.alarm_for(user=asker(self.request), pk=self.kwargs["id"])
 
 
+class AlarmReadingList(APIView):
+    """The few readings that show an alarm: the one that opened it, and its neighbours."""
+
+    scope = Scope.READINGS
+
+    @extend_schema(responses=serializers.AlarmReadingsSerializer)
+    def get(self, request: Request, id: UUID) -> Response:
+        alarm = alarms.alarm_for(user=asker(request), pk=id)
+        shown = alarms.shown_by(alarm, telemetry=telemetry())
+        found = {
+            "alarm": alarm.pk,
+            "connector": alarm.connector_id,
+            "opened_by": shown.opened_at,
+            "results": shown.readings,
+        }
+        return Response(serializers.AlarmReadingsSerializer(found).data)
+
+
 class AlarmEventList(APIView):
     """An alarm's story, in order."""
 

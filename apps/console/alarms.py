@@ -23,7 +23,10 @@ from apps.console.evidence import in_order
 from apps.console.people import PersonRequest, for_people
 from apps.console.urgency import worst_first
 from apps.notifications.queries import deliveries_of
+from apps.telemetry.errors import TelemetryError
+from apps.telemetry.store import TenantTelemetry
 from apps.warning.queries import version_named
+from ohmwatch.readings import QUANTITIES
 
 PAGE = 50
 TABS = {"open": gettext_lazy("Open"), "cleared": gettext_lazy("Cleared"), "": gettext_lazy("All")}
@@ -141,6 +144,35 @@ def _alarm_page(
         "flaps": alarm.state == State.OPEN and alarm.pk in queries.flapping([alarm.pk]),
     }
     return render(request, "console/alarm.html", context)
+
+
+@for_people
+@require_GET
+def alarm_readings(request: PersonRequest, pk: UUID) -> HttpResponse:
+    """A part of an alarm's page, asked for on its own: the few readings that show it."""
+    alarm = queries.alarm_for(user=request.user, pk=pk)
+    context: dict[str, Any] = {"alarm": alarm}
+    try:
+        shown = queries.shown_by(alarm, telemetry=TenantTelemetry(request.tenant.slug))
+    except TelemetryError as error:
+        context["failed"] = error.code
+    else:
+        context |= _as_table(shown)
+    return render(request, "console/alarm_readings.html", context)
+
+
+def _as_table(shown: queries.Shown) -> dict[str, Any]:
+    """The quantities that any of the readings has, and each reading's values of them."""
+    names = [name for name in QUANTITIES if any(name in each.values for each in shown.readings)]
+    rows = [
+        (
+            each.measured_at,
+            each.measured_at == shown.opened_at,
+            [(name, each.values.get(name)) for name in names],
+        )
+        for each in shown.readings
+    ]
+    return {"quantities": names, "rows": rows}
 
 
 @for_people

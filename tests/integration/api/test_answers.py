@@ -1,6 +1,6 @@
 """What the API answers: pages, readings, series, events, and what it says when it can't."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -173,6 +173,14 @@ def test_alarms_are_narrowed(annas_browser: APIClient) -> None:
     assert found(state="open") == 2
     assert found(opened_after=NOW.isoformat()) == 0
     assert found(opened_before=NOW.isoformat()) == 2
+
+
+def test_an_alarm_has_the_readings_that_show_it(bens_key: APIClient) -> None:
+    answer = bens_key.get(f"/api/v1/alarms/{BENS_ALARM}/readings").json()
+    minutes = [(NOW - datetime.fromisoformat(each["measured_at"])) for each in answer["results"]]
+    assert minutes == [timedelta(minutes=each) for each in (11, 10, 9, 8, 7)]
+    assert datetime.fromisoformat(answer["opened_by"]) == NOW - timedelta(minutes=9)
+    assert answer["results"][2]["values"] == {"current_a": 180.5, "temperature_pos_c": 61.0}
 
 
 def test_events_are_polled_by_number(annas_browser: APIClient, bens_key: APIClient) -> None:

@@ -22,6 +22,7 @@ OF_BEN = {
     "connector": f"/connectors/{cast.BENS_CONNECTOR}/",
     "series": f"/series/{cast.BENS_CONNECTOR}.json",
     "alarm": "/alarms/{alarm}/",
+    "alarm-readings": "/alarms/{alarm}/readings/",
 }
 CHANGES = {
     "acknowledge": "/alarms/{alarm}/acknowledge",
