@@ -1,5 +1,6 @@
 """Alarms: what is open, the story of one, and what a person can do about it."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,7 @@ from apps.notifications.queries import deliveries_of
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.store import TenantTelemetry
 from apps.warning.queries import version_named
+from ohmwatch.findings import TIME_LEFT_UNKNOWN
 from ohmwatch.readings import QUANTITIES
 
 PAGE = 50
@@ -121,12 +123,19 @@ def _evidence_range(alarm: Alarm) -> str:
     return f"start={int(start.timestamp() * 1000)}&end={int(end.timestamp() * 1000)}"
 
 
+def _is_less_sure(figures: Mapping[str, Any]) -> bool:
+    """Whether a sensor of the connector is not trusted, whatever the alarm is about."""
+    trust = figures.get("trust")
+    return isinstance(trust, float | int) and trust < 1.0
+
+
 def _alarm_page(
     request: PersonRequest, pk: UUID, form: NoteForm, inspecting: InspectionForm | None = None
 ) -> HttpResponse:
     alarm = queries.alarm_for(user=request.user, pk=pk)
     figures = dict(alarm.evidence)
     held_since = figures.pop(operations.HELD_OPEN_SINCE, None)
+    unforeseen = figures.pop(TIME_LEFT_UNKNOWN, "")
     context = {
         "alarm": alarm,
         "events": list(queries.events_of(for_user=request.user, alarm=alarm))[::-1],
@@ -139,6 +148,8 @@ def _alarm_page(
         "judged_by": version_named(alarm.rule_id, alarm.rule_version),
         "evidence": in_order(figures),
         "held_since": datetime.fromisoformat(held_since) if held_since else None,
+        "unforeseen": unforeseen,
+        "less_sure": _is_less_sure(figures),
         "evidence_range": _evidence_range(alarm),
         "story": queries.story_of(for_user=request.user, alarm=alarm),
         "flaps": alarm.state == State.OPEN and alarm.pk in queries.flapping([alarm.pk]),

@@ -157,9 +157,13 @@ def test_statistics_by_hour_and_who_leads(annas_browser: APIClient) -> None:
 def test_a_connectors_state(bens_key: APIClient) -> None:
     answer = bens_key.get(f"{CONNECTOR}/state").json()
     assert answer["last"] == {"current_a": 180.5}
-    assert answer["margin_k"] == 42.0
+    names = ("margin_k", "margin_from_k", "margin_to_k", "headroom_k", "mating_step_neg")
+    assert [answer[name] for name in names] == [42.0, 38.5, 45.5, 61.0, -0.12]
+    assert (answer["time_left_s"], answer["time_left_unknown"]) == (None, "not_growing")
+    assert datetime.fromisoformat(answer["learnt_at"]) == NOW - timedelta(days=6)
     silent = bens_key.get(f"/api/v1/connectors/{cast.BENS_SECOND_CONNECTOR}/state").json()
     assert (silent["health"], silent["last"], silent["measured_at"]) == ("unknown", {}, None)
+    assert (silent["margin_from_k"], silent["time_left_unknown"]) == (None, "")
 
 
 def test_alarms_are_narrowed(annas_browser: APIClient) -> None:

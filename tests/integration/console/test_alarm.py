@@ -56,6 +56,25 @@ def test_the_readings_that_show_it_are_a_table(world: World, kunlun: Tenant, ben
     assert "Current" not in shown
 
 
+def test_a_finding_that_a_lying_sensor_shows_says_that_it_is_less_sure(
+    world: World, kunlun: Tenant, ben: User
+) -> None:
+    doubted = {"evidence": {"trust": 0.5, "time_left_unknown": "not_growing", "heating_k": 41.0}}
+    with tenant_context(kunlun):
+        for condition, more in (("contact_resistance_high", doubted), ("overvoltage", {})):
+            said = finding(WARNING, at=NOW, condition=condition, **more)
+            apply_findings([said], judged_at=NOW)
+        pks = {alarm.condition: alarm.pk for alarm in Alarm.objects.filter(connector=BENS)}
+    client = browser(ben, kunlun)
+    page = client.get(f"/alarms/{pks['contact_resistance_high']}/").text
+    assert "A sensor of this connector can't be trusted: this is less sure." in page
+    assert "How long is left can't be said: it is not getting worse." in page
+    assert "not_growing" not in page
+    sure = client.get(f"/alarms/{pks['overvoltage']}/").text
+    assert "less sure" not in sure
+    assert "How long is left" not in sure
+
+
 def test_of_an_alarm_whose_readings_are_gone_it_says_so(
     world: World, kunlun: Tenant, ben: User
 ) -> None:
