@@ -9,7 +9,7 @@ searches only, not for get, update or delete by id), so this class is the wall.
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import UUID
@@ -534,6 +534,31 @@ class TenantTelemetry(FleetQuestions):
         clauses = self._measured([connector], slices.to_ms(start), slices.to_ms(end))
         found = [parsing.reading(hit) for hit in self._hits(READINGS, clauses, body)]
         return ReadingPage(found, found[-1].measured_ms if len(found) == size else None)
+
+    def readings_around(
+        self, connector: Id, at: datetime, *, before: int, after: int, within: timedelta
+    ) -> list[Reading]:
+        """The newest readings up to `at`, its own among them, and the next ones, in order.
+
+        At most `before` and `after` of them, none further away than `within`.
+        """
+        at_ms, reach_ms = slices.to_ms(at), int(within.total_seconds() * 1000)
+        asked = [
+            (at_ms - reach_ms, at_ms + 1, "desc", before),
+            (at_ms + 1, at_ms + reach_ms, "asc", after),
+        ]
+        answers = self._ask(
+            [
+                (
+                    READINGS,
+                    self._measured([connector], start_ms, end_ms),
+                    questions.readings(size, None, [{"@timestamp": order}]),
+                )
+                for start_ms, end_ms, order, size in asked
+            ]
+        )
+        found = [parsing.reading(hit) for each in answers for hit in each["hits"]["hits"]]
+        return sorted(found, key=lambda each: each.measured_ms)
 
     def arrivals(
         self,

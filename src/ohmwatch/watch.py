@@ -28,6 +28,7 @@ from ohmwatch.detector import (
 )
 from ohmwatch.dumped import Dumped, read
 from ohmwatch.findings import Finding
+from ohmwatch.physics.known import Doubts
 from ohmwatch.physics.sequence import Runs
 from ohmwatch.rated import Rated
 from ohmwatch.readings import QUANTITIES
@@ -167,6 +168,7 @@ class Watch:
             work = partial(stage.columns, fresh, ratings)
             known.update(self._turn(stage, stage.name, own, guard, whole.failed, work) or {})
         shown = fresh.with_columns(known)
+        doubts = Doubts(shown)
         # First what is not in force: it begins with the state before this batch.
         for post in sorted(posts, key=lambda each: each.in_force):
             watching = post.watching
@@ -181,7 +183,7 @@ class Watch:
                 watching,
             )
             findings = whole.findings if post.in_force else whole.beside.setdefault(post.key, [])
-            findings += said or []
+            findings += doubts.of(said or [])
         return known
 
     def lapse(
