@@ -30,6 +30,7 @@ from msgspec import Struct
 from apps.catalog.models import ConnectorModel
 from apps.devices.models import Device, DeviceState
 from apps.fleet.models import Connector, ConnectorState
+from apps.telemetry.slices import Retention
 from apps.tenants.changes import read_counters
 from apps.tenants.identifiers import schema_name_of
 from apps.tenants.models import Tenant
@@ -95,7 +96,7 @@ class DeviceEntry(Struct, frozen=True, gc=False):
     """A device and what each of its channels measures: `channels[n]` is channel n's connector."""
 
     tenant: str
-    retention_class: str
+    retention: Retention
     identifier: str
     enabled: bool
     codec: str
@@ -112,7 +113,7 @@ class TenantEntry:
 
     slug: str
     schema_name: str
-    retention_class: str
+    retention: Retention
     devices: dict[str, DeviceEntry] = field(default_factory=dict)
     connectors: dict[str, ConnectorEntry] = field(default_factory=dict)
     models: Mapping[str, ModelEntry] = field(default_factory=dict)
@@ -147,7 +148,7 @@ class Directory:
         return slug in self._tenants
 
     def tenant(self, slug: str) -> TenantEntry | None:
-        """A ready tenant with its retention class and all that it has."""
+        """A ready tenant with its retention and all that it has."""
         return self._tenants.get(slug)
 
     def tenants(self) -> list[TenantEntry]:
@@ -259,7 +260,7 @@ def _read_tenant(tenant: Tenant, known: TenantEntry | None) -> TenantEntry:
     return TenantEntry(
         slug=tenant.slug,
         schema_name=tenant.schema_name,
-        retention_class=tenant.retention_class,
+        retention=tenant.retention,
         devices=reader.devices,
         connectors=reader.connectors,
         models=reader.models,
@@ -270,8 +271,8 @@ class _Reader:
     """Makes entries of rows as they come, so that no more than some thousand rows lie here."""
 
     def __init__(self, tenant: Tenant, known: TenantEntry | None) -> None:
-        self._tenant, self._retention_class = sys.intern(tenant.slug), tenant.retention_class
-        self._known = known or TenantEntry(tenant.slug, tenant.schema_name, tenant.retention_class)
+        self._tenant, self._retention = sys.intern(tenant.slug), tenant.retention
+        self._known = known or TenantEntry(tenant.slug, tenant.schema_name, self._retention)
         self._carriers: dict[str, Carrier] = {}
         self.models = _Models(self._known.models)
         self.devices: dict[str, DeviceEntry] = {}
@@ -302,7 +303,7 @@ class _Reader:
                 channels.append(self._take_connector(row[4:]))
         entry = DeviceEntry(
             tenant=self._tenant,
-            retention_class=self._retention_class,
+            retention=self._retention,
             identifier=identifier,
             enabled=state == DeviceState.ENABLED,
             codec=sys.intern(codec),

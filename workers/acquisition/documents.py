@@ -83,7 +83,8 @@ def _only_index(
     """The one index that all belong to, as nearly always; None where they don't."""
     times = np.concatenate([one.columns.time_ms for one in readings]) if readings else np.zeros(1)
     first, last = int(times.min()), int(times.max())
-    classes = {one.parcel.retention_class for one in readings}
+    retentions = {one.parcel.retention for one in readings}
+    classes = {name for kept in retentions for name in kept.between(first, last)}
     found = {index_of(kept_for, time) for kept_for in classes for time in (first, last)}
     return found.pop() if len(found) == 1 else None
 
@@ -91,8 +92,8 @@ def _only_index(
 def _runs(
     one: ConnectorReadings, index_of: Callable[[str, int], str]
 ) -> Iterator[tuple[str, ConnectorReadings]]:
-    kept_for, times = one.parcel.retention_class, one.columns.time_ms.tolist()
-    indices = [index_of(kept_for, time) for time in times]
+    kept_for, times = one.parcel.retention, one.columns.time_ms.tolist()
+    indices = [index_of(kept_for.at(time), time) for time in times]
     for index, run in groupby(range(len(indices)), key=indices.__getitem__):
         rows = list(run)
         cut = slice(rows[0], rows[-1] + 1)
@@ -128,8 +129,9 @@ def single_lines(
         return ""
     times, values = singles.columns.time_ms, singles.columns.values
     assert isinstance(values, Sheet)
-    classes = singles.retention_classes.values()
-    found = {index_of(kept, int(at)) for kept in classes for at in (times.min(), times.max())}
+    first, last = int(times.min()), int(times.max())
+    classes = {name for kept in singles.retentions.values() for name in kept.between(first, last)}
+    found = {index_of(kept, at) for kept in classes for at in (first, last)}
     if len(found) > 1:
         readings = list(singles.readings(range(len(singles))))
         return batch_lines(

@@ -18,7 +18,9 @@ from apps.devices.models import Channel, Device
 from apps.devices.operations import disable_device, enrol_device, map_channel, unmap_channel
 from apps.fleet.models import Connector, Vehicle
 from apps.fleet.operations import install_connector, retire_connector
+from apps.telemetry.slices import Retention, to_ms
 from apps.tenants.models import Tenant
+from apps.tenants.operations import change_retention
 from tests import cast
 from tests.clock import Clock
 
@@ -69,7 +71,7 @@ def test_an_identity_leads_to_its_own_tenants_device(directory: Directory) -> No
         "position": "traction",
     }
     assert theirs.channels[0].dimensions["batch"] == "CANARY-B-batch"
-    assert ours.retention_class == "30d"
+    assert ours.retention == Retention("30d")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +146,12 @@ def test_it_learns_of_every_change_within_two_seconds(
     ratings = directory.ratings_of("kunlun", str(cast.BENS_CONNECTOR))
     assert ratings is not None
     assert ratings.temperature_limit_c == 100
+
+    with committed():
+        since = change_retention(tenant=kunlun, retention_class="90d", now=clock.now)
+    known = directory.tenant("kunlun")
+    assert known is not None
+    assert known.retention == Retention("90d", (("30d", to_ms(since)),))
 
     with committed():
         retire_connector(connector=Connector.objects.get(pk=cast.BENS_CONNECTOR))
