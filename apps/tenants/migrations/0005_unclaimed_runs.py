@@ -4,7 +4,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
     """Numbers of replays out of the platform's own quarantine, whichever tenant they are for."""
 
-    dependencies = [("tenants", "0002_countries")]
+    dependencies = [("tenants", "0004_erasure")]
 
     operations = [
         migrations.RunSQL(
