@@ -26,6 +26,7 @@ from elasticsearch.dsl import (
     MetaField,
     Object,
     Short,
+    Text,
 )
 
 from apps.telemetry.bins import BINS
@@ -160,10 +161,11 @@ class Quarantined(Document):
     identity = Keyword(ignore_above=256)
     device = Keyword(ignore_above=256)
     connector = Keyword()
-    topic = Keyword(ignore_above=512)
+    topic = Keyword(ignore_above=512, copy_to="words")
     reason = Keyword()
-    field = Keyword(ignore_above=128)
-    detail = Keyword(index=False, doc_values=False)
+    field = Keyword(ignore_above=128, copy_to="words")
+    detail = Keyword(index=False, doc_values=False, copy_to="words")
+    words = Text(norms=False)  # nobody writes it: of the three above, to be searched
     number = Integer()  # position within its batch, from 0
     row = Integer()
     rows = Integer(index=False, doc_values=False)  # which readings of the message; none: all of it

@@ -4,6 +4,7 @@ No body here names a tenant: `TenantTelemetry` puts its filter around each of th
 caller types becomes an index name, an aggregation or a field: those are chosen from the tables.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -142,7 +143,9 @@ class EventFilter:
 class RefusedFilter:
     """Which refused messages; times are of arrival, start_ms ≤ t < end_ms.
 
-    `state`: "waiting" for what is still there, "replayed" for what has become readings.
+    `state`: "waiting" for what is still there, "replayed" for what has become readings. `words`:
+    all of them stand in the detail, the field or the topic, or together they are a piece of the
+    topic. `maker`: the manufacturer that the topic names, known or not.
     """
 
     reason: Choice = None
@@ -151,6 +154,8 @@ class RefusedFilter:
     start_ms: int | None = None
     end_ms: int | None = None
     state: str = ""
+    words: str = ""
+    maker: str = ""
 
     def clauses(self) -> list[Clause]:
         """As filters."""
@@ -159,6 +164,8 @@ class RefusedFilter:
             any_of("device", self.device),
             within("arrived_at", self.start_ms, self.end_ms),
             {"ids": {"values": [self.message]}} if self.message else {},
+            {"prefix": {"identity": f"{self.maker}."}} if self.maker else {},
+            _said(self.words) if self.words else {},
         ]
         left: Clause = {"range": {"count": {"gt": 0}}}
         if self.state == "waiting":
@@ -166,6 +173,15 @@ class RefusedFilter:
         elif self.state == "replayed":
             chosen.append({"bool": {"must_not": [left]}})
         return [clause for clause in chosen if clause]
+
+
+def _said(words: str) -> Clause:
+    piece = re.sub(r"([\\*?])", r"\\\1", words)
+    ways: list[Clause] = [
+        {"match": {"words": {"query": words, "operator": "and"}}},
+        {"wildcard": {"topic": {"value": f"*{piece}*", "case_insensitive": True}}},
+    ]
+    return {"bool": {"should": ways, "minimum_should_match": 1}}
 
 
 def any_of(field: str, choice: Choice) -> Clause:

@@ -738,6 +738,8 @@ class TenantTelemetry(FleetQuestions):
         reason: Choice = None,
         device: Choice = None,
         state: str = "",
+        words: str = "",
+        maker: str = "",
         start: datetime | None = None,
         end: datetime | None = None,
         after: str = "",
@@ -745,13 +747,16 @@ class TenantTelemetry(FleetQuestions):
     ) -> QuarantinePage:
         """Refused messages, newest first, without their bytes. `after` is the last page's.
 
-        `state` as in `questions.RefusedFilter`; more is to be had of `quarantine.TenantQuarantine`.
+        `state`, `words` and `maker` as in `questions.RefusedFilter`; more is to be had of
+        `quarantine.TenantQuarantine`.
         """
         questions.page_size(size)
         filters = RefusedFilter(
             reason=reason,
             device=device,
             state=state,
+            words=words,
+            maker=maker,
             start_ms=slices.to_ms(start) if start else None,
             end_ms=slices.to_ms(end) if end else None,
         )
