@@ -30,9 +30,10 @@ class ItemResult(NamedTuple):
 
     @property
     def is_worth_retrying(self) -> bool:
-        """The store was busy or its slice is not there yet: the same document may pass later."""
-        return self.status in (429, 502, 503, 504) or (
-            self.status == 404 and self.error_type == "index_not_found_exception"
+        """Busy, shut for a while, or its slice is not there yet: the document may pass later."""
+        return self.status in (429, 502, 503, 504) or self.error_type in (
+            "index_not_found_exception",
+            "cluster_block_exception",
         )
 
 

@@ -5,6 +5,7 @@ a second, and all of them for no more than a share of the time; what waits is me
 write is told, and never stops detection, nor does waiting for the store.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -88,7 +89,7 @@ class Board:
             last = {
                 name: value
                 for name, values in newest.items()
-                if (value := values[number]) == value  # not NaN
+                if not math.isnan(value := values[number])
             }
             tenant, connector = key_of(batch.connectors[owner])
             row = {
@@ -179,7 +180,7 @@ def _merged(row: dict[str, Any] | None, newer: dict[str, Any]) -> dict[str, Any]
 def _headroom(last: Mapping[str, float], ratings: Ratings) -> Estimate:
     """K from the hottest pole to the model's limit, as it is; nothing where one is unknown."""
     poles = [last[name] for name in ("temperature_pos_c", "temperature_neg_c") if name in last]
-    if not poles or np.isnan(ratings.temperature_limit_c):
+    if not poles or math.isnan(ratings.temperature_limit_c):
         return {}
     return {"headroom_k": round(ratings.temperature_limit_c - max(poles), 3)}
 
@@ -191,9 +192,7 @@ def _estimates(
     more, of a contact that was mended. Nothing where the stage did not run."""
     if not known:
         return [{} for _ in ends]
-    newest = np.zeros(len(batch), dtype=np.bool_)
-    newest[ends] = True
-    shown = with_known(batch, known).rows(newest)
+    shown = with_known(batch, known).rows(ends)
     margin, aged, more = margins(shown, ratings), ageing(shown, ratings), knowledge(shown)
     columns = {
         "margin_k": margin.worst_k,

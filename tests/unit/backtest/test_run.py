@@ -153,6 +153,42 @@ def test_file_of_alarms(tmp_path: Path) -> None:
     )
 
 
+def test_what_is_told_beside_the_steps_comes_where_it_is_asked_for() -> None:
+    """That it comes and goes is told once; that it clears, to who has heard of it."""
+    installed = recordings.installed("c1")
+    batch = flapping(120, then_quiet_minutes=150)
+    steps = list(run([batch], installed, [Overtemperature()]))
+    events = list(run([batch], installed, [Overtemperature()], with_notes=True))
+    assert [each for each in events if each.event != "evidence"] == steps
+    assert [(e.event, e.reason) for e in events if e.tell and e.reason == "comes_and_goes"] == [
+        ("evidence", "comes_and_goes")
+    ]
+    assert [each.event for each in events if each.tell] == [
+        *["opened", "cleared"] * 3,
+        *["opened", "evidence", "cleared"],
+    ]
+
+
+def test_old_news_wakes_nobody_until_it_holds_now() -> None:
+    """Two hours late: told when the first reading in time says that it still holds."""
+    hot = flapping(2, then_quiet_minutes=0)
+    late = replace(hot, arrived_ms=hot.arrived_ms + 7_200_000)
+    now = replace(hot, time_ms=hot.time_ms + 7_200_000, arrived_ms=hot.arrived_ms + 7_210_000)
+    found = run([late, now], recordings.installed("c1"), [Repeats()], with_notes=True)
+    assert [(each.event, each.tell) for each in found] == [("opened", False), ("evidence", True)]
+
+
+@dataclass(frozen=True)
+class Repeats(Overtemperature):
+    """States anew at each batch what holds."""
+
+    def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
+        when, arrived = int(batch.time_ms[-1]), int(batch.arrived_ms[-1])
+        name, version = self.name, self.version
+        stated = (batch.connectors[0], self.condition, Severity.WARNING, when, when, arrived)
+        return [Finding(*stated, name, version)]
+
+
 def test_who_ages_ahead_of_its_batch_is_told_at_the_end_however_it_is_cut() -> None:
     """Fourteen days of load; the contact of one grows to one and a half of what it was."""
     names = [f"c{number:02d}" for number in range(16)]
