@@ -72,15 +72,17 @@ class Holding:
         """
         clocks = np.array([self.watch.clock_ms(each) for each in batch.connectors], dtype=np.int64)
         passed = batch.time_ms <= clocks[batch.connector]
+        behind = np.flatnonzero(mature & (passed | ~released)).tolist()
+        ahead = np.flatnonzero(released & ~mature & ~passed).tolist()
         late = 0
-        for at in np.flatnonzero(mature & (passed | ~released)).tolist():
+        for at in behind:
             key = (batch.connectors[batch.connector[at]], int(batch.time_ms[at]))
             if self.early[key] > 0:
                 self.early[key] -= 1
             else:
                 late += 1
-        ahead = np.flatnonzero(released & ~mature & ~passed).tolist()
-        self.early += Counter()  # drops what has been read again
+        if behind:
+            self.early += Counter()  # drops what has been read again
         self.early.update(
             (batch.connectors[batch.connector[at]], int(batch.time_ms[at])) for at in ahead
         )

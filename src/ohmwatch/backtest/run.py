@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ohmwatch.backtest.fellows import Fellows
 from ohmwatch.backtest.installed import Installed
 from ohmwatch.conditions import Pole
 from ohmwatch.detector import Batch, Detector, Flags
 from ohmwatch.findings import Finding, Severity
+from ohmwatch.fleet import AgeingOutlier
 from ohmwatch.instants import text_of
 from ohmwatch.lifecycle import (
     CALM_S,
@@ -105,21 +107,26 @@ def run(
     *,
     omissions: Omissions | None = None,
     with_notes: bool = False,
+    fleet: AgeingOutlier | None = None,
 ) -> Iterator[AlarmEvent]:
     """The alarms over readings that come in order of arrival, as production would have had them.
 
     How the readings are cut into batches makes no difference. Readings of connectors that are
     not installed, and detectors that raise, are noted in `omissions` and left out. With
-    `with_notes` what is told without a step of the alarm comes too, as events "evidence".
+    `with_notes` what is told without a step of the alarm comes too, as events "evidence". With
+    `fleet` the connectors are compared with their batch and model, once all readings are through.
     """
     omissions = omissions if omissions is not None else Omissions()
     watch, waiting, alarms = Watch(detectors), _Waiting(), _Alarms(with_notes=with_notes)
+    fellows = Fellows(installed)
     newest_ms = 0
     for batch in batches:
         ripe = waiting.take(_of_installed(batch, installed, omissions))
-        yield from alarms.take_in(_judge(watch, ripe, installed, omissions))
+        yield from alarms.take_in(_judge(watch, ripe, installed, omissions, fellows))
         newest_ms = max(newest_ms, int(batch.arrived_ms.max(initial=0)))
-    yield from alarms.take_in(_judge(watch, waiting.rest(), installed, omissions))
+    yield from alarms.take_in(_judge(watch, waiting.rest(), installed, omissions, fellows))
+    if fleet is not None:
+        yield from alarms.take_in(fellows.compare(fleet))
     yield from alarms.rest(newest_ms)
 
 
@@ -173,12 +180,17 @@ def _of_installed(batch: Batch, installed: Mapping[str, Installed], omissions: O
 
 
 def _judge(
-    watch: Watch, batch: Batch, installed: Mapping[str, Installed], omissions: Omissions
+    watch: Watch,
+    batch: Batch,
+    installed: Mapping[str, Installed],
+    omissions: Omissions,
+    fellows: Fellows,
 ) -> list[Finding]:
     ratings = [installed[name].ratings for name in batch.connectors]
     judgement = watch.observe(batch, ratings)
     for name, error in judgement.failed.items():
         omissions.failed.setdefault(name, repr(error))
+    fellows.note(judgement, ratings)
     return judgement.findings
 
 
