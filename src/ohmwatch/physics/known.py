@@ -127,18 +127,21 @@ def state(
     levels: Sequence[Level],
     excess: Sequence[Floats],
     pole: Callable[[int], Pole],
-    evidence: Mapping[str, Floats],
+    evidence: Callable[[], Mapping[str, Floats]],
     since_ms: Floats | None = None,
     time_left: bool = False,
 ) -> list[Finding]:
     """Findings where the levels' excess says so; carries `holds` (hold_dtype) forward.
 
-    Where `since_ms` is given, a finding has lasted since then: the change came before there was
-    enough evidence of it. With `time_left` it says how long there is until the limit.
+    `evidence` is asked where something is said, which is seldom. Where `since_ms` is given, a
+    finding has lasted since then: the change came before there was enough evidence of it. With
+    `time_left` it says how long there is until the limit.
     """
     clean = [np.where(np.isnan(each), -np.inf, each) for each in excess]
     said = judge(batch.connector, batch.time_ms, clean, levels, ratings, holds)
-    shown = {**evidence, "trust": least_trust(batch), **(_left(batch) if time_left else {})}
+    if not said:
+        return []
+    shown = {**evidence(), "trust": least_trust(batch), **(_left(batch) if time_left else {})}
     findings = as_findings(detector, batch, said, pole=pole, evidence=shown)
     for number, at in enumerate(said):
         finding = findings[number]
