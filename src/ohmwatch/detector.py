@@ -121,12 +121,22 @@ class Columns(Mapping[str, Floats]):
         self._cut: dict[str, Floats] = {}
 
     def __getitem__(self, name: str) -> Floats:
-        if (found := self._more.get(name)) is not None:
-            return found
-        if self._chosen is None:
-            return self._whole[name]
-        if (found := self._cut.get(name)) is None:
-            found = self._cut[name] = self._whole[name][self._chosen]
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As of any mapping, without an error on the way: many are asked for, and some are not."""
+        found = self._more.get(name)
+        if found is None:
+            found = self._whole.get(name) if self._chosen is None else self._cut_of(name)
+        return default if found is None else found
+
+    def _cut_of(self, name: str) -> Floats | None:
+        found = self._cut.get(name)
+        if found is None and (whole := self._whole.get(name)) is not None:
+            found = self._cut[name] = whole[self._chosen]
         return found
 
     def __iter__(self) -> Iterator[str]:
