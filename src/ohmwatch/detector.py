@@ -4,7 +4,7 @@ This file is the whole of what a plug-in must know. It stands outside `detectors
 detector depends on another.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -119,6 +119,14 @@ class Columns(Mapping[str, Floats]):
         """The rows of `whole` that are `chosen`, as in `Batch.rows`; and `more`, of those rows."""
         self._whole, self._chosen, self._more = whole, chosen, more or {}
         self._cut: dict[str, Floats] = {}
+        self._parts: dict[str, Batch] = {}
+
+    def part(self, name: str, work: Callable[[], Batch]) -> Batch:
+        """A part of the batch that several look at: made for the first, who names it, with what was
+        cut for any of them."""
+        if name not in self._parts:
+            self._parts[name] = work()
+        return self._parts[name]
 
     def __getitem__(self, name: str) -> Floats:
         found = self.get(name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ohmwatch.conditions import Pole
-from ohmwatch.detector import Batch, Detector, Flags, Floats, Ratings, State
+from ohmwatch.detector import Batch, Columns, Detector, Flags, Floats, Ratings, State
 from ohmwatch.findings import Finding
 from ohmwatch.physics.estimate.follow import PREFIX
 from ohmwatch.physics.estimate.record import DEFAULT_RISE_K, PER_K, REFERENCE_C
@@ -56,6 +56,13 @@ EPISODE = 1.0
 
 def news(batch: Batch, *, episodes_only: bool = False) -> Batch:
     """The readings at which the stage knows something new: of many, few."""
+    values = batch.values
+    if not isinstance(values, Columns):
+        return _news(batch, episodes_only)
+    return values.part(f"news {episodes_only}", lambda: _news(batch, episodes_only))
+
+
+def _news(batch: Batch, episodes_only: bool) -> Batch:
     column = batch.values.get(PREFIX + "news")
     if column is None:
         return batch.rows(np.zeros(len(batch), dtype=np.bool_))
