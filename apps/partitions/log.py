@@ -10,7 +10,7 @@ import secrets
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any, Self
@@ -58,8 +58,8 @@ def log_key(partition: int) -> str:
 class Chunk:
     """Readings of one connector as they were stored together; `arrived_ms` is their arrival.
 
-    `time_ms` int64[n]; `values` float64[n] a quantity, NaN for none. `dimensions` stay behind:
-    the log carries what detectors need.
+    `time_ms` int64[n]; `values` float64[n] a quantity, NaN for none. The log carries
+    what detectors need: no dimensions.
     """
 
     tenant: str
@@ -67,7 +67,6 @@ class Chunk:
     arrived_ms: int
     time_ms: NDArray[np.int64]
     values: Mapping[str, NDArray[np.float64]]
-    dimensions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

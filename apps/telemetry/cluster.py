@@ -253,6 +253,23 @@ def _place(item: Mapping[str, Any]) -> tuple[int, int] | None:
     return (outcome["_seq_no"], outcome["_primary_term"]) if "_seq_no" in outcome else None
 
 
+def block_writes(client: Elasticsearch, index: str) -> None:
+    """Let the index take no more writes; returns when those under way have ended.
+
+    Who writes meanwhile is refused with `cluster_block_exception`, and tries again.
+    """
+    with our_errors(BULK_LIMIT_S):
+        client.options(request_timeout=BULK_LIMIT_S).indices.add_block(index=index, block="write")
+
+
+def unblock_writes(client: Elasticsearch, index: str) -> None:
+    """Let the index take writes again; one that is gone is fine."""
+    with our_errors():
+        client.options(ignore_status=404).indices.put_settings(
+            index=index, settings={"index.blocks.write": None}
+        )
+
+
 def delete(client: Elasticsearch, indices: Sequence[str]) -> None:
     """Delete indices by their whole names; one that is gone already is fine."""
     for index in indices:

@@ -16,6 +16,7 @@ from apps.telemetry.answers import (
     Group,
     GroupRow,
     LedgerEntry,
+    Outlook,
     QuarantinedMessage,
     QuarantinePage,
     Reading,
@@ -80,7 +81,19 @@ def state(source: Source) -> State:
         worst_condition=source.get("worst_condition") or "",
         dimensions=_texts(source, DIMENSIONS),
         names=_texts(source, NAMES),
+        outlook=Outlook(
+            **{name: source.get(name) for name in _ESTIMATED},
+            left_unknown=source.get("left_unknown") or "",
+            learnt_ms=_ms(source.get("learnt_at")),
+            base_ms=_ms(source.get("base_since")),
+        ),
     )
+
+
+_ESTIMATED = (
+    *("margin_from_k", "margin_to_k", "headroom_k", "left_s", "left_from_s", "left_to_s"),
+    *("mating_step_pos", "mating_step_neg"),
+)
 
 
 def aged(source: Source) -> Aged:
@@ -94,6 +107,7 @@ def aged(source: Source) -> Aged:
         base_ms=int(source.get("base_since") or 0),
         measured_ms=int(source.get("measured_at") or 0),
         arrived_ms=int(source.get("arrived_at") or 0),
+        learnt_ms=_ms(source.get("learnt_at")) or 0,
     )
 
 

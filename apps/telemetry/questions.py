@@ -32,10 +32,12 @@ STATE_ORDERS: dict[str, list[Body]] = {
     "worst": [
         {"severity_rank": {"order": "desc", "missing": "_last", "unmapped_type": "short"}},
         {"margin_k": {"order": "asc", "missing": "_last", "unmapped_type": "double"}},
+        {"headroom_k": {"order": "asc", "missing": "_last", "unmapped_type": "double"}},
         {"serial": {"order": "asc", "missing": "_last"}},
     ],
     "margin": [
         {"margin_k": {"order": "asc", "missing": "_last", "unmapped_type": "double"}},
+        {"headroom_k": {"order": "asc", "missing": "_last", "unmapped_type": "double"}},
         {"serial": {"order": "asc", "missing": "_last"}},
     ],
     "serial": [{"serial": {"order": "asc", "missing": "_last"}}, {"connector": "asc"}],
@@ -48,7 +50,7 @@ AGED_PAGE = 2_000
 AGED: list[Body] = [{"term": {"service": "in_service"}}, {"exists": {"field": "change"}}]
 _AGED_FIELDS = (
     *("tenant", "connector", "model", "batch", "change", "change_sd"),
-    *("base_since", "measured_at", "arrived_at"),
+    *("base_since", "measured_at", "arrived_at", "learnt_at"),
 )
 STATE_FACETS = (*DIMENSIONS, "service", "worst_condition", "health")
 EVENT_FACETS = (*DIMENSIONS, "kind", "condition", "severity", "reason")

@@ -2,9 +2,10 @@
 
 A partition's checkpoint is written every few seconds, however little it holds, so writing one has
 to cost little: records go as the memory that they are, and their shape is text that is made once.
-Reading runs no code and makes no shape: what has not the shape that is asked for is left alone.
+Reading runs no code: what has not the shape that is asked for is left alone.
 """
 
+from ast import literal_eval
 from functools import lru_cache
 from io import BytesIO
 from typing import Any
@@ -61,6 +62,14 @@ class Dumped(msgspec.Struct, array_like=True):
         kept = self.states[key]
         if kept.form != _form(dtype):
             return None
+        return self._records(kept, dtype)
+
+    def state_as_it_was(self, key: str) -> State:
+        """The records of one who isn't here to say what shape they have. Raises as `state`."""
+        kept = self.states[key]
+        return self._records(kept, np.lib.format.descr_to_dtype(literal_eval(kept.form)))
+
+    def _records(self, kept: _Records, dtype: np.dtype[Any]) -> State:
         records = np.zeros(len(self.connectors), dtype=dtype)
         _memory(records)[:] = kept.memory
         return records

@@ -28,6 +28,7 @@ from ohmwatch.detector import (
 )
 from ohmwatch.dumped import Dumped, read
 from ohmwatch.findings import Finding
+from ohmwatch.physics.known import Doubts
 from ohmwatch.physics.sequence import Runs
 from ohmwatch.rated import Rated
 from ohmwatch.readings import QUANTITIES
@@ -98,6 +99,7 @@ class Watch:
         self.detectors = tuple(detectors)
         self.stages = stages_of(self.detectors)
         self.connectors: list[str] = []
+        self._absent: dict[str, str] = {}
         self._position: dict[str, int] = {}
         self._clock_ms: Times = np.zeros(0, dtype=np.int64)
         self._states: dict[str, State] = {
@@ -166,6 +168,7 @@ class Watch:
             work = partial(stage.columns, fresh, ratings)
             known.update(self._turn(stage, stage.name, own, guard, whole.failed, work) or {})
         shown = fresh.with_columns(known)
+        doubts = Doubts(shown)
         # First what is not in force: it begins with the state before this batch.
         for post in sorted(posts, key=lambda each: each.in_force):
             watching = post.watching
@@ -180,7 +183,7 @@ class Watch:
                 watching,
             )
             findings = whole.findings if post.in_force else whole.beside.setdefault(post.key, [])
-            findings += said or []
+            findings += doubts.of(said or [])
         return known
 
     def lapse(
@@ -214,7 +217,7 @@ class Watch:
 
     def forget(self, is_gone: Callable[[str], bool]) -> None:
         """Drops the state of those keys, other than the detectors' own, that are gone."""
-        own = {each.name for each in self._turns()}
+        own = {*self._absent, *(each.name for each in self._turns())}
         self._states = {
             key: state for key, state in self._states.items() if key in own or not is_gone(key)
         }
@@ -277,14 +280,19 @@ class Watch:
     def dump(self) -> bytes:
         """Everything that `load` needs, as bytes."""
         versions = [f"{each.name} {each.version}" for each in self._turns()]
+        versions += self._absent.values()
         return Dumped.of(self.connectors, self._clock_ms, versions, self._states).to_bytes()
 
     @classmethod
-    def load(cls, dumped: bytes, detectors: Sequence[Detector]) -> "Watch":
+    def load(
+        cls, dumped: bytes, detectors: Sequence[Detector], *, keep_absent: bool = False
+    ) -> "Watch":
         """The watch that `dump` described; empty bytes are an empty watch.
 
         A detector that is new, or whose record has changed its shape, starts anew; the clock
         and the others go on, and so does what was not in force, of detectors that are here.
+        With `keep_absent` the records of those that are not here stay as they are, and are dumped
+        again: for who is still on the way.
         """
         watch = cls(detectors)
         if not dumped:
@@ -292,15 +300,19 @@ class Watch:
         kept = read(dumped)
         watch._positions(kept.connectors)
         watch._clock_ms = kept.clock_ms
-        versions = set(kept.versions)
-        keepers = {
-            each.name: each for each in watch._turns() if f"{each.name} {each.version}" in versions
-        }
+        keepers = {each.name: each for each in watch._turns()}
+        if keep_absent:
+            told = {each.partition(" ")[0]: each for each in kept.versions}
+            watch._absent = {name: said for name, said in told.items() if name not in keepers}
         for key in kept.states:
-            keeper = keepers.get(key.partition("@")[0])
-            state = kept.state(key, keeper.state_dtype) if keeper is not None else None
-            if state is not None:
-                watch._states[key] = state
+            name = key.partition("@")[0]
+            keeper = keepers.get(name)
+            if name in watch._absent:
+                watch._states[key] = kept.state_as_it_was(key)
+            elif keeper is not None and f"{name} {keeper.version}" in kept.versions:
+                state = kept.state(key, keeper.state_dtype)
+                if state is not None:
+                    watch._states[key] = state
         return watch
 
     def _positions(self, connectors: Sequence[str]) -> np.ndarray:

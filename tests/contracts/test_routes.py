@@ -126,6 +126,7 @@ TENANT_ROUTES = [
     Row("alarms/", SIGNED_IN),
     Row("alarms/count.json", SIGNED_IN),
     Row("alarms/<uuid:pk>/", BENS, ALARM),
+    Row("alarms/<uuid:pk>/readings/", BENS, ALARM),
     Row("alarms/<uuid:pk>/acknowledge", BENS_TO_ACKNOWLEDGE, ALARM, "POST"),
     Row("alarms/<uuid:pk>/note", BENS_TO_ACKNOWLEDGE, ALARM, "POST", form="note=seen&text=seen"),
     Row(
@@ -214,6 +215,7 @@ TENANT_ROUTES = [
     Row("api/v1/statistics", SIGNED_IN),
     Row("api/v1/alarms", SIGNED_IN),
     Row("api/v1/alarms/<uuid:id>", BENS, ALARM),
+    Row("api/v1/alarms/<uuid:id>/readings", BENS, ALARM),
     Row("api/v1/alarms/<uuid:id>/events", BENS, ALARM),
     Row("api/v1/alarms/<uuid:id>/inspections", BENS, ALARM),
     Row("api/v1/rules", SIGNED_IN),

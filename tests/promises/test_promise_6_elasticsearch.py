@@ -197,6 +197,7 @@ ROWS: dict[str, Ask] = {
     "days_of_arrival": lambda t, i: t.days_of_arrival(start=LONG_AGO, end=END, connectors=[i]),
     "own_quantities": lambda t, i: t.own_quantities(start=LONG_AGO, end=END),
     "readings": lambda t, i: t.readings(i, start=START, end=END),
+    "readings_around": lambda t, i: t.readings_around(i, NOW, before=9, after=9, within=DAY),
     "replay": lambda t, i: list(t.replay([SHARED, i], since_ms=0)),
     "latest": lambda t, i: t.latest([SHARED, i]),
     "states": lambda t, i: (
@@ -283,7 +284,8 @@ def test_the_canaries_are_there_for_those_whose_they_are(pair: tuple[str, str]) 
         "percentiles_now",
         "alarm_counts",
     )
-    for method in (*told, "readings", "replay", "latest", "states", "aged", "events", "quarantine"):
+    told = (*told, "readings", "readings_around")
+    for method in (*told, "replay", "latest", "states", "aged", "events", "quarantine"):
         answer = repr(ROWS[method](telemetry, ONLY_THEIRS))
         canaries = (CANARY, str(CANARY_VALUE), OWN_CANARY)
         assert any(canary in answer for canary in canaries), method

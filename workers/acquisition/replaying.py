@@ -145,7 +145,7 @@ def _reading_lines(one: Attempt, part: ConnectorReadings, store: TelemetryStore)
     }
     values = {name: column.tolist() for name, column in part.columns.values.items()}
     for position, time_ms in enumerate(part.columns.time_ms.tolist()):
-        index = store.reading_index(part.parcel.retention_class, time_ms)
+        index = store.reading_index(part.parcel.retention.at(time_ms), time_ms)
         row = {name: column[position] for name, column in values.items()}
         measured = {name: value for name, value in row.items() if value == value}  # NaN is none
         yield (
@@ -176,8 +176,7 @@ def _send(lines: Sequence[bytes], store: TelemetryStore) -> list[ItemResult]:
 
 
 def _is_busy(result: ItemResult) -> bool:
-    blocked = result.error_type == "cluster_block_exception"
-    return blocked or (result.is_worth_retrying and result.status != 404)
+    return result.is_worth_retrying and result.status != 404
 
 
 def _chunk(one: Attempt, part: ConnectorReadings, good: np.ndarray) -> Chunk:
@@ -188,7 +187,6 @@ def _chunk(one: Attempt, part: ConnectorReadings, good: np.ndarray) -> Chunk:
         arrived_ms=one.held.message.arrived_ms,
         time_ms=columns.time_ms,
         values=columns.values,
-        dimensions=part.connector.dimensions,
     )
 
 

@@ -38,12 +38,19 @@ class Holding:
     ripe_at: float = 0.0
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, detectors: Sequence[Detector], *, now: datetime) -> Self:
-        """What the checkpoint says."""
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        detectors: Sequence[Detector],
+        *,
+        now: datetime,
+        keep_absent: bool = False,
+    ) -> Self:
+        """What the checkpoint says; `keep_absent` as for `Watch.load`."""
         return cls(
             partition=checkpoint.partition,
             fencing=checkpoint.fencing,
-            watch=Watch.load(bytes(checkpoint.state), detectors),
+            watch=Watch.load(bytes(checkpoint.state), detectors, keep_absent=keep_absent),
             position=Position.parse(checkpoint.position),
             committed_at=now,
         )

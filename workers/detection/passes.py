@@ -67,6 +67,7 @@ class LeaseLost(Exception):
 def visit(partition: int, *, desk: Desk) -> Outcome:
     """Judges what lies ripe in a partition's log. Raises what the stores raise."""
     desk.directory.refresh_if_changed()
+    desk.admit_plugins()
     lease = desk.lease(partition)
     with metrics.PASS_SECONDS.time():
         found = come(lease)
@@ -182,7 +183,8 @@ def _hold(found: Arrival, lease: Lease, desk: Desk) -> Holding:
     now = desk.clock()
     checkpoint = operations.take_over(partition=lease.partition, now=now)
     lease.sign(checkpoint.fencing)
-    holding = Holding.of(checkpoint, desk.panel.detectors, now=now)
+    awaited = desk.agency.is_waiting
+    holding = Holding.of(checkpoint, desk.panel.detectors, now=now, keep_absent=awaited)
     desk.holdings[lease.partition] = holding
     return holding
 
