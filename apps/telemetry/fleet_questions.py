@@ -273,7 +273,7 @@ class FleetQuestions:
         after: Mapping[str, Any] | None = None
         limit = questions.ALARM_COUNTS_LIMIT
         while True:
-            body = questions.alarms_by_month(by, after and dict(after))
+            body = questions.alarms_by_month(by, dict(after) if after else None)
             page, after = parsing.alarm_counts(self._ask([(EVENTS, clauses, body)])[0])
             counts += page
             if len(counts) > limit:
