@@ -28,6 +28,8 @@ MARKS_LIMIT = 10_000
 AXIS_LIMIT = 20  # connectors on one axis
 VALUES_LIMIT = 200_000  # points × quantities × connectors of one answer
 GROUPS_LIMIT = 1_000
+ALARM_COUNTS_LIMIT = 20_000  # groups × months of one answer
+MARGIN = "margin_k"
 
 STATE_ORDERS: dict[str, list[Body]] = {
     "worst": [
@@ -231,22 +233,32 @@ def stretch_ms(every: timedelta | None, start_ms: int, end_ms: int) -> int | Non
     return width_ms
 
 
-def alarms_by_month(dimension: str) -> Body:
-    """Opened alarms by a dimension and calendar month, UTC."""
+def alarms_by_month(dimension: str, after: Body | None = None) -> Body:
+    """A page of opened alarms by a dimension and calendar month, UTC: what comes behind `after`."""
     if dimension not in EVENT_FACETS:
         raise WrongQuestion(field="by", value=dimension[:64])
     counts: Body = {
         "alarms": {"cardinality": {"field": "alarm"}},
         "connectors": {"cardinality": {"field": "connector"}},
     }
-    month = {"field": "judged_at", "calendar_interval": "month", "min_doc_count": 1}
-    months = {"month": {"date_histogram": month, "aggs": counts}}
-    terms = {"field": dimension, "size": GROUPS_LIMIT}
+    month = {"field": "judged_at", "calendar_interval": "month"}
+    sources = [{"value": {"terms": {"field": dimension}}}, {"month": {"date_histogram": month}}]
+    pages: Body = {"size": GROUPS_LIMIT, "sources": sources}
+    if after is not None:
+        pages["after"] = after
     return {
         "size": 0,
         "track_total_hits": False,
-        "aggs": {"by": {"terms": terms, "aggs": months}},
+        "aggs": {"by": {"composite": pages, "aggs": counts}},
     }
+
+
+def field_now(quantity: str) -> str:
+    """Where a state has a quantity's last value; `margin_k` is one of its own."""
+    if quantity == MARGIN:
+        return MARGIN
+    (name,) = known_quantities([quantity])
+    return f"last.{name}"
 
 
 def ages(bounds_ms: Sequence[tuple[str, int | None, int | None]], inner: Body) -> Body:

@@ -681,6 +681,7 @@ class TenantTelemetry(FleetQuestions):
             states=[parsing.state(hit["_source"]) for hit in self._ours(answer)],
             total=answer["hits"]["total"]["value"],
             facets=parsing.facets(answer),
+            cut=parsing.cut_facets(answer),
         )
 
     def aged(self) -> Iterator[list[Aged]]:
@@ -724,6 +725,7 @@ class TenantTelemetry(FleetQuestions):
             events=[parsing.event(hit["_source"]) for hit in self._ours(answer)],
             total=answer["hits"]["total"]["value"],
             facets=parsing.facets(answer),
+            cut=parsing.cut_facets(answer),
         )
 
     def index_events(self, rows: Sequence[Mapping[str, Any]]) -> None:
