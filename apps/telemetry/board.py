@@ -21,6 +21,7 @@ ROLLUPS_KEY = "ow:rollup-lag"
 COUNTS_KEY = "ow:counts:"
 LATE_KEY = "ow:late"
 PRESSED_KEY = "ow:acquisition-pressed"
+LAG_KEY = "ow:lag"
 _LIMIT_S = 2
 
 

@@ -8,6 +8,7 @@ findings.
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -73,6 +74,7 @@ class LeaseLost(Exception):
 def visit(partition: int, *, desk: Desk) -> Outcome:
     """Judges what lies ripe in a partition's log. Raises what the stores raise."""
     desk.directory.refresh_if_changed()
+    desk.admit_plugins()
     lease = desk.lease(partition)
     with metrics.PASS_SECONDS.time():
         found = come(lease)
@@ -113,7 +115,7 @@ def forget(partition: int, slug: str, *, desk: Desk) -> int | None:
 
 
 def _without(slug: str, state: bytes, desk: Desk) -> bytes:
-    watch = Watch.load(state, desk.panel.detectors)
+    watch = Watch.load(state, desk.panel.detectors, keep_absent=True)
     watch.leave(lambda name: key_of(name)[0] == slug)
     return watch.dump()
 
@@ -130,7 +132,8 @@ def hold(partition: int, work: Callable[[Holding], Also | None], *, desk: Desk) 
     if not found.is_taken:
         return False
     try:
-        holding = _hold(found, lease, desk)
+        # Who changes this has no plug-ins: what they know stays as it is.
+        holding = _hold(found, lease, desk, keep_absent=True)
         if _log_is_gone(holding, found):
             return False
         also = work(holding)
@@ -213,7 +216,7 @@ def next_visit_ms(*, ripe_in_ms: float, visit_s: float, partitions: int) -> int:
     return round(min(max(ripe_in_ms, rest_ms, SOONEST_MS), LATEST_MS))
 
 
-def _hold(found: Arrival, lease: Lease, desk: Desk) -> Holding:
+def _hold(found: Arrival, lease: Lease, desk: Desk, *, keep_absent: bool = False) -> Holding:
     """The partition as we know it, if nobody had it since; else as its checkpoint says."""
     known = desk.holdings.get(lease.partition)
     if known is not None and found.holder == lease.mark(known.fencing):
@@ -221,7 +224,8 @@ def _hold(found: Arrival, lease: Lease, desk: Desk) -> Holding:
     now = desk.clock()
     checkpoint = operations.take_over(partition=lease.partition, now=now)
     lease.sign(checkpoint.fencing)
-    holding = Holding.of(checkpoint, desk.panel.detectors, now=now)
+    keep_absent = keep_absent or desk.agency.is_waiting
+    holding = Holding.of(checkpoint, desk.panel.detectors, now=now, keep_absent=keep_absent)
     desk.holdings[lease.partition] = holding
     return holding
 
@@ -263,11 +267,11 @@ class _Reading:
 
     def gather(self) -> tuple[Batch, Flags]:
         """All readings of the page, and which of them (bool[n]) are of mature entries."""
-        metrics.UNREADABLE.inc(sum(each.chunks is None for each in self.entries))
-        chunks = [each.chunks or [] for each in self.entries]
-        sizes = [sum(len(chunk.time_ms) for chunk in several) for several in chunks]
-        mature = np.repeat(np.arange(len(sizes)) < self.mature, sizes)
-        return as_batch([chunk for several in chunks for chunk in several]), mature
+        metrics.UNREADABLE.inc(sum(each.stacks is None for each in self.entries))
+        stacks = [each.stacks or [] for each in self.entries]
+        sizes = [sum(len(stack.time_ms) for stack in several) for several in stacks]
+        mature = np.arange(sum(sizes)) < sum(sizes[: self.mature])
+        return as_batch([stack for several in stacks for stack in several]), mature
 
 
 def _read(holding: Holding, desk: Desk) -> _Reading:
@@ -413,9 +417,11 @@ def _commit(holding: Holding, desk: Desk, *, also: Also | None = None) -> None:
     now = desk.clock()
     stories = _by_schema(holding.findings, desk)
     shadows = _by_schema(holding.in_shadow, desk)
-    holding.watch.forget(desk.rulebooks.is_gone)
+    if also is None:
+        holding.watch.forget(desk.rulebooks.is_gone)
     faults.point("before_checkpoint")
-    with transaction.atomic():
+    # A checkpoint alone is one statement, which is a transaction by itself.
+    with transaction.atomic() if stories or shadows or also else nullcontext():
         # First, for it locks the row: a newer holder waits, an older one is turned away here.
         operations.commit(holding.progress(), now=now)
         for schema in sorted({*stories, *shadows}):
