@@ -1,5 +1,6 @@
 """A recording through the back-test says what the same readings say to a Watch."""
 
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -187,6 +188,35 @@ class Repeats(Overtemperature):
         name, version = self.name, self.version
         stated = (batch.connectors[0], self.condition, Severity.WARNING, when, when, arrived)
         return [Finding(*stated, name, version)]
+
+
+def test_what_is_held_does_not_grow_with_the_recording(tmp_path: Path) -> None:
+    """Of four times the readings it holds as much at a time, whatever it has read."""
+    short, long = (written(tmp_path / f"{steps}.csv", steps) for steps in (1_500, 6_000))
+    held(short)  # what is made once is made now
+    assert held(long) < 1.2 * held(short)
+
+
+def written(path: Path, steps: int) -> Path:
+    """Six healthy connectors, a reading each five seconds, one after the other at each step."""
+    times = np.repeat(1_795_420_800_000 + 5_000 * np.arange(steps), len(SIX))
+    warm_c = np.round(40 + 5 * np.sin(np.arange(len(times)) / 300), 2)
+    columns = {
+        "connector": list(SIX) * steps,
+        "time": times.tolist(),
+        "temperature_pos_c": warm_c.tolist(),
+    }
+    return recordings.write_csv(path, columns)
+
+
+def held(path: Path) -> int:
+    """The most bytes that lay in memory at once."""
+    tracemalloc.start()
+    try:
+        assert list(run(recording.read(path, rows=1_000), SIX, [Overtemperature()])) == []
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_who_ages_ahead_of_its_batch_is_told_at_the_end_however_it_is_cut() -> None:
