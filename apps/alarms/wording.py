@@ -184,6 +184,8 @@ LABELS: dict[str, Text] = {
     "margin": _("Margin to the limit"),
     "time_left_from": _("Time left, at least"),
     "time_left_to": _("Time left, at most"),
+    "trust": _("Trust in its sensors"),
+    "mating_step": _("Change of its heating at the last mating"),
     TIME_LEFT_UNKNOWN: _("Time left can't be said"),
 }
 
@@ -192,6 +194,8 @@ def evidence_rows(evidence: Mapping[str, float | str | None]) -> list[tuple[str,
     """Evidence as people read it: (what, value with its unit); the unit is in the key's end."""
     rows = []
     for name, value in evidence.items():
+        if name == "trust" and value == 1.0:  # only that they are not to be trusted is news
+            continue
         stem, _underscore, ending = name.rpartition("_")
         unit = UNITS.get(ending, "") if stem else ""
         label = str(LABELS.get(stem if unit else name, _spoken(stem if unit else name)))

@@ -24,7 +24,7 @@ def forget(slug: str) -> int:
     """Delete all of it; how many keys and fields. Raises redis.RedisError."""
     with redis.Redis.from_url(settings.REDIS_LOG_URL, socket_timeout=5) as log:
         gone = _delete(log, _keys(log, slug))
-        gone += sum(int(log.hdel(name, slug)) for name in BY_SLUG)  # type: ignore[arg-type]
+        gone += sum(int(log.hdel(name, slug)) for name in BY_SLUG)
     with redis.Redis.from_url(settings.REDIS_CACHE_URL, socket_timeout=5) as cache:
         gone += _delete(cache, _keys(cache, slug))
         gone += _delete(cache, cache.scan_iter(f"{schema_name_of(slug)}:*", count=1_000))
@@ -39,4 +39,4 @@ def _keys(client: redis.Redis, slug: str) -> Iterator[bytes]:
 
 
 def _delete(client: redis.Redis, keys: Iterator[bytes]) -> int:
-    return sum(int(client.unlink(key)) for key in keys)  # type: ignore[arg-type]
+    return sum(int(client.unlink(key)) for key in keys)

@@ -263,11 +263,15 @@ class Aged:
 
 @dataclass(frozen=True)
 class StatePage:
-    """One page of connectors, how many there are in all, and counts by facet: value → how many."""
+    """One page of connectors, how many there are in all, and counts by facet: value → how many.
+
+    `cut` are the facets of which only the most frequent values are counted.
+    """
 
     states: list[State]
     total: int
     facets: dict[str, dict[str, int]]
+    cut: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -292,11 +296,12 @@ class Event:
 
 @dataclass(frozen=True)
 class EventPage:
-    """Events, newest first, how many match, and counts by facet."""
+    """Events, newest first, how many match, and counts by facet; `cut` as in StatePage."""
 
     events: list[Event]
     total: int
     facets: dict[str, dict[str, int]]
+    cut: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

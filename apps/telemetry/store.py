@@ -681,6 +681,7 @@ class TenantTelemetry(FleetQuestions):
             states=[parsing.state(hit["_source"]) for hit in self._ours(answer)],
             total=answer["hits"]["total"]["value"],
             facets=parsing.facets(answer),
+            cut=parsing.cut_facets(answer),
         )
 
     def aged(self) -> Iterator[list[Aged]]:
@@ -724,6 +725,7 @@ class TenantTelemetry(FleetQuestions):
             events=[parsing.event(hit["_source"]) for hit in self._ours(answer)],
             total=answer["hits"]["total"]["value"],
             facets=parsing.facets(answer),
+            cut=parsing.cut_facets(answer),
         )
 
     def index_events(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -738,6 +740,8 @@ class TenantTelemetry(FleetQuestions):
         reason: Choice = None,
         device: Choice = None,
         state: str = "",
+        words: str = "",
+        maker: str = "",
         start: datetime | None = None,
         end: datetime | None = None,
         after: str = "",
@@ -745,13 +749,16 @@ class TenantTelemetry(FleetQuestions):
     ) -> QuarantinePage:
         """Refused messages, newest first, without their bytes. `after` is the last page's.
 
-        `state` as in `questions.RefusedFilter`; more is to be had of `quarantine.TenantQuarantine`.
+        `state`, `words` and `maker` as in `questions.RefusedFilter`; more is to be had of
+        `quarantine.TenantQuarantine`.
         """
         questions.page_size(size)
         filters = RefusedFilter(
             reason=reason,
             device=device,
             state=state,
+            words=words,
+            maker=maker,
             start_ms=slices.to_ms(start) if start else None,
             end_ms=slices.to_ms(end) if end else None,
         )

@@ -85,7 +85,7 @@ def read(dumped: bytes) -> Dumped:
 
 
 def _memory(array: np.ndarray) -> memoryview:
-    return memoryview(np.ascontiguousarray(array).view(np.uint8))
+    return np.ascontiguousarray(array).view(np.uint8).data
 
 
 @lru_cache(maxsize=4_096)

@@ -236,6 +236,8 @@ PLATFORM_ROUTES = {
     "tenants/<uuid:pk>/retry": SIGNED_IN,
     "readiness/": SIGNED_IN,
     "unclaimed/": SIGNED_IN,
+    "unclaimed/download": SIGNED_IN,
+    "unclaimed/replay": SIGNED_IN,
     "unclaimed/<str:pk>/": SIGNED_IN,
     "unclaimed/<str:pk>/bytes": SIGNED_IN,
 }
@@ -427,7 +429,10 @@ def test_who_passes_on_the_platform(
     with tenant_context(kunlun):
         tenants_own.force_login(anna)
     operators_own.force_login(operator)
-    method = "POST" if route.endswith("retry") or route == "preferences/" else "GET"
+    posts = route.endswith(("/retry", "/replay")) or route == "preferences/"
+    method = "POST" if posts else "GET"
+    said = "maker=kunlun" if route == "unclaimed/replay" else ""
+    form = "application/x-www-form-urlencoded"
     address = "/" + route.replace("<uuid:pk>", str(kunlun.pk))
     if "<str:pk>" in address:
         address = address.replace("<str:pk>", _quarantined(PLATFORM))
@@ -435,7 +440,7 @@ def test_who_passes_on_the_platform(
 
     def ask(client: Client) -> str:
         with transaction.atomic():
-            answer = client.generic(method, address, HTTP_HOST="localhost")
+            answer = client.generic(method, address, said, form, HTTP_HOST="localhost")
             transaction.set_rollback(True)
         return outcome(answer)
 

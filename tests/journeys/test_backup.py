@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.stack import backup, owner, restoring, supervisor
+from deploy.stack import backup, management, owner, restoring, supervisor
 from deploy.stack.errors import StackError
 from deploy.stack.layout import RUN, Home
 from deploy.stack.ports import Ports, free_base
@@ -53,6 +53,12 @@ def test_what_was_backed_up_is_there_again(product: Product, taken: Path, empty:
     assert manifest.rows["t_kunlun.alarms_alarm"] >= 0
     assert backup.count_documents(empty) == manifest.documents
     assert sum(manifest.documents.values()) > 1000
+    closing = ("account", "--from", "2000-01-01", "--wait", "0", "--json")
+    account = management.manage(empty, *closing, capture_output=True, text=True)
+    assert account.returncode == 0, account.stdout + account.stderr
+    said = json.loads(account.stdout)
+    assert said["closed"]
+    assert said["lines"][-1]["received"] > 1000
     assert empty.credentials["secret_key"] == product.stack.credentials["secret_key"]
 
     with pytest.raises(StackError, match="has data"):

@@ -181,6 +181,10 @@ ROWS: dict[str, Ask] = {
         t.percentiles_now("temperature_pos_c", now=NOW, by="age"),
         t.percentiles_now("temperature_pos_c", now=NOW, filters=StateFilter(connector=i)),
     ),
+    "top_now": lambda t, i: (
+        t.top_now("temperature_pos_c", now=NOW, by="batch", statistic="maximum"),
+        t.top_now("margin_k", now=NOW, by="batch", statistic="p50", lowest=True),
+    ),
     "alarm_counts": lambda t, i: t.alarm_counts(filters=EventFilter(connector=i)),
     "arrivals": lambda t, i: (
         list(t.arrivals(arrived_from_ms=0, arrived_before_ms=NOW_MS + 1, start=LONG_AGO, end=END)),
@@ -282,6 +286,7 @@ def test_the_canaries_are_there_for_those_whose_they_are(pair: tuple[str, str]) 
         "percentiles",
         "top",
         "percentiles_now",
+        "top_now",
         "alarm_counts",
     )
     told = (*told, "readings", "readings_around")

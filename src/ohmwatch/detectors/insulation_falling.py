@@ -127,6 +127,8 @@ class InsulationFalling:
         left_s = _left_s(course.usual, course.fall_a_second, minimum_kohm)
         excess = self._excess(course, left_s, measured=state["course"]["humid"][batch.connector])
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
+        if not said:
+            return []
         evidence = {
             "insulation_kohm": batch.column("insulation_kohm"),
             "insulation_expected_kohm": np.exp(course.expected),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ohmwatch.conditions import THERMAL, Condition, Pole
-from ohmwatch.detector import Batch, Detector, Flags, Floats, Ratings, State
+from ohmwatch.detector import Batch, Columns, Detector, Flags, Floats, Ratings, State
 from ohmwatch.findings import TIME_LEFT_UNKNOWN, UNFORESEEN, Finding
 from ohmwatch.physics.estimate.follow import PREFIX
 from ohmwatch.physics.estimate.record import DEFAULT_RISE_K, PER_K, REFERENCE_C
@@ -64,6 +64,13 @@ EPISODE = 1.0
 
 def news(batch: Batch, *, episodes_only: bool = False) -> Batch:
     """The readings at which the stage knows something new: of many, few."""
+    values = batch.values
+    if not isinstance(values, Columns):
+        return _news(batch, episodes_only)
+    return values.part(f"news {episodes_only}", lambda: _news(batch, episodes_only))
+
+
+def _news(batch: Batch, episodes_only: bool) -> Batch:
     column = batch.values.get(PREFIX + "news")
     if column is None:
         return batch.rows(np.zeros(len(batch), dtype=np.bool_))
@@ -164,19 +171,22 @@ def state(
     levels: Sequence[Level],
     excess: Sequence[Floats],
     pole: Callable[[int], Pole],
-    evidence: Mapping[str, Floats],
+    evidence: Callable[[], Mapping[str, Floats]],
     since_ms: Floats | None = None,
     time_left: bool = False,
 ) -> list[Finding]:
     """Findings where the levels' excess says so; carries `holds` (hold_dtype) forward.
 
-    Where `since_ms` is given, a finding has lasted since then: the change came before there was
-    enough evidence of it. With `time_left` it says how long there is until the limit, or in the
-    evidence why that can't be said.
+    `evidence` is asked where something is said, which is seldom. Where `since_ms` is given, a
+    finding has lasted since then: the change came before there was enough evidence of it. With
+    `time_left` it says how long there is until the limit, or in the evidence why that can't be
+    said.
     """
     clean = [np.where(np.isnan(each), -np.inf, each) for each in excess]
     said = judge(batch.connector, batch.time_ms, clean, levels, ratings, holds)
-    shown = {**evidence, "trust": least_trust(batch), **(_left(batch) if time_left else {})}
+    if not said:
+        return []
+    shown = {**evidence(), "trust": least_trust(batch), **(_left(batch) if time_left else {})}
     findings = as_findings(detector, batch, said, pole=pole, evidence=shown)
     for number, at in enumerate(said):
         finding = findings[number]

@@ -334,7 +334,11 @@ def _mating_step(s, before, side):  # type: ignore[no-untyped-def]
 
 @inlined
 def _note_peak(s, p, t_ms, load):  # type: ignore[no-untyped-def]
-    """The hottest hours of a day by load and air, averaged over days: the unit's own duty."""
+    """The hottest hours of a day by load and air, averaged over days: the unit's usual peak.
+
+    A mean that forgets, not a high percentile of its duty: a rare day above it is in the width
+    of the forecast (LIMIT_SD there).
+    """
     day = t_ms // 86_400_000
     if day != s.day:
         if s.day_most_a > 0.1 * p.rated_a:
