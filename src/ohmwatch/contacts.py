@@ -19,7 +19,7 @@ class Contacts:
     """
 
     name: str = "contacts"
-    version: str = "4"
+    version: str = "5"
 
     @property
     def state_dtype(self) -> np.dtype[Any]:

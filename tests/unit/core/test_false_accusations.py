@@ -15,7 +15,8 @@ from ohmwatch.detectors.temperature_rise_high import TemperatureRiseHigh
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.estimate.episodes import _drop_denies, hear
 from ohmwatch.physics.estimate.follow import PREFIX
-from ohmwatch.physics.estimate.record import APART, CONTACT_DTYPE, DROP_NEG, DROP_POS
+from ohmwatch.physics.estimate.record import APART, CONTACT_DTYPE, DROP_NEG, DROP_POS, NEG, POS
+from ohmwatch.physics.estimate.sensors import note_rest
 from ohmwatch.physics.known import with_known
 
 HOUR_MS = 3_600_000
@@ -171,3 +172,15 @@ def test_drops_deny_only_what_they_were_measured_with(
     channels[DROP_POS]["level"] = channels[DROP_POS]["newest"] = drop_log
     channels[DROP_NEG]["newest_ms"] -= age_h * HOUR_MS
     assert _drop_denies(kept[0]) is denies
+
+
+@pytest.mark.parametrize(("neg_c", "left_k"), [(24.0, 0.0), (36.0, 12.0)])
+def test_without_air_the_poles_take_a_leap_back_at_rest_or_leave_it(
+    neg_c: float, left_k: float
+) -> None:
+    kept = np.zeros(1, dtype=CONTACT_DTYPE)
+    for rest in range(30):
+        note_rest(kept[0], START_MS + rest * HOUR_MS, 25.0, 24.5, False)
+    kept[0]["sensors"]["jump_k"][[POS, NEG]] = 0.0, 12.0
+    note_rest(kept[0], START_MS + 31 * HOUR_MS, 24.5, neg_c, False)
+    assert kept[0]["sensors"]["jump_k"][NEG] == left_k

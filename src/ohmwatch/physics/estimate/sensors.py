@@ -146,8 +146,11 @@ def note_rest(s, t_ms, pos_c, neg_c, air_known):  # type: ignore[no-untyped-def]
     air = s.sensors[AIR]
     # What the poles are to one another says nothing about a leap of the air.
     leapt_k, air.jump_k = air.jump_k, 0.0
-    _note_shift(air, pos_c - neg_c)
+    as_ever = _note_shift(air, pos_c - neg_c)
     air.jump_k = leapt_k
+    if as_ever and not air_known and pos_c == pos_c and neg_c == neg_c:
+        _take_back(s.sensors[POS])
+        _take_back(s.sensors[NEG])
 
 
 @inlined
@@ -160,11 +163,18 @@ def _note_shift(own, rise_k):  # type: ignore[no-untyped-def]
     if own.bases < REST_BASE:
         own.bases += 1.0
         own.base_k += (rise_k - own.base_k) / own.bases
-    if abs(own.jump_k) > 0.0 and abs(rise_k - own.base_k) < SHIFT_K:
-        # It leapt under load and is right at rest: a contact does that, a sensor doesn't.
+    if abs(rise_k - own.base_k) < SHIFT_K:
+        _take_back(own)
+        return True
+    return False
+
+
+@inlined
+def _take_back(own):  # type: ignore[no-untyped-def]
+    """It leapt under load and is right at rest: a contact does that, a sensor doesn't."""
+    if abs(own.jump_k) > 0.0:
         own.jump_k = 0.0
         own.cleared = min(own.cleared + 1.0, 5.0)
-    return abs(rise_k - own.base_k) < SHIFT_K
 
 
 @inlined
