@@ -82,6 +82,8 @@ class ContactResistanceRising:
     notice_evidence: float = 7.0
     warning_evidence: float = 11.0
     turn_evidence: float = 5.0
+    soon_evidence: float = 8.0
+    soon_days: float = 4.0
     release_evidence: float = 2.0
     foreseeable_days: float = 120.0
     large_change: float = 0.25
@@ -128,8 +130,12 @@ class ContactResistanceRising:
             np.minimum(known(batch, "apart_down"), heated),
             _where(drop_apart < -self.apart_log, batch, "drop_neg_up"),
         )
+        pos = np.fmax(pos, self._one_drop(batch, "drop_pos", "drop_neg"))
+        neg = np.fmax(neg, self._one_drop(batch, "drop_neg", "drop_pos"))
         single = heats_more(batch)
-        steady = same_current(batch, known(batch, "common_since_ms"), self.same_current)
+        steady = same_current(
+            batch, known(batch, "common_since_ms"), self.same_current, known(batch, "common")
+        )
         # What was stated lasts: until noon no day has seen as much current as all of them.
         alone = np.minimum(known(batch, "common_up"), np.where(steady, np.inf, self.undecided))
         alone = np.where(single, alone, 0.0)
@@ -152,9 +158,11 @@ class ContactResistanceRising:
         )
         foreseeable &= ~(swapped | rescaled)
         small = np.minimum(evidence, self.warning_evidence - 1.0)
+        soon = (left_s < self.soon_days * DAY_S) & (evidence >= self.soon_evidence) & ~denied
+        warned = np.where(soon, np.maximum(evidence, self.warning_evidence), evidence)
         excess = [
             evidence,
-            np.where(foreseeable, evidence, small),
+            np.where(foreseeable, warned, small),
             np.where(known(batch, "limit_share") >= 1.0, evidence, small),
         ]
         return state(
@@ -173,6 +181,14 @@ class ContactResistanceRising:
             since_ms=known(batch, "apart_since_ms"),
             time_left=True,
         )
+
+    def _one_drop(self, batch: Batch, name: str, other: str) -> Floats:
+        """Evidence by the drop of one pole where the other's is not measured: its resistance has
+        grown by more than a current that is shown too small explains."""
+        drop, since_ms = known(batch, name), known(batch, "drop_since_ms")
+        steady = same_current(batch, since_ms, self.same_current, 2.0 * drop)
+        alone = np.isnan(known(batch, other)) & steady & (drop > self.apart_log)
+        return _where(alone, batch, f"{name}_up")
 
 
 def _where(chosen: np.ndarray, batch: Batch, name: str) -> Floats:

@@ -321,7 +321,7 @@ def close(s, p, t_ms):  # type: ignore[no-untyped-def]
             ohm = sums.product / sums.square
             variance = DROP_NOISE_MV2 / sums.square / (ohm * ohm)
             number = DROP_POS if pole == 0 else DROP_NEG
-            hear(s, number, math.log(1000.0 * ohm), variance, STEPS[number], poles, t_ms)
+            hear(s, number, math.log(1000.0 * ohm), variance, STEPS[number], True, t_ms)
     s.drop_denies = 1 if _drop_denies(s) else 0
     _note_flutter(s)
     _note_pair(s)

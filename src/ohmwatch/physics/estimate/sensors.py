@@ -34,6 +34,11 @@ LEAP_K = 5.0
 SPIKE_K = 20.0
 """No contact and no air leaps so far between two readings: one reading that does is a lie."""
 
+REFUTABLE_K = 10.0
+REFUTED = 0.4
+"""Leaps that need no rest to be taken back, being more than air and load are ever unsure by; and
+the part of one up to which a load and what it leaves unexplained are small beside it."""
+
 LEAP_FORGOTTEN_MS = 36 * 3_600_000
 
 STILL_K = 2.5
@@ -50,7 +55,7 @@ SHIFT_AIR_K = 4.5
 NOISY = 6.0
 """Variance of the jumps at rest over the sensor's own."""
 
-QUIET_K = 0.5
+QUIET_K = 1.0
 """A load that warms no contact more can't make one flutter either."""
 
 SINGLE_LIE_K = 40.0
@@ -92,23 +97,39 @@ def note_sensor(s, p, place, t_ms, value_c, at_rest):  # type: ignore[no-untyped
             warmed = mixed_load(s) - own.last_load
             moved_k = s.felt_c - own.last_felt_c + pole_heat_k(s, p, place) * warmed
         jump_k = value_c - own.last_c - moved_k
-        of_noise = place == AIR or at_rest or p.rise_k * s.load < QUIET_K
+        quiet_k = p.rise_k if place == AIR else pole_heat_k(s, p, place)
+        of_noise = place == AIR or at_rest or quiet_k * max(s.load, s.fast) < QUIET_K
         of_noise = of_noise and abs(jump_k) < SINGLE_LIE_K
         _note_noise(own, jump_k if of_noise else math.nan)
         explained_k = 0.6 * abs(moved_k)
         noise_k = 3.0 * math.sqrt(max(own.noise_base_k2, 0.0))
         # What happened in a gap, or to a contact whose load is unknown, is no leap.
         followed = at_rest or s.slow_known > 0.9
-        least_k = LEAP_K * (1.0 + own.cleared) + explained_k + noise_k
+        least_k = LEAP_K * 2.0**own.cleared + explained_k + noise_k
         spiked = abs(jump_k) > SPIKE_K + explained_k + noise_k
         if followed and abs(jump_k) > least_k:
             own.jump_k += jump_k
             own.jump_ms = t_ms
+        elif place != AIR and followed and abs(own.jump_k) > REFUTABLE_K:
+            _refute(s, p, place, value_c)
     own.last_c = value_c
     own.last_felt_c = s.felt_c
     own.last_load = mixed_load(s)
     own.last_ms = t_ms
     return spiked
+
+
+@inlined
+def _refute(s, p, place, value_c):  # type: ignore[no-untyped-def]
+    """Takes a leap back where the load is small and the pole as warm as it makes it: a sensor that
+    leapt would show the leap still, a contact that heated so has cooled down.
+    """
+    own = s.sensors[place]
+    load_k = pole_heat_k(s, p, place) * mixed_load(s)
+    usual_k = own.base_k if s.ambient_ms > 0 else s.common.offset_k
+    away_k = value_c - s.felt_c - usual_k - load_k
+    if max(load_k, abs(away_k)) < REFUTED * abs(own.jump_k):
+        _take_back(own)
 
 
 @inlined
