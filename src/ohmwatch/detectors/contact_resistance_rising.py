@@ -45,8 +45,10 @@ class ContactResistanceRising:
     `temperature_limit_c` for the time left.
 
     Parameters:
-        notice_evidence, warning_evidence: logs of odds. In 53 connector-years of nominal and hard
-            tuning sets no healthy connector was warned of.
+        notice_evidence, warning_evidence: logs of odds.
+        soon_evidence, soon_days: logs of odds that are enough for a warning where the limit is
+            as likely as not to come within so many days: what grows in days may show in a drive
+            or two before it burns, and the next may be the last.
         turn_evidence: the same, that a difference did more or less than turn round. The one episode
             in which sensors change places brings at most 4.
         release_evidence: below, the change has gone.
@@ -56,7 +58,8 @@ class ContactResistanceRising:
             measured too small makes both grow.
         same_current: where one pole alone is measured, the least share of the former largest
             current of a day that a day since the change must have reached. Healthy days reach
-            it in 94 of 100; a current shown too small by a fifth in 1 of 100.
+            it in 94 of 100; a current shown too small by a fifth in 1 of 100. Growth that a
+            current as much smaller does not explain needs no such day (`known.same_current`).
 
     Where both poles' drops are measured and their resistance stayed, what one pole heats more is no
     contact's: a notice at most.
@@ -68,7 +71,7 @@ class ContactResistanceRising:
     a change is a notice at most, until its cumulative sum says that it is more than that, or less.
 
     Where one pole alone is measured, its own heating is compared, if more heat explains it better
-    than slower cooling does.
+    than slower cooling does, and so is its own voltage drop.
 
     Can't see: both poles ageing alike without a voltage drop (see cooling_reduced); the pole that
     is not measured; anything without current.
@@ -91,7 +94,7 @@ class ContactResistanceRising:
     same_current: float = 0.92
 
     name = "contact_resistance_rising"
-    version = "2"
+    version = "3"
     condition: str = Condition.CONTACT_RESISTANCE_RISING
     needs: frozenset[str] = frozenset({"current_a"})
     stages: tuple[Stage, ...] = (CONTACTS,)
@@ -183,8 +186,9 @@ class ContactResistanceRising:
         )
 
     def _one_drop(self, batch: Batch, name: str, other: str) -> Floats:
-        """Evidence by the drop of one pole where the other's is not measured: its resistance has
-        grown by more than a current that is shown too small explains."""
+        """Evidence by the drop of one pole where the other's is not measured, if its resistance
+        has grown by more than a current that is shown too small explains.
+        """
         drop, since_ms = known(batch, name), known(batch, "drop_since_ms")
         steady = same_current(batch, since_ms, self.same_current, 2.0 * drop)
         alone = np.isnan(known(batch, other)) & steady & (drop > self.apart_log)

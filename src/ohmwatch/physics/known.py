@@ -163,9 +163,9 @@ DAY_MS = 86_400_000
 
 MOST_SCALE_LOG = 1.3
 UNEXPLAINED_LOG = 0.45
-"""Growth of heating, in logs, that no scale of a current explains: shown at under six tenths it is
-no scale, it is broken. And the growth that must be left over once a smaller largest current of a
-day has explained what it can."""
+"""Growth of heating, in logs, that no scale of a current explains: shown at half, it is broken.
+And the growth that must be left over once a smaller largest current of a day has explained what it
+can: three times what air and surroundings put into the heating of an hour."""
 
 
 def same_current(

@@ -3,13 +3,14 @@
 Questions that need no opinion about the contact: does a sensor move when the model says that its
 place must have moved; does it agree at rest with the air and with its twin, as it used to; does
 it leap, or jump about, more than heat can. What is suspected is held apart until the contact has
-rested: at rest a lie stays, and a fault is cold.
+rested, or carries so little that a leap of that size would show: a lie stays, and a fault is cold.
+Each leap that was taken back adds to what counts as one: a contact that flutters leaps often.
 """
 
 import math
 
 from ohmwatch.compiled import inlined
-from ohmwatch.physics.estimate.record import AIR, NEG, POS
+from ohmwatch.physics.estimate.record import AIR, COMMON, NEG, POS
 from ohmwatch.physics.estimate.thermal import mixed_load, pole_heat_k
 
 AT_REST_K = 0.03
@@ -34,6 +35,9 @@ LEAP_K = 5.0
 SPIKE_K = 20.0
 """No contact and no air leaps so far between two readings: one reading that does is a lie."""
 
+MOST_CLEARED = 15.0
+"""Leaps taken back, each of which adds LEAP_K to what counts as one: no contact goes further."""
+
 REFUTABLE_K = 10.0
 REFUTED = 0.4
 """Leaps that need no rest to be taken back, being more than air and load are ever unsure by; and
@@ -55,7 +59,7 @@ SHIFT_AIR_K = 4.5
 NOISY = 6.0
 """Variance of the jumps at rest over the sensor's own."""
 
-QUIET_K = 1.0
+QUIET_K = 0.5
 """A load that warms no contact more can't make one flutter either."""
 
 SINGLE_LIE_K = 40.0
@@ -97,15 +101,14 @@ def note_sensor(s, p, place, t_ms, value_c, at_rest):  # type: ignore[no-untyped
             warmed = mixed_load(s) - own.last_load
             moved_k = s.felt_c - own.last_felt_c + pole_heat_k(s, p, place) * warmed
         jump_k = value_c - own.last_c - moved_k
-        quiet_k = p.rise_k if place == AIR else pole_heat_k(s, p, place)
-        of_noise = place == AIR or at_rest or quiet_k * max(s.load, s.fast) < QUIET_K
+        of_noise = place == AIR or at_rest or p.rise_k * s.load < QUIET_K
         of_noise = of_noise and abs(jump_k) < SINGLE_LIE_K
-        _note_noise(own, jump_k if of_noise else math.nan)
+        _note_noise(own, jump_k if of_noise else math.nan, _restless(s, p, place))
         explained_k = 0.6 * abs(moved_k)
         noise_k = 3.0 * math.sqrt(max(own.noise_base_k2, 0.0))
         # What happened in a gap, or to a contact whose load is unknown, is no leap.
         followed = at_rest or s.slow_known > 0.9
-        least_k = LEAP_K * 2.0**own.cleared + explained_k + noise_k
+        least_k = LEAP_K * (1.0 + own.cleared) + explained_k + noise_k
         spiked = abs(jump_k) > SPIKE_K + explained_k + noise_k
         if followed and abs(jump_k) > least_k:
             own.jump_k += jump_k
@@ -133,7 +136,18 @@ def _refute(s, p, place, value_c):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _note_noise(own, jump_k):  # type: ignore[no-untyped-def]
+def _restless(s, p, place):  # type: ignore[no-untyped-def]
+    """How many times the jumps' variance a pole that heats more than it did may show: what a load
+    between two readings leaves in them goes with its heat.
+    """
+    if place == AIR:
+        return 1.0
+    usual_k = p.rise_k * math.exp(s.channels[COMMON].base)
+    return max(pole_heat_k(s, p, place) / usual_k, 1.0) ** 2
+
+
+@inlined
+def _note_noise(own, jump_k, restless):  # type: ignore[no-untyped-def]
     """Noise leaps back, heat doesn't: minus the product of two jumps in a row is its variance."""
     if not (math.isnan(own.step_k) or math.isnan(jump_k)):
         square = -jump_k * own.step_k
@@ -143,9 +157,10 @@ def _note_noise(own, jump_k):  # type: ignore[no-untyped-def]
             own.noise_base_k2 += (square - own.noise_base_k2) / own.noises
             own.noise_k2 = own.noise_base_k2
         else:
-            most = 0.5 * NOISE_MEMORY * NOISY * max(own.noise_base_k2, LEAST_NOISE_K2)
-            own.noise_k2 += (min(max(square, -most), most) - own.noise_k2) / NOISE_MEMORY
             allowed_k2 = NOISY * max(own.noise_base_k2, LEAST_NOISE_K2)
+            most = 0.5 * NOISE_MEMORY * allowed_k2
+            own.noise_k2 += (min(max(square, -most), most) - own.noise_k2) / NOISE_MEMORY
+            allowed_k2 *= restless
             if own.noise_k2 > allowed_k2:
                 own.noisy = 1.0
             elif own.noise_k2 < 0.2 * allowed_k2:
@@ -195,7 +210,7 @@ def _take_back(own):  # type: ignore[no-untyped-def]
     """It leapt under load and is right at rest: a contact does that, a sensor doesn't."""
     if abs(own.jump_k) > 0.0:
         own.jump_k = 0.0
-        own.cleared = min(own.cleared + 1.0, 5.0)
+        own.cleared = min(own.cleared + 1.0, MOST_CLEARED)
 
 
 @inlined
