@@ -45,8 +45,10 @@ class ContactResistanceRising:
     `temperature_limit_c` for the time left.
 
     Parameters:
-        notice_evidence, warning_evidence: logs of odds. In 53 connector-years of nominal and hard
-            tuning sets no healthy connector was warned of.
+        notice_evidence, warning_evidence: logs of odds.
+        soon_evidence, soon_days: logs of odds that are enough for a warning where the limit is
+            as likely as not to come within so many days: what grows in days may show in a drive
+            or two before it burns, and the next may be the last.
         turn_evidence: the same, that a difference did more or less than turn round. The one episode
             in which sensors change places brings at most 4.
         release_evidence: below, the change has gone.
@@ -56,7 +58,8 @@ class ContactResistanceRising:
             measured too small makes both grow.
         same_current: where one pole alone is measured, the least share of the former largest
             current of a day that a day since the change must have reached. Healthy days reach
-            it in 94 of 100; a current shown too small by a fifth in 1 of 100.
+            it in 94 of 100; a current shown too small by a fifth in 1 of 100. Growth that a
+            current as much smaller does not explain needs no such day (`known.same_current`).
 
     Where both poles' drops are measured and their resistance stayed, what one pole heats more is no
     contact's: a notice at most.
@@ -68,7 +71,7 @@ class ContactResistanceRising:
     a change is a notice at most, until its cumulative sum says that it is more than that, or less.
 
     Where one pole alone is measured, its own heating is compared, if more heat explains it better
-    than slower cooling does.
+    than slower cooling does, and so is its own voltage drop.
 
     Can't see: both poles ageing alike without a voltage drop (see cooling_reduced); the pole that
     is not measured; anything without current.
@@ -82,6 +85,8 @@ class ContactResistanceRising:
     notice_evidence: float = 7.0
     warning_evidence: float = 11.0
     turn_evidence: float = 5.0
+    soon_evidence: float = 8.0
+    soon_days: float = 4.0
     release_evidence: float = 2.0
     foreseeable_days: float = 120.0
     large_change: float = 0.25
@@ -89,7 +94,7 @@ class ContactResistanceRising:
     same_current: float = 0.92
 
     name = "contact_resistance_rising"
-    version = "2"
+    version = "3"
     condition: str = Condition.CONTACT_RESISTANCE_RISING
     needs: frozenset[str] = frozenset({"current_a"})
     stages: tuple[Stage, ...] = (CONTACTS,)
@@ -128,8 +133,12 @@ class ContactResistanceRising:
             np.minimum(known(batch, "apart_down"), heated),
             _where(drop_apart < -self.apart_log, batch, "drop_neg_up"),
         )
+        pos = np.fmax(pos, self._one_drop(batch, "drop_pos", "drop_neg"))
+        neg = np.fmax(neg, self._one_drop(batch, "drop_neg", "drop_pos"))
         single = heats_more(batch)
-        steady = same_current(batch, known(batch, "common_since_ms"), self.same_current)
+        steady = same_current(
+            batch, known(batch, "common_since_ms"), self.same_current, known(batch, "common")
+        )
         # What was stated lasts: until noon no day has seen as much current as all of them.
         alone = np.minimum(known(batch, "common_up"), np.where(steady, np.inf, self.undecided))
         alone = np.where(single, alone, 0.0)
@@ -152,9 +161,11 @@ class ContactResistanceRising:
         )
         foreseeable &= ~(swapped | rescaled)
         small = np.minimum(evidence, self.warning_evidence - 1.0)
+        soon = (left_s < self.soon_days * DAY_S) & (evidence >= self.soon_evidence) & ~denied
+        warned = np.where(soon, np.maximum(evidence, self.warning_evidence), evidence)
         excess = [
             evidence,
-            np.where(foreseeable, evidence, small),
+            np.where(foreseeable, warned, small),
             np.where(known(batch, "limit_share") >= 1.0, evidence, small),
         ]
         return state(
@@ -173,6 +184,15 @@ class ContactResistanceRising:
             since_ms=known(batch, "apart_since_ms"),
             time_left=True,
         )
+
+    def _one_drop(self, batch: Batch, name: str, other: str) -> Floats:
+        """Evidence by the drop of one pole where the other's is not measured, if its resistance
+        has grown by more than a current that is shown too small explains.
+        """
+        drop, since_ms = known(batch, name), known(batch, "drop_since_ms")
+        steady = same_current(batch, since_ms, self.same_current, 2.0 * drop)
+        alone = np.isnan(known(batch, other)) & steady & (drop > self.apart_log)
+        return _where(alone, batch, f"{name}_up")
 
 
 def _where(chosen: np.ndarray, batch: Batch, name: str) -> Floats:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from ohmwatch.conditions import Condition, Pole
-from ohmwatch.detector import Batch, Flags, Ratings, State
+from ohmwatch.detector import Batch, Flags, Floats, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, judge
-from ohmwatch.physics.mating import MATING_DTYPE, follow_mating
+from ohmwatch.physics.mating import MATING_DTYPE, Mating, follow_mating
 from ohmwatch.physics.recurrence import RECURRENCE_DTYPE, recent
 from ohmwatch.physics.sequence import Runs
 
@@ -27,16 +27,22 @@ class InterlockIntermittent:
     Physics: openings of a sound loop are single events far apart (interference); those of a
     loose one come together. Each counts 1 and is forgotten with a time constant of days, so the
     count is the rate over that time. An opening beside a mating is a hand's and counts nothing;
-    one under a jolt that opens sound contacts too counts half.
+    one under a jolt that opens sound contacts too counts half. A plug that a hand has put in to
+    charge is another matter: current flows through it only once it is locked and its loop is
+    closed (IEC 61851-23), and the vehicle stands (ISO 17409). What opens it under current is
+    neither hand nor jolt, and counts twice, even if nobody saw the loop closed before.
 
-    Inputs: `interlock` (1 closed). Of use: `mated`, `mating_cycles`, `vibration_g` (g rms).
+    Inputs: `interlock` (1 closed). Of use: `mated`, `mating_cycles`, `vibration_g` (g rms),
+    `current_a` (A).
 
     Parameters:
-        memory_days: time constant in days over which openings are forgotten. Two within a week
-            of it are a pattern: interference at 0.3 a year pairs up once in 500 years.
+        memory_days: time constant in days over which openings are forgotten. Two within
+            ten days are a pattern: interference at 0.3 a year pairs up once in 400 years.
         warning_count, notice_count: of openings not forgotten. One is a notice, the second
-            within a week of it a warning: what has begun to open goes on.
+            within ten days a warning: what has begun to open goes on.
         settle_s: after plugging or unplugging, in s; hands and cable still move.
+        plugged_h: hours after plugging for which a current is taken for that of a charge.
+        charge_a: current from which on it is one; 5 A is over the zero error of a 500 A sensor.
         rough_g: g rms above which an opening counts half. 6 g rms is over what mounting on a
             body sees (ISO 16750-3: 2.8 g rms) and under what destroys the connector.
 
@@ -54,14 +60,16 @@ class InterlockIntermittent:
     ['NOTICE', 'WARNING']
     """
 
-    memory_days: float = 14.0
+    memory_days: float = 21.0
     notice_count: float = 0.9
     warning_count: float = 1.6
     settle_s: float = 600.0
+    plugged_h: float = 24.0
+    charge_a: float = 5.0
     rough_g: float = 6.0
 
     name = "interlock_intermittent"
-    version = "1"
+    version = "2"
     condition: str = Condition.INTERLOCK_INTERMITTENT
     needs: frozenset[str] = frozenset({"interlock"})
 
@@ -90,10 +98,8 @@ class InterlockIntermittent:
         if not len(batch):
             return []
         mating = follow_mating(batch, state["mating"])
-        by_hand = ~mating.mated | (mating.since_ms < int(self.settle_s * 1000))
-        vibration_g = batch.column("vibration_g")
-        weight = np.where(by_hand, 0.0, np.where(vibration_g > self.rough_g, 0.5, 1.0))
-        weight = np.where(self._openings(batch, state["loop"]), weight, 0.0)
+        opens = self._openings(batch, mating, state["loop"])
+        weight = np.where(opens, self._weight(batch, mating), 0.0)
         last_ms = state["hold"]["last_ms"]
         count = recent(batch, weight, self.memory_days * _DAY_S, state["recent"], last_ms)
         excess = [count, count]
@@ -107,15 +113,24 @@ class InterlockIntermittent:
             pole=lambda index: Pole.NONE,
             evidence={
                 "recent_openings": count,
-                "vibration_g": vibration_g,
+                "vibration_g": batch.column("vibration_g"),
                 "interlock": batch.column("interlock"),
             },
         )
 
-    def _openings(self, batch: Batch, loop: State) -> Flags:
-        """Where a loop opens that was seen closed; carries `loop` forward."""
+    def _weight(self, batch: Batch, mating: Mating) -> Floats:
+        """What an opening at each reading counts."""
+        by_hand = ~mating.mated | (mating.since_ms < int(self.settle_s * 1000))
+        is_rough = batch.column("vibration_g") > self.rough_g
+        charges = mating.mated & (mating.since_ms < int(self.plugged_h * 3_600_000))
+        charges &= np.abs(batch.column("current_a")) > self.charge_a
+        weight = np.where(by_hand, 0.0, np.where(is_rough, 0.5, 1.0))
+        return np.where(charges, 2.0, weight)
+
+    def _openings(self, batch: Batch, mating: Mating, loop: State) -> Flags:
+        """Where a loop opens that was seen closed, or unplugged; carries `loop` forward."""
         runs = Runs.of(batch.connector)
-        is_closed = batch.column("interlock") >= 0.5
+        is_closed = (batch.column("interlock") >= 0.5) | ~mating.mated
         opens = ~is_closed & runs.previous(is_closed, loop["closed"])
         loop["closed"][runs.owner] = is_closed[runs.ends]
         return opens

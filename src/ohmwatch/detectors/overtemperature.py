@@ -1,19 +1,22 @@
 """A contact is as hot as its model allows, or nearly."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ohmwatch.conditions import Condition
+from ohmwatch.conditions import Condition, Pole
 from ohmwatch.contacts import CONTACTS
-from ohmwatch.detector import Batch, Flags, Ratings, State
+from ohmwatch.detector import Batch, Flags, Floats, Ratings, State
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.heat import column
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, hotter_pole, judge
 from ohmwatch.physics.known import KNOWN_WITNESSES, believed, known
 from ohmwatch.stage import Stage
+
+PAIR_K = 6.0
+"""By which two sensors may differ on poles that are alike."""
 
 USED_TO_K = 3.0
 CHANGE = 6.0
@@ -46,6 +49,8 @@ class Overtemperature:
     A unit that the stage knows, and of which nothing has changed, may come nearer by USED_TO_K:
     there are such that are used almost to their limits day after day, and that is no news.
 
+    Both poles are named where both are over the level, or differ by no more than sensors err.
+
     A sensor that was seen to lie (contacts stage) is left out: it has a finding of its own.
 
     Can't see: a fault on a cold day or at part load (see temperature_rise_high), a sensor that
@@ -69,7 +74,7 @@ class Overtemperature:
     release_s: float = 60.0
 
     name = "overtemperature"
-    version = "3"
+    version = "4"
     condition: str = Condition.OVERTEMPERATURE
     needs: frozenset[str] = frozenset()
     stages: tuple[Stage, ...] = (CONTACTS,)
@@ -110,7 +115,7 @@ class Overtemperature:
             self,
             batch,
             said,
-            pole=hotter_pole(positive_c - limit_c, negative_c - limit_c, -self.margin_k),
+            pole=_pole(positive_c, negative_c, limit_c - self.margin_k),
             evidence={
                 "temperature_pos_c": positive_c,
                 "temperature_neg_c": negative_c,
@@ -127,3 +132,13 @@ class Overtemperature:
         for name in _CHANGES:
             changed |= known(batch, name) >= CHANGE
         return (known(batch, "witnesses") >= KNOWN_WITNESSES) & ~changed
+
+
+def _pole(positive_c: Floats, negative_c: Floats, least_c: Floats) -> Callable[[int], Pole]:
+    """Which pole is meant: both that are over `least_c`, or as hot as far as sensors tell."""
+    alike = np.abs(positive_c - negative_c) < PAIR_K
+    return hotter_pole(
+        np.where(alike, np.inf, positive_c - least_c),
+        np.where(alike, np.inf, negative_c - least_c),
+        0.0,
+    )

@@ -26,6 +26,10 @@ OWN_SHARE = 0.15
 """Of its rise, by which a healthy unit may be over its limit by its own nature: model and limit
 are half the typical rise apart, resistance and cooling spread by a sixth each."""
 
+ALIKE_SHARE = 0.3
+"""The same where both poles are alike and nothing else is known of the unit: what both have is
+rather its nature, and three of a hundred are warmer than model and limit are apart."""
+
 SURE = 1.28
 """Standard deviations: one time of ten the unit is cooler than so much less than it seems."""
 
@@ -63,7 +67,11 @@ class TemperatureRiseHigh:
     Severities: warning over the limit for the current flowing; critical if the rise is over
     what is allowed even at rated current. Of a unit that the contacts stage knows, it is
     a notice until that has seen its rise grow over the limit, by more than one drive's mismatch of
-    load and rise, and no current that is shown too small explains it.
+    load and rise, and no current that is shown too small explains it. Of one that it does not
+    know yet, a warning needs more where both poles are alike: that may be the unit's nature.
+
+    One pole is named where it is warmer than two healthy ones ever differ, both where both came
+    to be over the limit; what was always so accuses neither.
 
     A sensor that may lie is left out, and so is a current whose scale has changed: each has a
     finding of its own (sensor_implausible).
@@ -92,7 +100,7 @@ class TemperatureRiseHigh:
     least_rise_k: float = 4.0
 
     name = "temperature_rise_high"
-    version = "3"
+    version = "4"
     condition: str = Condition.TEMPERATURE_RISE_HIGH
     needs: frozenset[str] = frozenset({"current_a", "ambient_c"})
     stages: tuple[Stage, ...] = (CONTACTS,)
@@ -134,11 +142,12 @@ class TemperatureRiseHigh:
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
         if not said:
             return []
+        differ = _differ(batch, rise_pos_k, rise_neg_k)
         findings = as_findings(
             self,
             batch,
             said,
-            pole=_pole(batch, rise_pos_k, rise_neg_k, allowed_k - self.hysteresis_k),
+            pole=_pole(batch, rise_pos_k, rise_neg_k, allowed_k - self.hysteresis_k, differ),
             evidence={
                 "rise_k": rise_k,
                 "allowed_rise_k": allowed_k,
@@ -150,7 +159,9 @@ class TemperatureRiseHigh:
             },
         )
         at = np.array([each.index for each in said], dtype=np.int64)
-        sure = _is_sure(batch.rows(at), (per_a2 * rated_a2)[at])
+        alike = ~(differ | np.isnan(rise_pos_k - rise_neg_k))
+        by_nature = alike & (rise_k * (1.0 - ALIKE_SHARE) < allowed_k)
+        sure = _is_sure(batch.rows(at), (per_a2 * rated_a2)[at], by_nature[at])
         return [
             each if certain or each.severity is None else replace(each, severity=Severity.NOTICE)
             for each, certain in zip(findings, sure.tolist(), strict=True)
@@ -162,13 +173,14 @@ def _is_met(batch: Batch) -> Flags:
     return np.asarray(known(batch, "witnesses") < KNOWN_WITNESSES)
 
 
-def _is_sure(batch: Batch, limit_k: Floats) -> Flags:
+def _is_sure(batch: Batch, limit_k: Floats, by_nature: Flags) -> Flags:
     """Where more than this reading says so: what the stage knows of the unit's rise at rated
-    current is over its limit, and came to be. True of a unit that it doesn't know yet.
+    current is over its limit, and came to be. True of a unit that it doesn't know yet, but where
+    both poles may be so warm `by_nature`.
     """
     heating_k = np.fmax(known(batch, "heating_pos_k"), known(batch, "heating_neg_k"))
     least_k = heating_k - SURE * known(batch, "heating_sd_k")
-    return _is_met(batch) | (heats_anew(batch, SAME_CURRENT) & ~(least_k < limit_k))
+    return (_is_met(batch) & ~by_nature) | (heats_anew(batch, SAME_CURRENT) & ~(least_k < limit_k))
 
 
 def _doubted(batch: Batch, excess: list[Floats], rise_k: Floats, off_k: float) -> list[Floats]:
@@ -187,19 +199,28 @@ def _doubted(batch: Batch, excess: list[Floats], rise_k: Floats, off_k: float) -
     return excess
 
 
-def _pole(batch: Batch, pos_k: Floats, neg_k: Floats, least_k: Floats) -> Callable[[int], Pole]:
-    """Which pole is meant: both that are over `least_k`, or one that is warmer by more than two
-    sensors err and two healthy contacts differ; else it can't be said which.
-    """
-    hotter = hotter_pole(pos_k - least_k, neg_k - least_k, 0.0)
+def _differ(batch: Batch, pos_k: Floats, neg_k: Floats) -> Flags:
+    """Where one pole is warmer by more than two sensors err and two healthy contacts differ."""
     allowed_k = PAIR_K + PAIR_SHARE * np.fmin(pos_k, neg_k)
     differ = np.abs(pos_k - neg_k - np.nan_to_num(known(batch, "pair_k"))) > allowed_k
     # Of a pole that is not shown nothing is known: it may be as warm.
-    differ |= np.isnan(pos_k - neg_k) & np.isnan(known(batch, "alone"))
+    return np.asarray(differ | (np.isnan(pos_k - neg_k) & np.isnan(known(batch, "alone"))))
+
+
+def _pole(
+    batch: Batch, pos_k: Floats, neg_k: Floats, least_k: Floats, differ: Flags
+) -> Callable[[int], Pole]:
+    """Which pole is meant: the warmer where they `differ`, both where both came to be over
+    `least_k`; else it can't be said which.
+    """
+    hotter = hotter_pole(pos_k, neg_k, np.inf)
+    both = np.asarray((np.fmin(pos_k, neg_k) >= least_k) & ~np.isnan(pos_k - neg_k))
 
     def pole(index: int) -> Pole:
-        named = hotter(index)
-        return named if named == Pole.BOTH or differ[index] else Pole.NONE
+        if differ[index]:
+            return hotter(index)
+        anew = both[index] and heats_anew(batch.rows(np.array([index])), SAME_CURRENT)[0]
+        return Pole.BOTH if anew else Pole.NONE
 
     return pole
 

@@ -217,15 +217,29 @@ def least_trust(batch: Batch) -> Floats:
 DAY_MS = 86_400_000
 
 
-def same_current(batch: Batch, since_ms: Floats, least_share: float) -> Flags:
+MOST_SCALE_LOG = 1.3
+UNEXPLAINED_LOG = 0.45
+"""Growth of heating, in logs, that no scale of a current explains: shown at half, it is broken.
+And the growth that must be left over once a smaller largest current of a day has explained what it
+can: three times what air and surroundings put into the heating of an hour."""
+
+
+def same_current(
+    batch: Batch, since_ms: Floats, least_share: float, change: Floats | float = 0.0
+) -> Flags:
     """Where a day that began after `since_ms` saw as much current as the unit's first days.
 
-    What seems to heat more since then is not a current that is shown too small.
+    What seems to heat more since then is not a current that is shown too small. Nor is it where
+    heating has grown by a `change`, in logs, that is more than a current smaller by so much
+    explains: heat goes by its square.
     """
     begun = np.asarray(batch.time_ms // DAY_MS - np.nan_to_num(since_ms) // DAY_MS)
-    today = (begun >= 1) & (known(batch, "most_today") >= least_share)
-    last = (begun >= 2) & (known(batch, "most_last") >= least_share)
-    return today | last
+    today = np.where(begun >= 1, known(batch, "most_today"), np.nan)
+    last = np.where(begun >= 2, known(batch, "most_last"), np.nan)
+    share = np.fmax(today, last)
+    explained = -2.0 * np.log(np.clip(share, 1e-6, 1.0))
+    grown = change > np.where(np.isnan(share), MOST_SCALE_LOG, explained + UNEXPLAINED_LOG)
+    return np.asarray((share >= least_share) | grown | (change > MOST_SCALE_LOG))
 
 
 def _left(batch: Batch) -> dict[str, Floats]:
@@ -306,7 +320,8 @@ def heats_anew(batch: Batch, least_share: float) -> Flags:
     pole = np.fmax(*(known(batch, name) for name in _OF_A_POLE)) >= CHANGE
     both = np.fmax(*(known(batch, name) for name in _OF_BOTH)) >= CHANGE
     since_ms = np.fmax(known(batch, "common_since_ms"), known(batch, "cooling_since_ms"))
-    both &= same_current(batch, since_ms, least_share) & (least_trust(batch) == 1.0)
+    both &= same_current(batch, since_ms, least_share, known(batch, "common"))
+    both &= least_trust(batch) == 1.0
     both &= air_moved_since(batch, since_ms)
     return np.asarray(pole | both | np.isnan(known(batch, "witnesses")))
 

@@ -56,7 +56,8 @@ class RemoteDetector:
         self._budget = budget
         self._monotonic = monotonic
         self._process = process or Process(plugin, limit_s=limit_s, start_limit_s=start_limit_s)
-        said = self._process.greeting(start_limit_s)
+        # Of a process that was given the greeting is there already: for its rest nobody waits long.
+        said = self._process.greeting(start_limit_s if process is None else limit_s)
         self.name, self.version, self.condition = said.name, said.version, said.condition
         self.needs = frozenset(said.needs)
         self.about = said.about

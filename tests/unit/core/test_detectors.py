@@ -226,6 +226,16 @@ def test_both_hot_poles_are_named() -> None:
     assert finding.pole == Pole.BOTH
 
 
+@pytest.mark.parametrize(("neg_c", "pole"), [(78.0, Pole.BOTH), (70.0, Pole.POSITIVE)])
+def test_one_pole_is_named_that_is_hotter_by_more_than_sensors_err(
+    neg_c: float, pole: Pole
+) -> None:
+    times = [START_MS + 1000 * number for number in range(40)]
+    values = {"temperature_pos_c": [83.0] * 40, "temperature_neg_c": [neg_c] * 40}
+    (finding,) = observed(Overtemperature(), Batch.of_one("c", times, **values), MODEL)
+    assert finding.pole == pole
+
+
 def test_lasting_condition_is_stated_again_each_five_minutes() -> None:
     findings = observed(Overtemperature(), temperatures([95.0] * 3600), MODEL)
     assert len(findings) == 1 + 11

@@ -15,7 +15,16 @@ from ohmwatch.detectors.temperature_rise_high import TemperatureRiseHigh
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.estimate.episodes import _drop_denies, hear
 from ohmwatch.physics.estimate.follow import PREFIX
-from ohmwatch.physics.estimate.record import APART, CONTACT_DTYPE, DROP_NEG, DROP_POS
+from ohmwatch.physics.estimate.record import (
+    APART,
+    CONTACT_DTYPE,
+    DROP_NEG,
+    DROP_POS,
+    NEG,
+    POS,
+    parameters_of,
+)
+from ohmwatch.physics.estimate.sensors import _refute, note_rest
 from ohmwatch.physics.known import with_known
 
 HOUR_MS = 3_600_000
@@ -65,6 +74,12 @@ def test_a_unit_that_was_always_warm_is_no_warning_one_that_became_so_is() -> No
     assert worst(said(TemperatureRiseHigh(), HOT, apart_up=12.0)) == Severity.NOTICE
     assert worst(said(TemperatureRiseHigh(), {**HOT, **LESS}, **grown)) == Severity.WARNING
     assert said(TemperatureRiseHigh(), {**HOT, **LESS}) == []
+
+
+def test_of_a_unit_just_met_both_poles_may_be_warm_by_nature_one_may_not() -> None:
+    assert worst(said(TemperatureRiseHigh(), HOT, witnesses=2.0)) == Severity.NOTICE
+    one = {**HOT, "temperature_neg_c": 40.0}
+    assert worst(said(TemperatureRiseHigh(), one, witnesses=2.0)) == Severity.WARNING
 
 
 def test_heat_that_a_small_current_or_hanging_air_would_explain_is_no_warning_yet() -> None:
@@ -171,3 +186,70 @@ def test_drops_deny_only_what_they_were_measured_with(
     channels[DROP_POS]["level"] = channels[DROP_POS]["newest"] = drop_log
     channels[DROP_NEG]["newest_ms"] -= age_h * HOUR_MS
     assert _drop_denies(kept[0]) is denies
+
+
+@pytest.mark.parametrize(("neg_c", "left_k"), [(24.0, 0.0), (36.0, 12.0)])
+def test_without_air_the_poles_take_a_leap_back_at_rest_or_leave_it(
+    neg_c: float, left_k: float
+) -> None:
+    kept = np.zeros(1, dtype=CONTACT_DTYPE)
+    for rest in range(30):
+        note_rest(kept[0], START_MS + rest * HOUR_MS, 25.0, 24.5, False)
+    kept[0]["sensors"]["jump_k"][[POS, NEG]] = 0.0, 12.0
+    note_rest(kept[0], START_MS + 31 * HOUR_MS, 24.5, neg_c, False)
+    assert kept[0]["sensors"]["jump_k"][NEG] == left_k
+
+
+@pytest.mark.parametrize(
+    ("shown_c", "load", "left_k"), [(24.0, 0.05, 0.0), (24.0, 0.5, 40.0), (62.0, 0.05, 40.0)]
+)
+def test_a_leap_is_taken_back_where_little_load_leaves_the_pole_cool(
+    shown_c: float, load: float, left_k: float
+) -> None:
+    kept, model = np.zeros(1, dtype=CONTACT_DTYPE), parameters_of([MODEL])
+    kept["felt_c"], kept["ambient_ms"], kept["fast"], kept["slow"] = 20.0, START_MS, load, load
+    kept["common"]["heat_k"], kept["sensors"]["jump_k"][0, POS] = 40.0, 40.0
+    _refute(kept[0], model[0], POS, shown_c)
+    assert kept[0]["sensors"]["jump_k"][POS] == left_k
+
+
+SINGLE = {"apart_sd": np.nan, "slower_fit": 0.5, "alone": 1.0, "common_up": 20.0}
+TODAY = {"common_since_ms": float(START_MS), "drop_since_ms": float(START_MS)}
+
+
+@pytest.mark.parametrize(
+    ("common", "told", "severity"),
+    [
+        (0.9, TODAY, None),
+        (1.5, TODAY, Severity.WARNING),
+        (0.9, {"most_today": 0.7, "most_last": 0.7}, None),
+        (1.25, {"most_today": 0.7, "most_last": 0.7}, Severity.WARNING),
+    ],
+)
+def test_of_one_pole_growth_counts_that_no_smaller_current_explains(
+    common: float, told: dict[str, float], severity: Severity | None
+) -> None:
+    findings = said(ContactResistanceRising(), LOADED, **{**SINGLE, "common": common, **told})
+    assert worst(findings) == severity
+
+
+@pytest.mark.parametrize(
+    ("drop", "severity"), [(0.3, None), (0.8, Severity.WARNING)], ids=["less", "more"]
+)
+def test_the_drop_of_one_pole_counts_where_no_smaller_current_explains_it(
+    drop: float, severity: Severity | None
+) -> None:
+    told = {"drop_pos": drop, "drop_pos_up": 20.0, "drop_neg_up": 0.0, "left_s": 10 * 86_400.0}
+    single = {**SINGLE, **TODAY, "common_up": 0.0, "common": 0.0, **told}
+    assert worst(said(ContactResistanceRising(), LOADED, **single)) == severity
+
+
+@pytest.mark.parametrize(
+    ("left_days", "denied", "severity"),
+    [(3.0, 0.0, Severity.WARNING), (10.0, 0.0, Severity.NOTICE), (3.0, 1.0, Severity.NOTICE)],
+)
+def test_less_evidence_is_enough_where_the_limit_is_near(
+    left_days: float, denied: float, severity: Severity
+) -> None:
+    told = {"apart": 0.2, "apart_up": 9.0, "left_s": left_days * 86_400.0, "drop_denies": denied}
+    assert worst(said(ContactResistanceRising(), LOADED, **told)) == severity

@@ -74,14 +74,14 @@ def test_loop_closes_a_moment_after_the_plug_is_in() -> None:
     assert observed(InterlockIntermittent(), batch, ONE) == []
 
 
-def test_second_opening_within_a_week_is_a_warning() -> None:
+def test_second_opening_within_ten_days_is_a_warning() -> None:
     day = 1_440
     findings = observed(
-        InterlockIntermittent(), minutes(opened(at=[100, 6 * day], of=7 * day)), ONE
+        InterlockIntermittent(), minutes(opened(at=[100, 10 * day], of=11 * day)), ONE
     )
     assert rises(findings) == [NOTICE, WARNING]
     assert next(f for f in findings if f.severity == WARNING).measured_ms == (
-        START_MS + 6 * day * 60_000
+        START_MS + 10 * day * 60_000
     )
 
 
@@ -96,6 +96,26 @@ def test_openings_beside_a_mating_count_nothing() -> None:
     loop = opened(at=[21, 24, 27], of=40)
     assert observed(InterlockIntermittent(), minutes(loop, mating_cycles=cycles), ONE) == []
     assert rises(observed(InterlockIntermittent(), minutes(loop), ONE)) == [NOTICE, WARNING]
+
+
+def test_a_loop_that_is_open_under_the_current_of_a_charge_is_a_warning_at_once() -> None:
+    mated = np.concatenate([np.zeros(20), np.ones(60)])
+    charge = {"mated": mated, "current_a": np.where(mated > 0, 120.0, 0.0)}
+    for at in (20, 25, 60):
+        loop = mated.copy()
+        loop[at] = 0.0
+        findings = observed(InterlockIntermittent(), minutes(loop, **charge), ONE)
+        assert rises(findings) == [WARNING]
+        idle = minutes(loop, mated=mated, current_a=[0.0] * 80)
+        assert rises(observed(InterlockIntermittent(), idle, ONE)) == ([NOTICE] if at > 30 else [])
+
+
+def test_a_current_long_after_the_mating_is_a_drive_s() -> None:
+    mated = np.concatenate([np.zeros(20), np.ones(1_600)])
+    loop = mated.copy()
+    loop[1_600] = 0.0
+    drive = minutes(loop, mated=mated, current_a=[120.0] * 1_620)
+    assert rises(observed(InterlockIntermittent(), drive, ONE)) == [NOTICE]
 
 
 def test_jolt_that_opens_sound_contacts_counts_half() -> None:

@@ -73,7 +73,8 @@ APART_STEP_K = 2.2
 the rise at rated current; yet never less than would show as APART_STEP_K in the unit's own use."""
 
 MATED_STEP = 0.13
-"""The same of APART where a plug is mated in daily use, and its contacts meet anew each time."""
+"""The same of APART where a plug is mated in daily use, and its contacts meet anew each time: more
+of a unit that heats more."""
 
 FLOORS = (0.05**2, 0.012**2, 0.02**2, 0.02**2, 0.12**2)
 """Their variance from one episode to another in a healthy contact: draught, driving wind."""
@@ -299,7 +300,7 @@ def close(s, p, t_ms):  # type: ignore[no-untyped-def]
         peak_k = p.rise_k * max(s.peak, s.day_peak, 0.05)
         step = max(STEPS[APART], APART_STEP_K / peak_k)
         if p.routine:
-            step = max(step, MATED_STEP)
+            step = max(step, MATED_STEP * max(math.exp(s.channels[COMMON].base), 1.0))
         form = FORM * s.channels[APART].base
         hear(s, APART, lean, s.apart.hh / p.rise_k**2 + form * form, step, poles, t_ms)
         change_k = abs(s.apart.heat_k - s.channels[APART].base * p.rise_k)
@@ -322,7 +323,7 @@ def close(s, p, t_ms):  # type: ignore[no-untyped-def]
             ohm = sums.product / sums.square
             variance = DROP_NOISE_MV2 / sums.square / (ohm * ohm)
             number = DROP_POS if pole == 0 else DROP_NEG
-            hear(s, number, math.log(1000.0 * ohm), variance, STEPS[number], poles, t_ms)
+            hear(s, number, math.log(1000.0 * ohm), variance, STEPS[number], True, t_ms)
     s.drop_denies = 1 if _drop_denies(s) else 0
     _note_flutter(s)
     _note_pair(s)

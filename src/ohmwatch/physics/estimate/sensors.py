@@ -3,13 +3,14 @@
 Questions that need no opinion about the contact: does a sensor move when the model says that its
 place must have moved; does it agree at rest with the air and with its twin, as it used to; does
 it leap, or jump about, more than heat can. What is suspected is held apart until the contact has
-rested: at rest a lie stays, and a fault is cold.
+rested, or carries so little that a leap of that size would show: a lie stays, and a fault is cold.
+Each leap that was taken back adds to what counts as one: a contact that flutters leaps often.
 """
 
 import math
 
 from ohmwatch.compiled import inlined
-from ohmwatch.physics.estimate.record import AIR, NEG, POS
+from ohmwatch.physics.estimate.record import AIR, COMMON, NEG, POS
 from ohmwatch.physics.estimate.thermal import mixed_load, pole_heat_k
 
 AT_REST_K = 0.03
@@ -33,6 +34,14 @@ for the rounding of a coarse sensor shows at a few places only; the most that a 
 LEAP_K = 5.0
 SPIKE_K = 20.0
 """No contact and no air leaps so far between two readings: one reading that does is a lie."""
+
+MOST_CLEARED = 15.0
+"""Leaps taken back, each of which adds LEAP_K to what counts as one: no contact goes further."""
+
+REFUTABLE_K = 10.0
+REFUTED = 0.4
+"""Leaps that need no rest to be taken back, being more than air and load are ever unsure by; and
+the part of one up to which a load and what it leaves unexplained are small beside it."""
 
 LEAP_FORGOTTEN_MS = 36 * 3_600_000
 
@@ -94,7 +103,7 @@ def note_sensor(s, p, place, t_ms, value_c, at_rest):  # type: ignore[no-untyped
         jump_k = value_c - own.last_c - moved_k
         of_noise = place == AIR or at_rest or p.rise_k * s.load < QUIET_K
         of_noise = of_noise and abs(jump_k) < SINGLE_LIE_K
-        _note_noise(own, jump_k if of_noise else math.nan)
+        _note_noise(own, jump_k if of_noise else math.nan, _restless(s, p, place))
         explained_k = 0.6 * abs(moved_k)
         noise_k = 3.0 * math.sqrt(max(own.noise_base_k2, 0.0))
         # What happened in a gap, or to a contact whose load is unknown, is no leap.
@@ -104,6 +113,8 @@ def note_sensor(s, p, place, t_ms, value_c, at_rest):  # type: ignore[no-untyped
         if followed and abs(jump_k) > least_k:
             own.jump_k += jump_k
             own.jump_ms = t_ms
+        elif place != AIR and followed and abs(own.jump_k) > REFUTABLE_K:
+            _refute(s, p, place, value_c)
     own.last_c = value_c
     own.last_felt_c = s.felt_c
     own.last_load = mixed_load(s)
@@ -112,7 +123,31 @@ def note_sensor(s, p, place, t_ms, value_c, at_rest):  # type: ignore[no-untyped
 
 
 @inlined
-def _note_noise(own, jump_k):  # type: ignore[no-untyped-def]
+def _refute(s, p, place, value_c):  # type: ignore[no-untyped-def]
+    """Takes a leap back where the load is small and the pole as warm as it makes it: a sensor that
+    leapt would show the leap still, a contact that heated so has cooled down.
+    """
+    own = s.sensors[place]
+    load_k = pole_heat_k(s, p, place) * mixed_load(s)
+    usual_k = own.base_k if s.ambient_ms > 0 else s.common.offset_k
+    away_k = value_c - s.felt_c - usual_k - load_k
+    if max(load_k, abs(away_k)) < REFUTED * abs(own.jump_k):
+        _take_back(own)
+
+
+@inlined
+def _restless(s, p, place):  # type: ignore[no-untyped-def]
+    """How many times the jumps' variance a pole that heats more than it did may show: what a load
+    between two readings leaves in them goes with its heat.
+    """
+    if place == AIR:
+        return 1.0
+    usual_k = p.rise_k * math.exp(s.channels[COMMON].base)
+    return max(pole_heat_k(s, p, place) / usual_k, 1.0) ** 2
+
+
+@inlined
+def _note_noise(own, jump_k, restless):  # type: ignore[no-untyped-def]
     """Noise leaps back, heat doesn't: minus the product of two jumps in a row is its variance."""
     if not (math.isnan(own.step_k) or math.isnan(jump_k)):
         square = -jump_k * own.step_k
@@ -122,9 +157,10 @@ def _note_noise(own, jump_k):  # type: ignore[no-untyped-def]
             own.noise_base_k2 += (square - own.noise_base_k2) / own.noises
             own.noise_k2 = own.noise_base_k2
         else:
-            most = 0.5 * NOISE_MEMORY * NOISY * max(own.noise_base_k2, LEAST_NOISE_K2)
-            own.noise_k2 += (min(max(square, -most), most) - own.noise_k2) / NOISE_MEMORY
             allowed_k2 = NOISY * max(own.noise_base_k2, LEAST_NOISE_K2)
+            most = 0.5 * NOISE_MEMORY * allowed_k2
+            own.noise_k2 += (min(max(square, -most), most) - own.noise_k2) / NOISE_MEMORY
+            allowed_k2 *= restless
             if own.noise_k2 > allowed_k2:
                 own.noisy = 1.0
             elif own.noise_k2 < 0.2 * allowed_k2:
@@ -146,8 +182,11 @@ def note_rest(s, t_ms, pos_c, neg_c, air_known):  # type: ignore[no-untyped-def]
     air = s.sensors[AIR]
     # What the poles are to one another says nothing about a leap of the air.
     leapt_k, air.jump_k = air.jump_k, 0.0
-    _note_shift(air, pos_c - neg_c)
+    as_ever = _note_shift(air, pos_c - neg_c)
     air.jump_k = leapt_k
+    if as_ever and not air_known and pos_c == pos_c and neg_c == neg_c:
+        _take_back(s.sensors[POS])
+        _take_back(s.sensors[NEG])
 
 
 @inlined
@@ -160,11 +199,18 @@ def _note_shift(own, rise_k):  # type: ignore[no-untyped-def]
     if own.bases < REST_BASE:
         own.bases += 1.0
         own.base_k += (rise_k - own.base_k) / own.bases
-    if abs(own.jump_k) > 0.0 and abs(rise_k - own.base_k) < SHIFT_K:
-        # It leapt under load and is right at rest: a contact does that, a sensor doesn't.
+    if abs(rise_k - own.base_k) < SHIFT_K:
+        _take_back(own)
+        return True
+    return False
+
+
+@inlined
+def _take_back(own):  # type: ignore[no-untyped-def]
+    """It leapt under load and is right at rest: a contact does that, a sensor doesn't."""
+    if abs(own.jump_k) > 0.0:
         own.jump_k = 0.0
-        own.cleared = min(own.cleared + 1.0, 5.0)
-    return abs(rise_k - own.base_k) < SHIFT_K
+        own.cleared = min(own.cleared + 1.0, MOST_CLEARED)
 
 
 @inlined
