@@ -43,7 +43,7 @@ class ContactResistanceHigh:
 
     Can't see: a small fault, and one that both poles have if the model's ratings are missing.
 
-    Cost: 0.2 µs a reading beside the contacts stage; state: 20 bytes a connector.
+    Cost: 0.01 µs a reading beside the contacts stage; state: 20 bytes a connector.
 
     >>> [level.severity.name for level in ContactResistanceHigh().levels]
     ['NOTICE', 'WARNING']
