@@ -7,7 +7,10 @@ same run, in turns with ours, and the ratio is what counts.
 import json
 import os
 import platform
+import re
+import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -17,7 +20,14 @@ from typing import Self
 from rich.console import Console
 from rich.table import Table
 
+from deploy.stack.layout import ELASTICSEARCH_VERSION
+
 RESULTS = Path(__file__).parent / "results"
+_SERVERS = {
+    "postgres": ("psql", "--version"),
+    "redis": ("redis-server", "--version"),
+    "mosquitto": ("mosquitto", "-h"),
+}
 _PACKAGES = ("numpy", "msgspec", "orjson", "paho-mqtt", "elasticsearch", "redis", "django")
 
 
@@ -79,7 +89,23 @@ def circumstances() -> dict[str, object]:
         },
         "versions": {"python": platform.python_version()}
         | {name: metadata.version(name) for name in _PACKAGES},
+        "servers": _servers(),
     }
+
+
+def _servers() -> dict[str, str]:
+    """What each server on this machine says of itself; those that a bench doesn't use as well."""
+    said = {name: _says(*command) for name, command in _SERVERS.items()}
+    return {"elasticsearch": ELASTICSEARCH_VERSION} | {n: v for n, v in said.items() if v}
+
+
+def _says(*command: str) -> str:
+    """The first version number in a program's answer; empty where there is no such program."""
+    with suppress(OSError):
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        if found := re.search(r"\d+(\.\d+)+", answer.stdout + answer.stderr):
+            return found.group()
+    return ""
 
 
 def _processor() -> str:

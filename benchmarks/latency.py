@@ -6,7 +6,8 @@ question to the store first finds each, and when an open page's socket has it, o
 
 In between, a connector that was well speaks of a contact hotter than its limit, in one message with
 readings that last up to now for longer than the detector holds back: so nothing but the way is
-measured until another connection to Postgres sees the alarm.
+measured until another connection to Postgres sees the alarm. At the end the account is closed over
+all that was sent.
 """
 
 import json
@@ -14,7 +15,7 @@ import random
 import socket
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ _GIVE_UP_S = 15.0
 def main(quick: bool) -> int:
     on = ground.prepare(40 if quick else 200)
     recording = load.record(on.fleet, INSTANTS, step_ms=STEP_MS)
+    sent: Counter[str] = Counter()
     folder = Path(mkdtemp(prefix="ohmwatch-latency-"))
     with ExitStack() as stack:
         broker = stack.enter_context(ground.broker())
@@ -74,10 +76,11 @@ def main(quick: bool) -> int:
         stack.enter_context(ground.process(folder / "detection.log", *ground.DETECTION))
         port = stack.enter_context(_web(folder))
         page = stack.enter_context(_page(port, on.fleet.units[0].connector))
-        rate = _full_rate(recording, broker, part=0.2 if quick else 1.0)
-        probes = Probes(on, page)
-        with _loaded(recording, broker, rate / 2), broker.loader(ground.PROBE) as device:
+        rate = _full_rate(recording, broker, sent, part=0.2 if quick else 1.0)
+        probes = Probes(on, page, sent)
+        with _loaded(recording, broker, rate / 2, sent), broker.loader(ground.PROBE) as device:
             probes.run(device, for_s=15 if quick else 150)
+        ground.close_account(on, [worker], sent.total())
     finish(
         "latency", [*_measures(probes), Measure("load meanwhile", rate / 2, "readings/s")], quick
     )
@@ -152,15 +155,21 @@ def _session() -> str:
 # --- the load ---------------------------------------------------------------------------------
 
 
-def _full_rate(recording: Recording, broker: Broker, *, part: float) -> float:
+def _full_rate(recording: Recording, broker: Broker, sent: Counter[str], *, part: float) -> float:
     """Readings a second that the whole takes in, once it is warm: the store makes machine code,
     detection opens its files, and the first readings take several times as long as the rest."""
     times = max(1, round(CALIBRATION_READINGS * part / len(recording)))
     begins_ms = count(now_ms() - 3_000_000, INSTANTS * STEP_MS)
-    return [_pass(recording, broker, begins_ms, times) for _ in range(WARM)][-1]
+    return [_pass(recording, broker, begins_ms, times, sent) for _ in range(WARM)][-1]
 
 
-def _pass(recording: Recording, broker: Broker, begins_ms: Iterator[int], times: int) -> float:
+def _pass(
+    recording: Recording,
+    broker: Broker,
+    begins_ms: Iterator[int],
+    times: int,
+    sent: Counter[str],
+) -> float:
     base, total = ground.counted(), 0
     packets = [_packets(recording, next(begins_ms)) for _ in range(times)]
     began = time.perf_counter()
@@ -168,6 +177,7 @@ def _pass(recording: Recording, broker: Broker, begins_ms: Iterator[int], times:
         for each in packets:
             load.publish(loader, each, may_send=Ahead(each, _Since(base + total)))
             total += each.total
+        sent["before"] += total
         while ground.counted() - base < total:
             time.sleep(_LOOK_S)
     return total / (time.perf_counter() - began)
@@ -195,14 +205,16 @@ def _topic(fleet: Fleet, device: int) -> str:
 
 
 @contextmanager
-def _loaded(recording: Recording, broker: Broker, rate: float) -> Iterator[None]:
+def _loaded(
+    recording: Recording, broker: Broker, rate: float, sent: Counter[str]
+) -> Iterator[None]:
     """So many readings a second as long as the `with` lasts."""
     over = threading.Event()
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            _play(recording, broker, rate, over)
+            _play(recording, broker, rate, over, sent)
         except BaseException as failure:
             failures.append(failure)
 
@@ -217,19 +229,25 @@ def _loaded(recording: Recording, broker: Broker, rate: float) -> Iterator[None]
         raise failures[0]
 
 
-def _play(recording: Recording, broker: Broker, rate: float, over: threading.Event) -> None:
-    began, sent, begin_ms = time.monotonic(), 0, now_ms() - 2_000_000
+def _play(
+    recording: Recording,
+    broker: Broker,
+    rate: float,
+    over: threading.Event,
+    sent: Counter[str],
+) -> None:
+    began, begin_ms = time.monotonic(), now_ms() - 2_000_000
     with broker.loader() as loader:
         while not over.is_set():
             packets = _packets(recording, begin_ms)
             begin_ms += INSTANTS * STEP_MS
-            base = sent
+            base = sent["load"]
 
             def is_due(readings: int, base: int = base) -> bool:
                 return over.is_set() or base + readings <= (time.monotonic() - began) * rate
 
             load.publish(loader, packets, may_send=is_due)
-            sent += packets.total
+            sent["load"] += packets.total
 
 
 # --- the probes -------------------------------------------------------------------------------
@@ -245,6 +263,7 @@ class Probes:
 
     on: Ground
     page: ClientConnection
+    sent: Counter[str]
     found_s: list[float] = field(default_factory=list)
     shown_s: list[float] = field(default_factory=list)
     alarmed_s: list[float] = field(default_factory=list)
@@ -290,6 +309,7 @@ class Probes:
         fleet = self.on.fleet
         measured_ms = now_ms()
         payload = json.dumps({"time": measured_ms, "channel": 0, "temperature_pos_c": 41.5})
+        self.sent["probes"] += 1
         sent = self._sent[measured_ms] = time.perf_counter()
         device.deliver(f"ow/v1/{fleet.devices[0].identity}/readings", [payload.encode()])
         telemetry = TenantTelemetry(TENANT)
@@ -333,6 +353,7 @@ class Probes:
             "step_ms": 1000,
             "columns": {"temperature_pos_c": [HOT_C] * HOT_S},
         }
+        self.sent["probes"] += HOT_S
         sent = time.perf_counter()
         topic = f"ow/v1/{TENANT}.{ground.box(unit.vehicle)}/readings"
         device.deliver(topic, [json.dumps(document).encode()])

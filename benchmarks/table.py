@@ -66,6 +66,14 @@ def finish(connection: psycopg.Connection) -> None:
     connection.execute(sql.SQL("VACUUM ANALYZE {}").format(TABLE))
 
 
+def index_for_fleets(connection: psycopg.Connection) -> None:
+    """An index that holds all that the questions about a fleet read: the table is not touched."""
+    connection.execute(
+        "CREATE INDEX IF NOT EXISTS bench_fleet ON bench_readings (measured_ms)"
+        " INCLUDE (model, vehicle, temperature_pos_c)"
+    )
+
+
 def bytes_held(connection: psycopg.Connection) -> tuple[int, int]:
     """Of the table, and of the table with its indices."""
     row = connection.execute(
@@ -75,8 +83,24 @@ def bytes_held(connection: psycopg.Connection) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
+def count(connection: psycopg.Connection) -> int:
+    """Rows."""
+    row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(TABLE)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def ask(
     connection: psycopg.Connection, query: LiteralString, values: Sequence[object]
 ) -> list[tuple[object, ...]]:
     """All rows of a query."""
     return connection.execute(query, values).fetchall()
+
+
+def ask_by_brin(
+    connection: psycopg.Connection, query: LiteralString, values: Sequence[object]
+) -> list[tuple[object, ...]]:
+    """The same where there is no index for fleets."""
+    with connection.transaction(force_rollback=True):
+        connection.execute("DROP INDEX bench_fleet")
+        return ask(connection, query, values)

@@ -224,6 +224,12 @@ def quantity(value: float | str | bool | None, name: str) -> SafeString | str:
 
 
 @register.filter
+def signed(number: float) -> str:
+    """A whole number with its sign: +4, −12."""
+    return f"{number:+.0f}".replace("-", "−")
+
+
+@register.filter
 def percentage(share: float | None) -> str:
     """A share from 0 to 1 as a whole percentage; a dash where there is none."""
     return "–" if share is None else f"{share:.0%}".replace("%", " %")

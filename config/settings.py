@@ -147,11 +147,19 @@ DATABASES = {
         "PASSWORD": _postgres.password,
         "HOST": _postgres.hostname,
         "PORT": _postgres.port or 5432,
-        "OPTIONS": (
-            {"pool": {"min_size": 1, "max_size": 8, "timeout": 10}}
-            if ENVIRONMENT.postgres_pool
-            else {}
-        ),
+        "OPTIONS": {
+            # A server that hangs refuses nothing: it must not hold whoever asks it for ever.
+            "connect_timeout": 5,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
+            **(
+                {"pool": {"min_size": 1, "max_size": 8, "timeout": 10}}
+                if ENVIRONMENT.postgres_pool
+                else {}
+            ),
+        },
     }
 }
 DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]

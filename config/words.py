@@ -100,6 +100,8 @@ EVIDENCE_WORDS: Words = {
     "insulation_wet_air_kohm": _("Insulation now, in wet air"),
     "time_left_from_s": _("Time left, at least"),
     "time_left_to_s": _("Time left, at most"),
+    "time_left_unknown": _("Time left can't be said"),
+    "mating_step_pct": _("Change of its heating at the last mating"),
     "recent_openings": _("Openings not long ago"),
     "recent_silences": _("Silences not long ago"),
     "last_silence_s": _("Last silence"),
@@ -123,6 +125,11 @@ EVIDENCE_WORDS: Words = {
 def evidence_word(name: str) -> str:
     """What a figure of the evidence is; one of a plug-in keeps its name, without the unit."""
     return str(EVIDENCE_WORDS.get(name, _spoken(name.removeprefix("x_"))))
+
+
+@register.filter
+def unforeseen_word(reason: str) -> str:
+    return wording.unforeseen(reason)
 
 
 REASON_WORDS: Words = {

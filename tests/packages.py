@@ -33,6 +33,22 @@ RIGHT = """
         return findings
 """
 
+ADJUSTABLE = PLUGIN.replace("{body}", RIGHT.replace("90", "self.limit_c").strip()).replace(
+    "class Plugin:",
+    """from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Plugin:
+    '''Says that a hand would find it hot.
+
+    Parameters:
+        limit_c: where it hurts.
+    '''
+    limit_c: float = 90.0
+""",
+)
+"""The same with a parameter, which rules can set."""
+
 
 def lay(
     folder: Path,

@@ -10,6 +10,7 @@ from django_tenants.utils import tenant_context
 
 from apps.tenants.models import Tenant
 from apps.tenants.operations import build_tenant, register_tenant
+from apps.warning.detectors import forget_plugins
 from tests import cast
 
 TENANTS = {"kunlun": "Kunlun Connectors", "aurora": f"{cast.CANARY}tenant"}
@@ -48,6 +49,7 @@ def flush_redis() -> None:
     ):
         with redis.Redis.from_url(url) as client:
             client.flushdb()
+    forget_plugins()
 
 
 def delete_indices(*, templates: bool) -> None:

@@ -2,15 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import F, Max, Q, QuerySet
 
 from apps.accounts.models import User
 from apps.accounts.permissions import Permission
-from apps.alarms.models import Alarm, AlarmEvent, Severity, State
+from apps.alarms.models import Alarm, AlarmEvent, Kind, Severity, State
+from apps.telemetry.answers import Reading
+from apps.telemetry.store import TenantTelemetry
 from apps.tenants.lookups import find_or_404
 from ohmwatch.lifecycle import CAUSES, Reason, is_one_story
+
+SHOWN_BEFORE, SHOWN_AFTER = 3, 2
+SHOWN_WITHIN = timedelta(days=1)
+"""Readings that show an alarm: the one that opened it is the last of those before. Further away
+they would show another day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,32 @@ def story_of(*, for_user: User, alarm: Alarm) -> Story:
         causes=[each for each in near if each.condition in above],
         consequences=[each for each in near if each.condition not in above],
     )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The few readings that show an alarm, in order: the one that opened it and its neighbours.
+
+    `opened_at` is when that one was measured. No readings: they are no longer kept.
+    """
+
+    opened_at: datetime
+    readings: list[Reading]
+
+
+def shown_by(alarm: Alarm, *, telemetry: TenantTelemetry) -> Shown:
+    """The readings that show an alarm, of its newest occurrence. Raises what the store raises."""
+    opening = (
+        alarm.events.filter(kind__in=(Kind.OPENED, Kind.REOPENED), measured_at__isnull=False)
+        .order_by("number")
+        .last()
+    )
+    at = opening.measured_at if opening else alarm.since
+    assert at is not None
+    found = telemetry.readings_around(
+        alarm.connector_id, at, before=SHOWN_BEFORE, after=SHOWN_AFTER, within=SHOWN_WITHIN
+    )
+    return Shown(at, found)
 
 
 def flapping(alarms: Iterable[UUID]) -> set[UUID]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from statistics import median
 from uuid import UUID
 
@@ -149,6 +149,21 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What stands of one connector's inspections: a fault, or nothing."""
+
+    connector: UUID
+    model: str
+    found_at: datetime
+    outcome: str
+
+    @property
+    def month(self) -> str:
+        """Of the finding, UTC: 2026-11."""
+        return month_of(self.found_at)
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """An alarm and what the newest inspection said of it."""
 
@@ -199,6 +214,29 @@ def failures_at(connectors: Iterable[UUID], *, since: datetime, until: datetime)
 def all_failures(*, for_user: User) -> list[Failure]:
     """Every confirmed failure of the tenant, for its staff, in order."""
     return _merged(_faults()) if _is_staff(for_user) else []
+
+
+def confirmed(*, for_user: User, model: str = "", month: str = "") -> list[Confirmed]:
+    """All that was confirmed, faults and nothings, of a model and a month; empty: of all."""
+    if not _is_staff(for_user):
+        return []
+    rows = _standing().filter(outcome__in=[Outcome.FAULT, Outcome.NOTHING])
+    found = (
+        Confirmed(row.connector_id, row.connector.model.code, row.found_at, row.outcome)
+        for row in rows.select_related("connector__model").order_by("found_at", "pk")
+    )
+    return [each for each in found if model in ("", each.model) and month in ("", each.month)]
+
+
+def nothings_at(connectors: Iterable[UUID], *, month: str = "") -> set[UUID]:
+    """Those of these connectors where people looked, in that month, and nothing was found."""
+    rows = _standing().filter(connector__in=list(connectors), outcome=Outcome.NOTHING)
+    return {row.connector_id for row in rows if month in ("", month_of(row.found_at))}
+
+
+def month_of(instant: datetime) -> str:
+    """In UTC, as 2026-11."""
+    return instant.astimezone(UTC).strftime("%Y-%m")
 
 
 def verdicts(*, for_user: User) -> list[Verdict]:
@@ -274,15 +312,19 @@ def _is_staff(user: User) -> bool:
 
 
 def _faults() -> QuerySet[Inspection]:
-    """The faults that stand: those without an alarm, and of each alarm the newest entry."""
+    """The faults that stand."""
+    return _standing().filter(outcome=Outcome.FAULT)
+
+
+def _standing() -> QuerySet[Inspection]:
+    """The entries that stand: those without an alarm, and of each alarm the newest."""
     newest = (
         Inspection.objects.filter(alarm__isnull=False)
         .order_by("alarm_id", "-entered_at", "-id")
         .distinct("alarm_id")
         .values("pk")
     )
-    standing = Inspection.objects.filter(pk__in=newest) | Inspection.objects.filter(alarm=None)
-    return standing.filter(outcome=Outcome.FAULT)
+    return Inspection.objects.filter(pk__in=newest) | Inspection.objects.filter(alarm=None)
 
 
 def _merged(rows: QuerySet[Inspection]) -> list[Failure]:

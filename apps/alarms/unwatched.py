@@ -21,10 +21,13 @@ def clear_unwatched(*, now: datetime) -> list[AlarmEvent]:
     off = [rule for rule in core_rules() if rule.mode is Mode.OFF]
     if not off:
         return []
-    book = Rulebook(core_rules(), list(known_detectors().values()))
+    known = known_detectors()
+    book = Rulebook(core_rules(), list(known.values()))
     with transaction.atomic():
         journal = Journal(now, Numbers())
-        rows = Alarm.objects.filter(state=State.OPEN, detector__in={rule.detector for rule in off})
+        # Of a plug-in that is away nobody can say whom it judges.
+        switched_off = {rule.detector for rule in off} & known.keys()
+        rows = Alarm.objects.filter(state=State.OPEN, detector__in=switched_off)
         for alarm in rows.select_related("connector__model", "connector__vehicle"):
             plan = book.plan_for(str(alarm.connector_id), dimensions_of(alarm.connector))
             if any(judge.key == alarm.detector for judge in plan.judges):

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.alarms.models import Severity
 from ohmwatch.conditions import Condition
+from ohmwatch.findings import TIME_LEFT_UNKNOWN
 from ohmwatch.lifecycle import Reason
 
 Text = str | Promise
@@ -141,6 +142,20 @@ def course_name(course: str) -> str:
     return str(COURSES.get(course, ""))
 
 
+UNFORESEEN: dict[str, Text] = {
+    "too_few_points": _("too few drives and charges have been seen yet"),
+    "not_growing": _("it is not getting worse"),
+    "limit_unknown": _("its model states no temperature limit"),
+    "little_load": _("it was never loaded enough to tell"),
+    "out_of_reach": _("no limit is within reach at its usual load"),
+}
+
+
+def unforeseen(reason: str) -> str:
+    """Why the time left can't be said, in the active language; empty where it is said."""
+    return str(UNFORESEEN.get(reason, reason.replace("_", " ")))
+
+
 UNITS = {
     "c": "°C",
     "k": "K",
@@ -169,6 +184,9 @@ LABELS: dict[str, Text] = {
     "margin": _("Margin to the limit"),
     "time_left_from": _("Time left, at least"),
     "time_left_to": _("Time left, at most"),
+    "trust": _("Trust in its sensors"),
+    "mating_step": _("Change of its heating at the last mating"),
+    TIME_LEFT_UNKNOWN: _("Time left can't be said"),
 }
 
 
@@ -176,12 +194,15 @@ def evidence_rows(evidence: Mapping[str, float | str | None]) -> list[tuple[str,
     """Evidence as people read it: (what, value with its unit); the unit is in the key's end."""
     rows = []
     for name, value in evidence.items():
+        if name == "trust" and value == 1.0:  # only that they are not to be trusted is news
+            continue
         stem, _underscore, ending = name.rpartition("_")
         unit = UNITS.get(ending, "") if stem else ""
         label = str(LABELS.get(stem if unit else name, _spoken(stem if unit else name)))
         if unit == "s" and isinstance(value, float | int):
             value, unit = _in_long_units(value)
         shown = "—" if value is None else value if isinstance(value, str) else f"{value:.4g}"
+        shown = unforeseen(shown) if name == TIME_LEFT_UNKNOWN else shown
         rows.append((label, f"{shown} {unit}".rstrip()))
     return rows
 

@@ -16,6 +16,7 @@ from apps.telemetry.bins import BINS
 from apps.telemetry.fleet import BY, LEADING
 from apps.telemetry.fleet_questions import AGE
 from apps.warning.models import Rule
+from ohmwatch.findings import UNFORESEEN
 from ohmwatch.readings import QUANTITIES
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -254,7 +255,36 @@ class StateSerializer(serializers.Serializer[Any]):
 
     connector = serializers.UUIDField()
     health = serializers.ChoiceField(choices=["ok", "notice", "warning", "critical", "unknown"])
-    margin_k = serializers.FloatField(allow_null=True, help_text="K to the nearest limit.")
+    margin_k = serializers.FloatField(
+        allow_null=True,
+        help_text="K to the temperature limit, at rated current and 40 °C; null while unknown.",
+    )
+    margin_from_k = serializers.FloatField(allow_null=True, help_text="Its 80 % interval.")
+    margin_to_k = serializers.FloatField(allow_null=True)
+    headroom_k = serializers.FloatField(
+        allow_null=True, help_text="K to the temperature limit now, whatever the load."
+    )
+    time_left_s = serializers.FloatField(
+        allow_null=True, help_text="To the limit at its usual load, as it is going."
+    )
+    time_left_from_s = serializers.FloatField(allow_null=True, help_text="Its 80 % interval.")
+    time_left_to_s = serializers.FloatField(allow_null=True)
+    time_left_unknown = serializers.ChoiceField(
+        choices=[each for each in UNFORESEEN if each],
+        allow_blank=True,
+        help_text="Why no time left is told.",
+    )
+    learnt_at = serializers.DateTimeField(
+        allow_null=True, help_text="When a load last taught something of its contacts."
+    )
+    base_since = serializers.DateTimeField(
+        allow_null=True, help_text="Since when the contacts are compared with themselves."
+    )
+    mating_step_pos = serializers.FloatField(
+        allow_null=True,
+        help_text="By which the last mating changed its heating; -0.12: less by 12 %.",
+    )
+    mating_step_neg = serializers.FloatField(allow_null=True)
     open_alarms = serializers.IntegerField()
     worst_condition = serializers.CharField(allow_blank=True)
     measured_at = serializers.DateTimeField(allow_null=True)
@@ -273,6 +303,15 @@ class ReadingPageSerializer(serializers.Serializer[Any]):
     connector = serializers.UUIDField()
     results = ReadingSerializer(many=True)
     next = serializers.URLField(allow_null=True)
+
+
+class AlarmReadingsSerializer(serializers.Serializer[Any]):
+    """In order of measurement; none where they are no longer kept."""
+
+    alarm = serializers.UUIDField()
+    connector = serializers.UUIDField()
+    opened_by = serializers.DateTimeField(help_text="When the one that opened it was measured.")
+    results = ReadingSerializer(many=True)
 
 
 class EnvelopeSerializer(serializers.Serializer[Any]):

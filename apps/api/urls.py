@@ -21,6 +21,7 @@ urlpatterns = [
     path("statistics", views.Statistics.as_view(), name="statistics"),
     path("alarms", views.AlarmList.as_view(), name="alarms"),
     path("alarms/<uuid:id>", views.AlarmDetail.as_view(), name="alarm"),
+    path("alarms/<uuid:id>/readings", views.AlarmReadingList.as_view(), name="alarm-readings"),
     path("alarms/<uuid:id>/events", views.AlarmEventList.as_view(), name="alarm-events"),
     path("alarms/<uuid:id>/inspections", views.InspectionList.as_view(), name="inspections"),
     path("rules", views.RuleList.as_view(), name="rules"),

@@ -30,7 +30,7 @@ from apps.catalog import queries as catalog
 from apps.catalog.models import ConnectorModel
 from apps.fleet import queries as fleet
 from apps.fleet.models import Connector, Vehicle
-from apps.telemetry.answers import GroupPage, GroupRow, State
+from apps.telemetry.answers import GroupPage, GroupRow, Outlook, State
 from apps.telemetry.questions import FleetFilter
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import TenantTelemetry
@@ -163,10 +163,24 @@ def _state(connector: Connector, state: State | None) -> dict[str, Any]:
         "connector": connector.pk,
         "health": state.health,
         "margin_k": state.margin_k,
+        **_outlook(state.outlook),
         "open_alarms": state.open_alarms,
         "worst_condition": state.worst_condition,
         "last": state.last,
         **{f"{name}_at": None if ms is None else from_ms(ms) for name, ms in times.items()},
+    }
+
+
+def _outlook(known: Outlook) -> dict[str, Any]:
+    of_margin = ("margin_from_k", "margin_to_k", "headroom_k", "mating_step_pos", "mating_step_neg")
+    return {
+        **{name: getattr(known, name) for name in of_margin},
+        "time_left_s": known.left_s,
+        "time_left_from_s": known.left_from_s,
+        "time_left_to_s": known.left_to_s,
+        "time_left_unknown": known.left_unknown,
+        "learnt_at": known.learnt_at,
+        "base_since": known.base_at,
     }
 
 
@@ -314,6 +328,24 @@ class AlarmDetail(RetrieveAPIView[Alarm]):
 
     def get_object(self) -> Alarm:
         return alarms.alarm_for(user=asker(self.request), pk=self.kwargs["id"])
+
+
+class AlarmReadingList(APIView):
+    """The few readings that show an alarm: the one that opened it, and its neighbours."""
+
+    scope = Scope.READINGS
+
+    @extend_schema(responses=serializers.AlarmReadingsSerializer)
+    def get(self, request: Request, id: UUID) -> Response:
+        alarm = alarms.alarm_for(user=asker(request), pk=id)
+        shown = alarms.shown_by(alarm, telemetry=telemetry())
+        found = {
+            "alarm": alarm.pk,
+            "connector": alarm.connector_id,
+            "opened_by": shown.opened_at,
+            "results": shown.readings,
+        }
+        return Response(serializers.AlarmReadingsSerializer(found).data)
 
 
 class AlarmEventList(APIView):

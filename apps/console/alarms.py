@@ -1,5 +1,6 @@
 """Alarms: what is open, the story of one, and what a person can do about it."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -23,7 +24,11 @@ from apps.console.evidence import in_order
 from apps.console.people import PersonRequest, for_people
 from apps.console.urgency import worst_first
 from apps.notifications.queries import deliveries_of
+from apps.telemetry.errors import TelemetryError
+from apps.telemetry.store import TenantTelemetry
 from apps.warning.queries import version_named
+from ohmwatch.findings import TIME_LEFT_UNKNOWN
+from ohmwatch.readings import QUANTITIES
 
 PAGE = 50
 TABS = {"open": gettext_lazy("Open"), "cleared": gettext_lazy("Cleared"), "": gettext_lazy("All")}
@@ -118,12 +123,19 @@ def _evidence_range(alarm: Alarm) -> str:
     return f"start={int(start.timestamp() * 1000)}&end={int(end.timestamp() * 1000)}"
 
 
+def _is_less_sure(figures: Mapping[str, Any]) -> bool:
+    """Whether a sensor of the connector is not trusted, whatever the alarm is about."""
+    trust = figures.get("trust")
+    return isinstance(trust, float | int) and trust < 1.0
+
+
 def _alarm_page(
     request: PersonRequest, pk: UUID, form: NoteForm, inspecting: InspectionForm | None = None
 ) -> HttpResponse:
     alarm = queries.alarm_for(user=request.user, pk=pk)
     figures = dict(alarm.evidence)
     held_since = figures.pop(operations.HELD_OPEN_SINCE, None)
+    unforeseen = figures.pop(TIME_LEFT_UNKNOWN, "")
     context = {
         "alarm": alarm,
         "events": list(queries.events_of(for_user=request.user, alarm=alarm))[::-1],
@@ -136,11 +148,42 @@ def _alarm_page(
         "judged_by": version_named(alarm.rule_id, alarm.rule_version),
         "evidence": in_order(figures),
         "held_since": datetime.fromisoformat(held_since) if held_since else None,
+        "unforeseen": unforeseen,
+        "less_sure": _is_less_sure(figures),
         "evidence_range": _evidence_range(alarm),
         "story": queries.story_of(for_user=request.user, alarm=alarm),
         "flaps": alarm.state == State.OPEN and alarm.pk in queries.flapping([alarm.pk]),
     }
     return render(request, "console/alarm.html", context)
+
+
+@for_people
+@require_GET
+def alarm_readings(request: PersonRequest, pk: UUID) -> HttpResponse:
+    """A part of an alarm's page, asked for on its own: the few readings that show it."""
+    alarm = queries.alarm_for(user=request.user, pk=pk)
+    context: dict[str, Any] = {"alarm": alarm}
+    try:
+        shown = queries.shown_by(alarm, telemetry=TenantTelemetry(request.tenant.slug))
+    except TelemetryError as error:
+        context["failed"] = error.code
+    else:
+        context |= _as_table(shown)
+    return render(request, "console/alarm_readings.html", context)
+
+
+def _as_table(shown: queries.Shown) -> dict[str, Any]:
+    """The quantities that any of the readings has, and each reading's values of them."""
+    names = [name for name in QUANTITIES if any(name in each.values for each in shown.readings)]
+    rows = [
+        (
+            each.measured_at,
+            each.measured_at == shown.opened_at,
+            [(name, each.values.get(name)) for name in names],
+        )
+        for each in shown.readings
+    ]
+    return {"quantities": names, "rows": rows}
 
 
 @for_people

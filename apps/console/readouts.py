@@ -15,7 +15,7 @@ from apps.alarms.models import Severity
 from apps.alarms.queries import Health, health_of
 from apps.alarms.wording import condition_name
 from apps.fleet.models import Connector
-from apps.telemetry.answers import State
+from apps.telemetry.answers import Outlook, State
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.store import TenantTelemetry
 
@@ -33,6 +33,14 @@ class Readout:
     alarm_health: Health
     last: dict[str, float] = field(default_factory=dict)
     measured_at: datetime | None = None
+    margin_k: float | None = None
+    outlook: Outlook = field(default_factory=Outlook)
+
+    @property
+    def mating_steps(self) -> list[tuple[str, float]]:
+        """By which the newest mating changed what each pole heats, %; of the poles known."""
+        steps = {"pos": self.outlook.mating_step_pos, "neg": self.outlook.mating_step_neg}
+        return [(pole, 100.0 * step) for pole, step in steps.items() if step is not None]
 
     @property
     def health(self) -> str:
@@ -91,6 +99,8 @@ def read_out(connectors: Sequence[Connector], *, telemetry: TenantTelemetry) -> 
                 alarm_health=healths[connector.pk],
                 last=dict(state.last) if state else {},
                 measured_at=state.measured_at if state else None,
+                margin_k=state.margin_k if state else None,
+                outlook=state.outlook if state else Outlook(),
             )
         )
     return Readouts(sorted(rows, key=lambda row: row.rank), complete)

@@ -14,6 +14,7 @@ urlpatterns = [
     path("alarms/", alarms.alarm_list, name="alarms"),
     path("alarms/count.json", alarms.alarm_count, name="alarm-count"),
     path("alarms/<uuid:pk>/", alarms.alarm_page, name="alarm"),
+    path("alarms/<uuid:pk>/readings/", alarms.alarm_readings, name="alarm-readings"),
     path("alarms/<uuid:pk>/acknowledge", alarms.acknowledge, name="acknowledge"),
     path("alarms/<uuid:pk>/note", alarms.note, name="note"),
     path("alarms/<uuid:pk>/inspection", alarms.inspection, name="inspection"),

@@ -3,23 +3,34 @@
 Acquisition asks it for each message, so it answers without a store. It reads Postgres again where
 a tenant's counter in Redis has moved (within 2 s) and everything once a minute; while Postgres is
 away it goes on with what it knows.
+
+There may be hundreds of thousands of entries, so what several have in common is one object, what
+is read again and found the same stays the object that it was, and none of them is the cyclic
+collector's business. docs/operations.md says what they weigh, `bench directory` measures it.
 """
 
+import sys
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 import redis
 import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
+from django.db.models import TextField
+from django.db.models.functions import Cast
 from django_tenants.utils import schema_context
+from msgspec import Struct
 
 from apps.catalog.models import ConnectorModel
-from apps.devices.models import Channel, Device, DeviceState
+from apps.devices.models import Device, DeviceState
 from apps.fleet.models import Connector, ConnectorState
+from apps.telemetry.slices import Retention
 from apps.tenants.changes import read_counters
 from apps.tenants.identifiers import schema_name_of
 from apps.tenants.models import Tenant
@@ -30,35 +41,70 @@ logger = structlog.get_logger(__name__)
 
 LOOK_INTERVAL_S = 0.5
 RELOAD_INTERVAL_S = 60.0
+ROWS_AT_ONCE = 2_000
+CARRIERS_AT_ONCE = 1_000
+"""Of so many vehicles the connectors share one: those of a vehicle come after one another, nearly
+always."""
 _NAN = float("nan")
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectorEntry:
-    """A connector as workers see it.
+class ModelEntry(Struct, frozen=True, gc=False):
+    """A row of the catalogue, shared by all connectors of the model. `code` is what telemetry is
+    sliced by."""
 
-    `dimensions` is what telemetry is sliced by: model (its code), batch, organisation and vehicle
-    (their ids), position; an empty one is left out.
-    """
-
-    id: str
-    in_service: bool
-    dimensions: dict[str, str]
-    model_id: str
+    code: str
     ratings: Ratings
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceEntry:
-    """A device and what each of its channels measures."""
+class Carrier(Struct, frozen=True, gc=False):
+    """A vehicle and whose it is, by their ids; shared by all that is installed in it."""
+
+    vehicle: str
+    organisation: str
+
+
+class ConnectorEntry(Struct, frozen=True, gc=False):
+    """A connector as workers see it."""
+
+    id: str
+    in_service: bool
+    model: ModelEntry
+    batch: str
+    position: str
+    carrier: Carrier | None
+
+    @property
+    def dimensions(self) -> dict[str, str]:
+        """What telemetry is sliced by; what is not known is left out."""
+        carrier = self.carrier
+        dimensions = {
+            "model": self.model.code,
+            "batch": self.batch,
+            "organisation": carrier.organisation if carrier else "",
+            "vehicle": carrier.vehicle if carrier else "",
+            "position": self.position,
+        }
+        return {name: value for name, value in dimensions.items() if value}
+
+    @property
+    def ratings(self) -> Ratings:
+        """Its model's."""
+        return self.model.ratings
+
+
+class DeviceEntry(Struct, frozen=True, gc=False):
+    """A device and what each of its channels measures: `channels[n]` is channel n's connector."""
 
     tenant: str
-    retention_class: str
+    retention: Retention
     identifier: str
-    device_id: str
     enabled: bool
     codec: str
-    channels: dict[int, ConnectorEntry]
+    channels: tuple[ConnectorEntry | None, ...] = ()
+
+    def connector_on(self, channel: int) -> ConnectorEntry | None:
+        """What a channel (0 or above) measures; None where nothing is mapped."""
+        return self.channels[channel] if channel < len(self.channels) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +113,10 @@ class TenantEntry:
 
     slug: str
     schema_name: str
-    retention_class: str
+    retention: Retention
     devices: dict[str, DeviceEntry] = field(default_factory=dict)
     connectors: dict[str, ConnectorEntry] = field(default_factory=dict)
+    models: Mapping[str, ModelEntry] = field(default_factory=dict)
 
 
 class Directory:
@@ -101,7 +148,7 @@ class Directory:
         return slug in self._tenants
 
     def tenant(self, slug: str) -> TenantEntry | None:
-        """A ready tenant with its retention class and all that it has."""
+        """A ready tenant with its retention and all that it has."""
         return self._tenants.get(slug)
 
     def tenants(self) -> list[TenantEntry]:
@@ -141,14 +188,16 @@ class Directory:
         """Read everything now. Raises Django's OperationalError or InterfaceError."""
         with self._lock:
             counters = self._read_counters()
-            self._tenants = {tenant.slug: _read_tenant(tenant) for tenant in ready_tenants()}
+            self._read(ready := ready_tenants())
+            self._keep_only({tenant.slug for tenant in ready})
             self._counters = counters if counters is not None else {}
             self._loaded_at = self._looked_at = self._monotonic()
 
     def load_only(self, tenant: Tenant) -> None:
         """Read this tenant now, and know no other. Raises as `load`."""
         with self._lock:
-            self._tenants = {tenant.slug: _read_tenant(tenant)}
+            self._read([tenant])
+            self._keep_only({tenant.slug})
             self._loaded_at = self._looked_at = self._monotonic()
 
     def refresh_if_changed(self) -> bool:
@@ -176,11 +225,20 @@ class Directory:
             return False
         with self._lock:
             changed = {slug for slug in counters if counters[slug] != self._counters.get(slug)}
-            read = {t.slug: _read_tenant(t) for t in ready_tenants() if t.slug in changed}
-            kept = {slug: tenant for slug, tenant in self._tenants.items() if slug not in changed}
-            self._tenants = kept | read
+            ready = {tenant.slug: tenant for tenant in ready_tenants()}
+            self._read([tenant for slug, tenant in ready.items() if slug in changed])
+            self._keep_only(set(self._tenants) - changed | set(ready))
             self._counters = counters
         return True
+
+    def _read(self, tenants: Iterable[Tenant]) -> None:
+        """One after the other, so that no more than one of them is here twice."""
+        for tenant in tenants:
+            entry = _read_tenant(tenant, self._tenants.get(tenant.slug))
+            self._tenants = self._tenants | {tenant.slug: entry}
+
+    def _keep_only(self, slugs: set[str]) -> None:
+        self._tenants = {s: tenant for s, tenant in self._tenants.items() if s in slugs}
 
     def _read_counters(self) -> dict[str, int] | None:
         try:
@@ -190,62 +248,127 @@ class Directory:
             return None
 
 
-def _read_tenant(tenant: Tenant) -> TenantEntry:
-    """All of a tenant in four queries, with its schema set.
+def _read_tenant(tenant: Tenant, known: TenantEntry | None) -> TenantEntry:
+    """All of a tenant, with its schema set; what `known` holds and has not changed is used again.
 
-    What refers is read before what it refers to, so that a row made in between is not missed.
+    Connectors without a device come first: one that is given a device in between is met twice.
     """
     with schema_context(tenant.schema_name):
-        devices = list(Device.objects.all())
-        channels = list(Channel.objects.all())
-        rows = list(Connector.objects.select_related("vehicle"))
-        models = {model.pk: model for model in ConnectorModel.objects.all()}
-    connectors = {row.pk: _connector_entry(row, models[row.model_id]) for row in rows}
-    mapped: dict[object, dict[int, ConnectorEntry]] = defaultdict(dict)
-    for channel in channels:
-        mapped[channel.device_id][channel.number] = connectors[channel.connector_id]
+        reader = _Reader(tenant, known)
+        reader.read_unmapped()
+        reader.read_devices()
     return TenantEntry(
         slug=tenant.slug,
         schema_name=tenant.schema_name,
-        retention_class=tenant.retention_class,
-        devices={
-            device.identifier: _device_entry(tenant, device, mapped[device.pk])
-            for device in devices
-        },
-        connectors={connector.id: connector for connector in connectors.values()},
+        retention=tenant.retention,
+        devices=reader.devices,
+        connectors=reader.connectors,
+        models=reader.models,
     )
 
 
-def _device_entry(
-    tenant: Tenant, device: Device, channels: dict[int, ConnectorEntry]
-) -> DeviceEntry:
-    return DeviceEntry(
-        tenant=tenant.slug,
-        retention_class=tenant.retention_class,
-        identifier=device.identifier,
-        device_id=str(device.pk),
-        enabled=device.state == DeviceState.ENABLED,
-        codec=device.codec,
-        channels=channels,
-    )
+class _Reader:
+    """Makes entries of rows as they come, so that no more than some thousand rows lie here."""
+
+    def __init__(self, tenant: Tenant, known: TenantEntry | None) -> None:
+        self._tenant, self._retention = sys.intern(tenant.slug), tenant.retention
+        self._known = known or TenantEntry(tenant.slug, tenant.schema_name, self._retention)
+        self._carriers: dict[str, Carrier] = {}
+        self.models = _Models(self._known.models)
+        self.devices: dict[str, DeviceEntry] = {}
+        self.connectors: dict[str, ConnectorEntry] = {}
+
+    def read_unmapped(self) -> None:
+        """Connectors that no channel measures."""
+        found = Connector.objects.filter(channel__isnull=True).order_by()
+        for row in found.values_list(*_connector_columns("")).iterator(ROWS_AT_ONCE):
+            self._take_connector(row)
+
+    def read_devices(self) -> None:
+        """Devices with all that they measure, one row for each channel."""
+        columns = _connector_columns("channels__connector__")
+        found = Device.objects.order_by("pk", "channels__number").values_list(
+            "identifier", "state", "codec", "channels__number", *columns
+        )
+        for device, rows in groupby(found.iterator(ROWS_AT_ONCE), key=itemgetter(0, 1, 2)):
+            self._take_device(device, rows)
+
+    def _take_device(self, device: tuple[str, str, str], rows: Iterable[Sequence[Any]]) -> None:
+        identifier, state, codec = device
+        channels: list[ConnectorEntry | None] = []
+        for row in rows:
+            number = row[3]
+            if number is not None:  # else the device has no channels
+                channels += [None] * (number - len(channels))
+                channels.append(self._take_connector(row[4:]))
+        entry = DeviceEntry(
+            tenant=self._tenant,
+            retention=self._retention,
+            identifier=identifier,
+            enabled=state == DeviceState.ENABLED,
+            codec=sys.intern(codec),
+            channels=tuple(channels),
+        )
+        known = self._known.devices.get(identifier)
+        entry = known if known is not None and known == entry else entry
+        self.devices[entry.identifier] = entry
+
+    def _take_connector(self, row: Sequence[Any]) -> ConnectorEntry:
+        key, state, batch, position, model, vehicle, organisation = row
+        entry = ConnectorEntry(
+            id=key,
+            in_service=state == ConnectorState.IN_SERVICE,
+            model=self.models[model],
+            batch=sys.intern(batch),
+            position=sys.intern(position),
+            carrier=self._carrier(vehicle, organisation),
+        )
+        known = self._known.connectors.get(key)
+        entry = known if known is not None and known == entry else entry
+        self.connectors[entry.id] = entry
+        return entry
+
+    def _carrier(self, vehicle: str | None, organisation: str) -> Carrier | None:
+        if vehicle is None:
+            return None
+        carrier = self._carriers.get(vehicle)
+        if carrier is None:
+            if len(self._carriers) >= CARRIERS_AT_ONCE:
+                self._carriers.clear()
+            carrier = self._carriers[vehicle] = Carrier(vehicle, sys.intern(organisation))
+        return carrier
 
 
-def _connector_entry(connector: Connector, model: ConnectorModel) -> ConnectorEntry:
-    vehicle = connector.vehicle
-    dimensions = {
-        "model": model.code,
-        "batch": connector.batch,
-        "organisation": str(vehicle.organisation_id) if vehicle else "",
-        "vehicle": str(vehicle.pk) if vehicle else "",
-        "position": connector.position,
-    }
-    return ConnectorEntry(
-        id=str(connector.pk),
-        in_service=connector.state == ConnectorState.IN_SERVICE,
-        dimensions={name: value for name, value in dimensions.items() if value},
-        model_id=str(model.pk),
-        ratings=ratings_of_model(model),
-    )
+def _connector_columns(path: str) -> list[str | Cast]:
+    """What `_take_connector` takes, of the connector there; ids as text, as entries hold them."""
+    return [
+        Cast(f"{path}id", TextField()),
+        f"{path}state",
+        f"{path}batch",
+        f"{path}position",
+        Cast(f"{path}model_id", TextField()),
+        Cast(f"{path}vehicle_id", TextField()),
+        Cast(f"{path}vehicle__organisation_id", TextField()),
+    ]
+
+
+class _Models(dict[str, ModelEntry]):
+    """A tenant's models by id; one that came after they were read is read when it is asked for."""
+
+    def __init__(self, known: Mapping[str, ModelEntry]) -> None:
+        super().__init__()
+        self._known = known
+        for row in ConnectorModel.objects.all():
+            self._take(row)
+
+    def __missing__(self, key: str) -> ModelEntry:
+        return self._take(ConnectorModel.objects.get(pk=key))
+
+    def _take(self, row: ConnectorModel) -> ModelEntry:
+        key, entry = str(row.pk), ModelEntry(row.code, ratings_of_model(row))
+        known = self._known.get(key)
+        self[key] = known if known is not None and known == entry else entry
+        return self[key]
 
 
 def ratings_of_model(model: ConnectorModel) -> Ratings:

@@ -1,7 +1,8 @@
 """How many SMS a manufacturer may send a day, by its plan, and who hears when that runs out.
 
 SMS cost money: at 80 % of a day's messages the platform's operators are told, at 100 % no more go
-out. What is not critical waits then; what is goes by email, and the operators are told of it.
+out. Warnings and worse go by email then, at once, for a plan's limit stops no alarm; notices wait.
+The operators are told of it.
 """
 
 from dataclasses import dataclass
@@ -105,14 +106,15 @@ def _mail(tenant: Tenant, code: str, limit: int, *, address: str, language: str)
         if code == "sms_budget_short":
             subject = gettext("%(tenant)s has used 80 %% of the day's SMS") % words
             text = gettext(
-                "Of the %(limit)d SMS a day of %(tenant)s most are used. At the limit critical "
-                "alarms go by email only, and the others wait. A larger plan holds at once."
+                "Of the %(limit)d SMS a day of %(tenant)s most are used. At the limit "
+                "warnings and critical alarms go by email only, and notices wait. A larger plan "
+                "holds at once."
             )
         else:
             subject = gettext("%(tenant)s has used up the day's SMS") % words
             text = gettext(
-                "All %(limit)d SMS a day of %(tenant)s are used: critical alarms go by email only "
-                "from now on, the others wait. A larger plan holds at once."
+                "All %(limit)d SMS a day of %(tenant)s are used: warnings and critical alarms go "
+                "by email only from now on, notices wait. A larger plan holds at once."
             )
     return EmailMessage(
         " ".join(subject.split()), text % words, settings.DEFAULT_FROM_EMAIL, to=[address]

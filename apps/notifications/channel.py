@@ -82,6 +82,11 @@ class Item:
     def urgent(self) -> bool:
         return self.severity == "critical" and not self.over
 
+    @property
+    def pressing(self) -> bool:
+        """Whether it can't wait a day: where its channel has no room it goes another way."""
+        return self.severity in ("warning", "critical") and not self.over
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -161,7 +166,7 @@ class Channel(Protocol):
     def wait_s(self, message: Message, *, tenant: Tenant, now: datetime) -> float:
         """Takes one message from the address's allowance: 0, or seconds until there is one.
 
-        Raises TransportError where an urgent message can't wait that long: another way is taken.
+        Raises TransportError where a pressing message can't wait that long: another way is taken.
         """
 
     def counters_of_note(self, address: str, *, tenant: Tenant) -> Sequence[Counter]:

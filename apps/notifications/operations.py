@@ -167,9 +167,9 @@ def _new_lead(contact: Contact, now: datetime) -> Delivery | None:
 def _say_otherwise(
     contact: Contact, waiting: Sequence[Delivery], refusal: TransportError, *, now: datetime
 ) -> None:
-    """What is urgent goes by email instead, to people around the contact; the rest waits on."""
-    urgent = [delivery for delivery in waiting if _urgent(delivery)]
-    Delivery.objects.filter(pk__in=[delivery.pk for delivery in urgent]).update(
+    """What is pressing goes by email instead, to people around the contact; the rest waits on."""
+    pressing = [delivery for delivery in waiting if _pressing(delivery)]
+    Delivery.objects.filter(pk__in=[delivery.pk for delivery in pressing]).update(
         state=Delivery.State.ABANDONED, error=refusal.code
     )
     stand_ins = policy.stand_ins(contact)
@@ -177,7 +177,7 @@ def _say_otherwise(
     Delivery.objects.bulk_create(
         [
             Delivery(contact=other, event=delivery.event, channel=other.kind, due_at=now)
-            for delivery in urgent
+            for delivery in pressing
             for other in stand_ins
         ],
         ignore_conflicts=True,  # who was told of it already is not told twice
@@ -204,6 +204,10 @@ def _free_at(contact: Contact, lead: Delivery, keys: Sequence[UUID], now: dateti
 
 def _urgent(delivery: Delivery) -> bool:
     return delivery.event.severity == Severity.CRITICAL and delivery.event.kind != "cleared"
+
+
+def _pressing(delivery: Delivery) -> bool:
+    return delivery.event.severity != Severity.NOTICE and delivery.event.kind != "cleared"
 
 
 def _say(claimed: Claimed, *, now: datetime) -> TransportError | None:

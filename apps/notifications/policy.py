@@ -22,7 +22,7 @@ def usable_contacts() -> list[Contact]:
 
 
 def stand_ins(contact: Contact) -> list[Contact]:
-    """The email contacts that hear what is urgent where `contact` can't be told it.
+    """The email contacts that hear what is pressing where `contact` can't be told it.
 
     Those of the same organisation, else the manufacturer's staff; whatever severity they chose.
     """

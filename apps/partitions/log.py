@@ -10,7 +10,7 @@ import secrets
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any, Self
@@ -58,8 +58,8 @@ def log_key(partition: int) -> str:
 class Chunk:
     """Readings of one connector as they were stored together; `arrived_ms` is their arrival.
 
-    `time_ms` int64[n]; `values` float64[n] a quantity, NaN for none. `dimensions` stay behind:
-    the log carries what detectors need.
+    `time_ms` int64[n]; `values` float64[n] a quantity, NaN for none. The log carries
+    what detectors need: no dimensions.
     """
 
     tenant: str
@@ -67,7 +67,6 @@ class Chunk:
     arrived_ms: int
     time_ms: NDArray[np.int64]
     values: Mapping[str, NDArray[np.float64]]
-    dimensions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +84,44 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Stack:
+    """Chunks of the same quantities side by side, as an entry of a log holds them.
+
+    The i-th chunk is of `connectors[i]` of `tenants[i]` and ends before reading `ends[i]`;
+    `time_ms` int64[n], `matrix` float64[names, n], NaN for none.
+    """
+
+    names: tuple[str, ...]
+    tenants: list[str]
+    connectors: list[str]
+    arrived_ms: list[int]
+    ends: list[int]
+    time_ms: NDArray[np.int64]
+    matrix: NDArray[np.float64]
+
+    def chunks(self) -> Iterator[Chunk]:
+        """One after the other, each with the quantities that it has values of."""
+        owners = zip(self.tenants, self.connectors, self.arrived_ms, strict=True)
+        stretches = pairwise((0, *self.ends))
+        for (tenant, connector, arrived_ms), (a, b) in zip(owners, stretches, strict=True):
+            columns = zip(self.names, self.matrix[:, a:b], strict=True)
+            said = {name: one for name, one in columns if not np.isnan(one).all()}
+            yield Chunk(tenant, connector, arrived_ms, self.time_ms[a:b], said)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a log. `chunks` is None where its bytes can't be read."""
+    """One entry of a log. `stacks` is None where its bytes can't be read."""
 
     id: str
-    chunks: list[Chunk] | None
+    stacks: list[Stack] | None
+
+    @property
+    def chunks(self) -> list[Chunk] | None:
+        """Its readings as they were appended; None where its bytes can't be read."""
+        if self.stacks is None:
+            return None
+        return [chunk for stack in self.stacks for chunk in stack.chunks()]
 
     @property
     def stored_ms(self) -> int:
@@ -202,7 +234,7 @@ class PartitionLog:
             pipeline.xrange(log_key(partition), min=f"({after}", count=count)
             (seconds, microseconds), found = pipeline.execute()
         now_ms = int(seconds) * 1000 + int(microseconds) // 1000
-        return Page(now_ms, [Entry(name.decode(), _chunks(fields)) for name, fields in found])
+        return Page(now_ms, [Entry(name.decode(), _stacks(fields)) for name, fields in found])
 
     def last_entry(self, partition: int) -> str | None:
         """The id of the newest entry ever appended; None where there is no log."""
@@ -309,24 +341,19 @@ def _packed_rows(rows: Rows, partitions: int) -> Iterator[tuple[int, _Packed]]:
         )
 
 
-def _chunks(fields: dict[bytes, bytes]) -> list[Chunk] | None:
+def _stacks(fields: dict[bytes, bytes]) -> list[Stack] | None:
     try:
-        return [chunk for each in _unpack(fields[_FIELD]) for chunk in _unpacked(each)]
+        return [_stack(each) for each in _unpack(fields[_FIELD])]
     except (msgspec.MsgspecError, KeyError, ValueError):
         return None
 
 
-def _unpacked(packed: _Packed) -> Iterator[Chunk]:
-    times = np.frombuffer(packed.time_ms, dtype="<i8")
-    values = np.frombuffer(packed.values, dtype="<f8").reshape(len(packed.names), len(times))
-    has_gaps = bool(np.isnan(values).any())
-    parts = zip(packed.tenants, packed.connectors, packed.arrived_ms, strict=True)
-    stretches = pairwise((0, *packed.ends))
-    if packed.ends[-1:] != [len(times)]:
+def _stack(packed: _Packed) -> Stack:
+    time_ms = np.frombuffer(packed.time_ms, dtype="<i8")
+    matrix = np.frombuffer(packed.values, dtype="<f8").reshape(len(packed.names), len(time_ms))
+    if packed.ends[-1:] != [len(time_ms)]:
         raise ValueError("readings beyond the last chunk, or missing")
-    for (tenant, connector, arrived_ms), (a, b) in zip(parts, stretches, strict=True):
-        part = values[:, a:b]
-        columns = dict(zip(packed.names, part, strict=True))
-        if has_gaps:
-            columns = {name: one for name, one in columns.items() if not np.isnan(one).all()}
-        yield Chunk(tenant, connector, arrived_ms, times[a:b], columns)
+    owners = (packed.tenants, packed.connectors, packed.arrived_ms)
+    if any(len(each) != len(packed.ends) for each in owners):
+        raise ValueError("chunks without an owner, or owners without a chunk")
+    return Stack(packed.names, *owners, packed.ends, time_ms, matrix)

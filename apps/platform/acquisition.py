@@ -16,7 +16,7 @@ from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from apps.telemetry.board import counts_of_all, last_account, rollup_lag
+from apps.telemetry.board import LAG_KEY, counts_of_all, last_account, rollup_lag
 from apps.telemetry.slices import to_ms
 
 OUTCOMES = ("received", "stored", "duplicate", "late")
@@ -33,6 +33,7 @@ class SlotState:
     waiting_messages: int
     waiting_bytes: int
     lag_s: float
+    directory_age_s: float
     holding: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -50,6 +51,8 @@ class Counts:
     quarantined: dict[str, int]
     released: dict[str, int]
     """What a replay has taken out of the quarantine, by the reason for which it was there."""
+    lag_s: float | None = None
+    """From measured to arrived, of the newest reading that came last; None before the first."""
 
     @property
     def refused(self) -> int:
@@ -97,21 +100,28 @@ def _slot(number: str, said: dict[str, Any], now_ms: int) -> SlotState:
         waiting_messages=int(said.get("waiting_messages", 0)),
         waiting_bytes=int(said.get("waiting_bytes", 0)),
         lag_s=max(0, now_ms - oldest_ms) / 1000 if oldest_ms else 0.0,
+        directory_age_s=float(said.get("directory_age_s", 0)),
         holding={str(store): int(since) for store, since in (said.get("holding") or {}).items()},
     )
 
 
 def counts(client: redis.Redis) -> list[Counts]:
     """Every tenant's counts, by slug. Raises redis.RedisError."""
-    return [_counts(tenant, numbers) for tenant, numbers in counts_of_all(client).items()]
+    found = counts_of_all(client)
+    lags = client.hmget(LAG_KEY, list(found)) if found else []
+    return [
+        _counts(tenant, numbers, None if lag_ms is None else int(lag_ms) / 1000)
+        for (tenant, numbers), lag_ms in zip(found.items(), lags, strict=True)
+    ]
 
 
-def _counts(tenant: str, numbers: dict[str, int]) -> Counts:
+def _counts(tenant: str, numbers: dict[str, int], lag_s: float | None) -> Counts:
     return Counts(
         tenant=tenant,
         outcomes={name: numbers.get(name, 0) for name in OUTCOMES},
         quarantined=_by_reason(numbers, "quarantined:"),
         released=_by_reason(numbers, "released:"),
+        lag_s=lag_s,
     )
 
 
@@ -146,14 +156,21 @@ def _tenant_metrics(tenants: list[Counts]) -> Iterator[Metric]:
         "Readings that a replay has taken out of the quarantine",
         labels=["tenant", "reason"],
     )
+    lag = GaugeMetricFamily(
+        "ohmwatch_readings_lag_seconds",
+        "From measured to arrived, of the newest reading that came last",
+        labels=["tenant"],
+    )
     for each in tenants:
+        if each.lag_s is not None:
+            lag.add_metric([each.tenant], each.lag_s)
         for outcome, number in each.outcomes.items():
             readings.add_metric([each.tenant, outcome], number)
         for reason, number in sorted(each.quarantined.items()):
             quarantined.add_metric([each.tenant, reason], number)
         for reason, number in sorted(each.released.items()):
             released.add_metric([each.tenant, reason], number)
-    yield from (readings, quarantined, released)
+    yield from (readings, quarantined, released, lag)
 
 
 def _account_metrics() -> Iterator[Metric]:
@@ -194,6 +211,7 @@ def _slot_metrics(found: list[SlotState], *, now_ms: int) -> Iterator[Metric]:
         ("waiting_messages", "Messages not acknowledged yet", lambda s: s.waiting_messages),
         ("waiting_bytes", "Memory that they take, about", lambda s: s.waiting_bytes),
         ("lag_seconds", "Age of the oldest batch that waits", lambda s: s.lag_s),
+        ("directory_age_seconds", "Since all devices were read last", lambda s: s.directory_age_s),
     ):
         gauge = GaugeMetricFamily(f"ohmwatch_acquisition_{name}", about, labels=["slot"])
         for slot in found:

@@ -11,6 +11,8 @@ urlpatterns = [
     path("tenants/<uuid:pk>/retry", views.tenant_retry, name="tenant-retry"),
     path("readiness/", views.readiness, name="readiness"),
     path("unclaimed/", unclaimed.message_list, name="unclaimed"),
+    path("unclaimed/download", unclaimed.download, name="unclaimed-download"),
+    path("unclaimed/replay", unclaimed.replay, name="unclaimed-replay"),
     path("unclaimed/<str:pk>/", unclaimed.message_page, name="unclaimed-message"),
     path("unclaimed/<str:pk>/bytes", unclaimed.message_bytes, name="unclaimed-bytes"),
 ]

@@ -45,7 +45,8 @@ def truth_page(request: StaffRequest) -> HttpResponse:
     failures = truth.all_failures(for_user=request.user)
     codes = sorted({each.model for each in told} | {each.model for each in failures})
     months = sorted(
-        {_month(each.opened_at) for each in told} | {_month(each.found_at) for each in failures},
+        {truth.month_of(each.opened_at) for each in told}
+        | {truth.month_of(each.found_at) for each in failures},
         reverse=True,
     )
     model, month = request.GET.get("model", ""), request.GET.get("month", "")
@@ -88,19 +89,15 @@ def _tables(
             truth.scores(
                 told,
                 failures,
-                by=lambda each: _month(each.opened_at),
-                of=lambda each: _month(each.found_at),
+                by=lambda each: truth.month_of(each.opened_at),
+                of=lambda each: truth.month_of(each.found_at),
             ),
         ),
     ]
 
 
-def _month(instant: datetime) -> str:
-    return instant.astimezone(UTC).strftime("%Y-%m")
-
-
 def _fits(own_model: str, at: datetime, model: str, month: str) -> bool:
-    return model in ("", own_model) and month in ("", _month(at))
+    return model in ("", own_model) and month in ("", truth.month_of(at))
 
 
 @for_staff(Permission.INSPECT)

@@ -29,7 +29,7 @@ from apps.portal.people import StaffRequest, for_staff
 from apps.portal.rule_words import Line, differences, lines_of, parameter_label, spelt
 from apps.portal.sheets import Sheet, Title, with_unit
 from apps.warning import naming, operations, queries
-from apps.warning.detectors import known_detectors
+from apps.warning.detectors import Described, known_detectors
 from apps.warning.models import Mode, Rule, RuleVersion
 from apps.warning.operations import PARAMETER, Content
 from ohmwatch.detector import Detector
@@ -215,11 +215,31 @@ class Card:
     condition: str
     about: str
     rules: int
+    is_switched_off: bool = False
 
     @classmethod
     def of(cls, detector: Detector, rules: int) -> "Card":
+        if isinstance(detector, Described):
+            said = (detector.about, rules, detector.is_switched_off)
+            return cls(detector.name, detector.condition, *said)
         about = (type(detector).__doc__ or "").strip().partition("\n")[0]
         return cls(detector.name, detector.condition, about, rules)
+
+
+def why_silent(name: str) -> str:
+    """Why a rule's detector judges nobody now; empty where it does."""
+    known = known_detectors().get(name)
+    if known is None:
+        return gettext(
+            "Its detector, %(name)s, is not here: the plug-in is not installed where detection"
+            " runs, or has not started yet. Until it has, the rule does nothing."
+        ) % {"name": name}
+    if isinstance(known, Described) and known.is_switched_off:
+        return gettext(
+            "The plug-in of this detector is switched off, for it failed or took too long: it"
+            " judges nobody until detection starts anew."
+        )
+    return ""
 
 
 def _cards(rows: Sequence[Rule]) -> list[Card]:
@@ -268,8 +288,11 @@ def rule_add(request: StaffRequest) -> HttpResponse:
 def rule_edit(request: StaffRequest, pk: UUID) -> HttpResponse:
     rule = queries.rule_for(user=request.user, pk=pk)
     detector = known_detectors().get(rule.detector)
-    if detector is None or rule.removed_at is not None:
+    if rule.removed_at is not None:
         raise Http404
+    if detector is None:
+        messages.error(request, why_silent(rule.detector))
+        return redirect("portal:rule", pk=pk)
     typed = _as_typed(Content.of(rule))
     form = RuleSheet(request.POST or None, initial=typed, user=request.user, detector=detector)
     if request.method == "POST" and form.is_valid():
@@ -304,6 +327,7 @@ def rule_page(request: StaffRequest, pk: UUID) -> HttpResponse:
         "shadows": shadows[:SHADOWS],
         "shadow_count": shadows.count(),
         "modes": Mode.choices,
+        "why_silent": why_silent(rule.detector) if rule.removed_at is None else "",
         "may_edit": request.user.can(Permission.EDIT_RULES) and rule.removed_at is None,
     }
     return render(request, "portal/rule.html", context)
@@ -341,7 +365,10 @@ def rule_mode(request: StaffRequest, pk: UUID) -> HttpResponse:
             now=timezone.now(),
         )
     except (ValidationError, ValueError, Rule.DoesNotExist):
-        messages.error(request, gettext("Not changed: a share is a number from 0 to 100."))
+        messages.error(
+            request,
+            why_silent(rule.detector) or gettext("Not changed: a share is a number from 0 to 100."),
+        )
     else:
         messages.success(request, gettext("Saved. Detection judges by it within seconds."))
     return redirect("portal:rule", pk=pk)

@@ -9,6 +9,7 @@ from apps.tenants.identifiers import new_id
 BATCHES_LIMIT = 1 << 20
 """Messages a run may take up: its part of the batch numbers (decision 0005)."""
 RUNS_LIMIT = 1 << 21
+WORDS_LIMIT = 120
 
 
 class ReplayState(models.TextChoices):
@@ -24,10 +25,13 @@ class Replay(models.Model):
 
     `number` counts a tenant's runs from 1 and is a part of the numbers of their batches;
     `batches` is how many of these are given out. `total` was counted when the run began.
+    `unclaimed` is set where the messages lie in the platform's own quarantine, because the tenant
+    was not known when they came: it counts such runs over all tenants.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     number = models.PositiveIntegerField(unique=True)
+    unclaimed = models.PositiveIntegerField(null=True, editable=False)
     state = models.CharField(
         _("state"), max_length=10, choices=ReplayState.choices, default=ReplayState.WAITING
     )
@@ -41,6 +45,7 @@ class Replay(models.Model):
     message = models.CharField(max_length=128, blank=True, default="")
     reason = models.CharField(max_length=32, blank=True, default="")
     device = models.CharField(max_length=64, blank=True, default="")
+    words = models.CharField(max_length=WORDS_LIMIT, blank=True, default="")
     start_at = models.DateTimeField(null=True)
     end_at = models.DateTimeField()
     # how far
@@ -68,6 +73,11 @@ class Replay(models.Model):
 
     def __str__(self) -> str:
         return f"replay {self.number}"
+
+    @property
+    def claim(self) -> int:
+        """The number that documents bear which the run has taken up."""
+        return self.number if self.unclaimed is None else self.unclaimed
 
     @property
     def tried(self) -> int:

@@ -8,13 +8,17 @@ from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import F, Max
+from django_tenants.utils import get_public_schema_name
 
 from apps.accounts.models import User
 from apps.quarantine.models import BATCHES_LIMIT, Replay, ReplayState
 from apps.telemetry.quarantine import RefusedFilter
 from apps.telemetry.slices import from_ms, to_ms
+from apps.tenants.queries import current_tenant
 from apps.tenants.schema import current_schema
 
+UNCLAIMED_RUNS = "unclaimed_runs"
+"""A sequence in the public schema: the platform's account has one entry for each number."""
 UNDER_WAY = (ReplayState.WAITING, ReplayState.RUNNING, ReplayState.CANCELLING)
 
 
@@ -35,15 +39,37 @@ def request_replay(*, by: User, filters: RefusedFilter, now: datetime) -> Replay
     A second request for the same does no harm: what the first takes up is not taken up again.
     """
     end = now if filters.end_ms is None else min(now, from_ms(filters.end_ms))
+    return _requested(by=by, filters=filters, end=end, now=now)
+
+
+def request_unclaimed(*, filters: RefusedFilter, now: datetime) -> Replay:
+    """The same over messages of this tenant's that came before anybody knew it: an operator's."""
+    end = now if filters.end_ms is None else min(now, from_ms(filters.end_ms))
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT nextval('{get_public_schema_name()}.{UNCLAIMED_RUNS}')")
+        (unclaimed,) = cursor.fetchone()
+    return _requested(by=None, filters=filters, end=end, now=now, unclaimed=unclaimed)
+
+
+def _requested(
+    *,
+    by: User | None,
+    filters: RefusedFilter,
+    end: datetime,
+    now: datetime,
+    unclaimed: int | None = None,
+) -> Replay:
     with _alone():
         last = Replay.objects.aggregate(last=Max("number"))["last"] or 0
         return Replay.objects.create(
             number=last + 1,
+            unclaimed=unclaimed,
             requested_by=by,
             requested_at=now,
             message=filters.message,
             reason=str(filters.reason or ""),
             device=str(filters.device or ""),
+            words=filters.words,
             start_at=None if filters.start_ms is None else from_ms(filters.start_ms),
             end_at=end,
         )
@@ -64,6 +90,8 @@ def filters_of(replay: Replay) -> RefusedFilter:
         message=replay.message,
         reason=replay.reason or None,
         device=replay.device or None,
+        words=replay.words,
+        maker="" if replay.unclaimed is None else current_tenant().slug,
         start_ms=None if replay.start_at is None else to_ms(replay.start_at),
         end_ms=to_ms(replay.end_at),
     )

@@ -30,9 +30,10 @@ class ItemResult(NamedTuple):
 
     @property
     def is_worth_retrying(self) -> bool:
-        """The store was busy or its slice is not there yet: the same document may pass later."""
-        return self.status in (429, 502, 503, 504) or (
-            self.status == 404 and self.error_type == "index_not_found_exception"
+        """Busy, shut for a while, or its slice is not there yet: the document may pass later."""
+        return self.status in (429, 502, 503, 504) or self.error_type in (
+            "index_not_found_exception",
+            "cluster_block_exception",
         )
 
 
@@ -189,6 +190,37 @@ HEALTH_RANKS = {"ok": 0, "notice": 1, "warning": 2, "critical": 3}
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """What is known of a connector's contacts beside its margin at rated load; None: nothing is.
+
+    The margin's 80 % interval and the headroom of the last reading in K; the time to the limit and
+    its interval in s, else why it is `unknown`; the newest mating's change of each pole's heating,
+    as a share. `learnt_ms` is when a load last taught any of it, `base_ms` since when the contact
+    is compared with itself.
+    """
+
+    margin_from_k: float | None = None
+    margin_to_k: float | None = None
+    headroom_k: float | None = None
+    left_s: float | None = None
+    left_from_s: float | None = None
+    left_to_s: float | None = None
+    left_unknown: str = ""
+    mating_step_pos: float | None = None
+    mating_step_neg: float | None = None
+    learnt_ms: int | None = None
+    base_ms: int | None = None
+
+    @property
+    def learnt_at(self) -> datetime | None:
+        return None if self.learnt_ms is None else from_ms(self.learnt_ms)
+
+    @property
+    def base_at(self) -> datetime | None:
+        return None if self.base_ms is None else from_ms(self.base_ms)
+
+
+@dataclass(frozen=True)
 class State:
     """A connector now. What was never reported is None; dimensions that are empty are ""."""
 
@@ -203,6 +235,7 @@ class State:
     worst_condition: str
     dimensions: dict[str, str]  # ids: model, batch, organisation, vehicle, position, device
     names: dict[str, str]  # serial, model_code, model_name, vehicle_label, vin, plate, …
+    outlook: Outlook = field(default_factory=Outlook)
 
     @property
     def measured_at(self) -> datetime | None:
@@ -214,6 +247,7 @@ class Aged:
     """How far a connector's contact has come from its own base, as the state holds it.
 
     `change` and its standard deviation are parts of the model's typical rise; the times are ms.
+    `learnt_ms` is when a load last taught something of it, 0 where that is not known.
     """
 
     connector: str
@@ -224,15 +258,20 @@ class Aged:
     base_ms: int
     measured_ms: int
     arrived_ms: int
+    learnt_ms: int = 0
 
 
 @dataclass(frozen=True)
 class StatePage:
-    """One page of connectors, how many there are in all, and counts by facet: value → how many."""
+    """One page of connectors, how many there are in all, and counts by facet: value → how many.
+
+    `cut` are the facets of which only the most frequent values are counted.
+    """
 
     states: list[State]
     total: int
     facets: dict[str, dict[str, int]]
+    cut: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -257,11 +296,12 @@ class Event:
 
 @dataclass(frozen=True)
 class EventPage:
-    """Events, newest first, how many match, and counts by facet."""
+    """Events, newest first, how many match, and counts by facet; `cut` as in StatePage."""
 
     events: list[Event]
     total: int
     facets: dict[str, dict[str, int]]
+    cut: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ REPORT_KEY = "ow:account"
 ROLLUPS_KEY = "ow:rollup-lag"
 COUNTS_KEY = "ow:counts:"
 PRESSED_KEY = "ow:acquisition-pressed"
+LAG_KEY = "ow:lag"
 _LIMIT_S = 2
 
 

@@ -84,16 +84,16 @@ def search(
     index: str,
     body: Mapping[str, Any],
     *,
-    limit_s: float = ANSWER_LIMIT_S,
+    limit_s: float | None = None,
     shard: int | None = None,
 ) -> dict[str, Any]:
-    """One search, of one shard where told so.
+    """One search, of one shard where told so; `limit_s` None is ANSWER_LIMIT_S.
 
     Raises StoreSlow rather than returning a part of the answer.
     """
     preference = None if shard is None else f"_shards:{shard}"
     where = {"index": index, "ignore_unavailable": True, "preference": preference}
-    return _asked(client, body, limit_s, where)
+    return _asked(client, body, limit_s or ANSWER_LIMIT_S, where)
 
 
 def _asked(
@@ -174,8 +174,10 @@ def searches(
     for index, body in asked:
         head = {"index": index, "ignore_unavailable": True, "allow_partial_search_results": False}
         lines += [head, {**body, "timeout": f"{int(ANSWER_LIMIT_S * 1000)}ms"}]
-    with our_errors():
-        answers = client.msearch(searches=lines).body["responses"]
+    limit_s = ANSWER_LIMIT_S
+    with our_errors(limit_s):
+        patient = client.options(request_timeout=limit_s * 2)
+        answers = patient.msearch(searches=lines).body["responses"]
     for answer in answers:
         if "error" in answer:
             raise _refusal(answer)
@@ -251,6 +253,23 @@ def change(client: Elasticsearch, lines: bytes) -> list[tuple[ItemResult, tuple[
 def _place(item: Mapping[str, Any]) -> tuple[int, int] | None:
     (outcome,) = item.values()
     return (outcome["_seq_no"], outcome["_primary_term"]) if "_seq_no" in outcome else None
+
+
+def block_writes(client: Elasticsearch, index: str) -> None:
+    """Let the index take no more writes; returns when those under way have ended.
+
+    Who writes meanwhile is refused with `cluster_block_exception`, and tries again.
+    """
+    with our_errors(BULK_LIMIT_S):
+        client.options(request_timeout=BULK_LIMIT_S).indices.add_block(index=index, block="write")
+
+
+def unblock_writes(client: Elasticsearch, index: str) -> None:
+    """Let the index take writes again; one that is gone is fine."""
+    with our_errors():
+        client.options(ignore_status=404).indices.put_settings(
+            index=index, settings={"index.blocks.write": None}
+        )
 
 
 def delete(client: Elasticsearch, indices: Sequence[str]) -> None:

@@ -4,19 +4,19 @@ A missing field is added in place. A field of another type stays as it is in sli
 which is right for most (old slices expire); `reindexing.py` writes a slice anew where it is not.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from django.conf import settings
 
-from apps.telemetry import cluster
+from apps.telemetry import cluster, shapes
 from apps.telemetry.documents import KINDS, Kind
 from apps.telemetry.store import TelemetryStore
 
-_COMPARED = ("type", "index", "doc_values", "time_series_dimension", "enabled", "format")
-_DEFAULTS: Mapping[str, Any] = {"index": True, "doc_values": True, "enabled": True}
-_SETTINGS_CHANGED_AT_WILL = ("index.number_of_replicas", "index.refresh_interval")
+_MAY_DIFFER = (
+    *("index.number_of_replicas", "index.refresh_interval"),  # changed at will
+    "index.number_of_shards",  # a slice's own, by its size
+)
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,9 @@ def mend(store: TelemetryStore) -> int:
 
 def _add_missing(store: TelemetryStore, index: str) -> None:
     kind = _kind_of(store, index)
-    if kind is None:
-        return
-    wanted = kind.mappings["properties"]
-    unlike = [each for each in _of_mapping(store, kind, index) if each.found is None]
-    missing = sorted({each.what.split(".")[0] for each in unlike})
-    with cluster.our_errors():
-        store.client.indices.put_mapping(
-            index=index, properties={name: wanted[name] for name in missing}
-        )
+    if kind is not None:
+        held = store.mappings(index)[index]
+        store.teach(index, shapes.lacking(kind.mappings["properties"], held["properties"]))
 
 
 def _kind_of(store: TelemetryStore, index: str) -> Kind | None:
@@ -75,18 +69,31 @@ def _kind_of(store: TelemetryStore, index: str) -> Kind | None:
 
 def _of_template(store: TelemetryStore, kind: Kind) -> Iterator[Difference]:
     name = f"{store.prefix}{kind.name}"
+    where = f"template {name}"
     wanted = kind.template(store.prefix, settings.ELASTICSEARCH_REPLICAS)
     with cluster.our_errors():
-        answer = store.client.options(ignore_status=404).indices.get_index_template(name=name).body
-    held = answer.get("index_templates")
-    if not held:
-        yield Difference(f"template {name}", "itself", "there", None)
+        answer = (
+            store.client.options(ignore_status=404)
+            .indices.get_index_template(name=name, flat_settings=True)
+            .body
+        )
+    templates = answer.get("index_templates")
+    if not templates:
+        yield Difference(where, "itself", "there", None)
         return
-    template = held[0]["index_template"]["template"]
-    for what, ours, theirs in _unlike(
-        _fields(wanted["template"]["mappings"]), _fields(template.get("mappings", {}))
+    held = templates[0]["index_template"]
+    for what in ("version", "index_patterns", "priority"):
+        if shapes.text(held.get(what)) != shapes.text(wanted[what]):
+            yield Difference(where, what, shapes.text(wanted[what]), shapes.text(held.get(what)))
+    ours, theirs = wanted["template"], held["template"]
+    for what, value in ours["settings"].items():
+        found = theirs.get("settings", {}).get(what)
+        if shapes.text(found) != shapes.text(value):
+            yield Difference(where, what, shapes.text(value), shapes.text(found))
+    for difference in shapes.unlike(
+        shapes.fields(ours["mappings"]), shapes.fields(theirs.get("mappings", {}))
     ):
-        yield Difference(f"template {name}", what, ours, theirs)
+        yield Difference(where, *difference)
 
 
 def _of_indices(store: TelemetryStore, kind: Kind) -> Iterator[Difference]:
@@ -97,10 +104,9 @@ def _of_indices(store: TelemetryStore, kind: Kind) -> Iterator[Difference]:
 
 
 def _of_mapping(store: TelemetryStore, kind: Kind, index: str) -> Iterator[Difference]:
-    with cluster.our_errors():
-        answer = store.client.indices.get_mapping(index=index).body
-    (held,) = (each["mappings"] for each in answer.values())
-    for what, ours, theirs in _unlike(_fields(kind.mappings), _fields(held)):
+    held = store.mappings(index)[index]
+    wanted = shapes.fields(kind.mappings)
+    for what, ours, theirs in shapes.unlike(wanted, shapes.fields(held)):
         yield Difference(index, what, ours, theirs, needs_rewriting=theirs is not None)
 
 
@@ -109,39 +115,6 @@ def _of_settings(store: TelemetryStore, kind: Kind, index: str) -> Iterator[Diff
         answer = store.client.indices.get_settings(index=index, flat_settings=True).body
     (held,) = (each["settings"] for each in answer.values())
     for name, wanted in kind.settings.items():
-        found = held.get(name)
-        if name not in _SETTINGS_CHANGED_AT_WILL and _text(found) != _text(wanted):
-            yield Difference(index, name, _text(wanted), _text(found), needs_rewriting=True)
-
-
-def _fields(mappings: Mapping[str, Any], under: str = "") -> dict[str, str]:
-    """Each field's path and what we care about of it, as text."""
-    found: dict[str, str] = {}
-    for name, field in mappings.get("properties", {}).items():
-        path = f"{under}{name}"
-        if "properties" in field:
-            found |= _fields(field, f"{path}.")
-        else:
-            found[path] = _about(field)
-    return found
-
-
-def _about(field: Mapping[str, Any]) -> str:
-    told = {name: field[name] for name in _COMPARED if name in field}
-    said = {name: value for name, value in told.items() if _DEFAULTS.get(name) != value}
-    return " ".join(f"{name}={_text(value)}" for name, value in said.items())
-
-
-def _unlike(
-    wanted: Mapping[str, str], found: Mapping[str, str]
-) -> Iterator[tuple[str, str, str | None]]:
-    """What is wanted and not so; further fields are devices' own, or an older version's."""
-    for path, about in wanted.items():
-        if found.get(path) != about:
-            yield path, about, found.get(path)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        ours, theirs = shapes.text(wanted), shapes.text(held.get(name))
+        if name not in _MAY_DIFFER and ours != theirs:
+            yield Difference(index, name, ours, theirs, needs_rewriting=True)

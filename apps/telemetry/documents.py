@@ -5,7 +5,8 @@ one's own. State and events mirror rows of Postgres; `apps/fleet/documents.py` a
 `apps/alarms/documents.py` prepare them from models, and the shapes here are what they fill.
 
 A changed shape gets a higher VERSION; `prepare_stores` writes the template anew, and slices made
-from then on have it.
+from then on have it. The names of indices don't follow it: an index that is written anew
+(`reindexing.py`) keeps its name as an alias.
 """
 
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from elasticsearch.dsl import (
     MetaField,
     Object,
     Short,
+    Text,
 )
 
 from apps.telemetry.bins import BINS
@@ -159,10 +161,11 @@ class Quarantined(Document):
     identity = Keyword(ignore_above=256)
     device = Keyword(ignore_above=256)
     connector = Keyword()
-    topic = Keyword(ignore_above=512)
+    topic = Keyword(ignore_above=512, copy_to="words")
     reason = Keyword()
-    field = Keyword(ignore_above=128)
-    detail = Keyword(index=False, doc_values=False)
+    field = Keyword(ignore_above=128, copy_to="words")
+    detail = Keyword(index=False, doc_values=False, copy_to="words")
+    words = Text(norms=False)  # nobody writes it: of the three above, to be searched
     number = Integer()  # position within its batch, from 0
     row = Integer()
     rows = Integer(index=False, doc_values=False)  # which readings of the message; none: all of it
@@ -246,9 +249,17 @@ class State(Document):
     measured_at = _moment()
     arrived_at = _moment()
     judged_at = _moment()
-    margin_k = Double()  # at rated load and 40 °C where the contacts are known, else now
+    margin_k = Double()  # at rated load and 40 °C, where the contacts are known
     margin_from_k = Double()  # 80 % interval of it
     margin_to_k = Double()
+    headroom_k = Double()  # from the last reading's hottest pole to the limit, whatever its load
+    left_s = Double()  # to the limit at its usual load, as it is going
+    left_from_s = Double(index=False)  # 80 % interval of it
+    left_to_s = Double(index=False)
+    left_unknown = Keyword()  # why that is not told
+    learnt_at = _moment()  # when a load last taught something of its contacts
+    mating_step_pos = Double(index=False)  # by which the newest mating changed a pole's heating,
+    mating_step_neg = Double(index=False)  # … as a share
     change = Double(index=False)  # growth of the worse pole's heating, in typical rises
     change_sd = Double(index=False)
     base_since = _moment()  # since when it is counted
@@ -336,7 +347,12 @@ class Kind:
 
 _EVERY_INDEX = {
     "index.number_of_shards": 1,
-    "index.refresh_interval": "1s",  # what a browser shows is at most this old
+    # What a browser shows is at most this old; longer would make detection's pages lie, shorter
+    # makes more and smaller segments for nothing that anybody sees.
+    "index.refresh_interval": "1s",
+    # index.translog.durability stays `request`, its default: a bulk request is answered after its
+    # translog is on the disk, and PUBACK follows that answer. With `async` a kill -9 of the store
+    # loses up to 5 s of what was acknowledged (promise 1).
     "index.mapping.total_fields.limit": 2000,
     # A device with ever new x_ names must not stop the readings of all others.
     "index.mapping.total_fields.ignore_dynamic_beyond_limit": True,
@@ -380,6 +396,6 @@ ACCOUNT = Kind("account", Ledger, {**_EVERY_INDEX, "index.codec": "best_compress
 STATE = Kind("state", State, _EVERY_INDEX, sliced=False)
 EVENTS = Kind("events", Event, _EVERY_INDEX, sliced=False)
 KINDS = (READINGS, *ROLLUP.values(), MARKS, QUARANTINE, ACCOUNT, STATE, EVENTS)
-STATE_INDEX = f"state-{VERSION}"
-EVENTS_INDEX = f"events-{VERSION}"
-MARKS_INDEX = f"marks-{VERSION}"
+STATE_INDEX = "state-1"
+EVENTS_INDEX = "events-1"
+MARKS_INDEX = "marks-1"

@@ -10,7 +10,7 @@ that take them out of the ledger, in the same request, so that the account close
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -41,16 +41,23 @@ class Report:
 
 
 def erase(
-    store: TelemetryStore, tenant: str, connector: Id | None = None, *, now: datetime
+    store: TelemetryStore,
+    tenant: str,
+    connector: Id | None = None,
+    *,
+    now: datetime,
+    report: Report | None = None,
 ) -> Report:
     """Everything of the tenant, or of one of its connectors, in every kind of index.
 
-    Nothing of it may still be coming in: end its devices first. Raises TelemetryError.
+    Nothing of it may still be coming in: end its devices first. Raises TelemetryError; what was
+    erased until then is in a `report` that was handed in.
     """
     whose: list[Clause] = [{"term": {"tenant": checked_tenant(tenant)}}]
     if connector is not None:
         whose.append({"term": {"connector": checked_key(connector)}})
-    report = Report()
+    report = Report() if report is None else report
+    cluster.delete(store.client, store.unfinished())  # a copy of what is about to go
     for kind in KINDS:
         if kind is MARKS or (connector is not None and kind is ACCOUNT):
             continue
@@ -67,28 +74,71 @@ def _drop_whole(store: TelemetryStore, kind: Kind, whose: Sequence[Clause], repo
     """Drop the slices that hold nothing of anybody else's."""
     if not kind.sliced:
         return
-    pattern = f"{store.prefix}{kind.name}-*"
+    everybody, own = _counted(store, kind, whose)
+    # Blocked: a run that was killed in the middle of this has left it so.
+    blocked = _blocked(store, own)
+    for index in own:
+        if everybody[index] == own[index] or index in blocked:
+            _drop_if_whole(store, kind, whose, index, report)
+
+
+def _drop_if_whole(
+    store: TelemetryStore, kind: Kind, whose: Sequence[Clause], index: str, report: Report
+) -> None:
+    """Count again while nobody can write: another tenant's first reading may just have come."""
+    dropped = False
+    cluster.block_writes(store.client, index)
+    try:
+        with cluster.our_errors(SEARCH_LIMIT_S):
+            store.client.indices.refresh(index=index)
+        everybody, own = _counted(store, kind, whose, index)
+        if everybody[index] == own[index]:
+            cluster.delete(store.client, [index])
+            dropped = True
+    finally:
+        if not dropped:
+            cluster.unblock_writes(store.client, index)
+    if dropped:
+        store.forget_marks([mark for mark in store.marks() if mark.source == index])
+        report.documents[kind.name] += own[index]
+        report.indices.append(index)
+
+
+def _counted(
+    store: TelemetryStore, kind: Kind, whose: Sequence[Clause], index: str = ""
+) -> tuple[Counter[str], Counter[str]]:
+    """Documents by index: everybody's, and theirs who are erased."""
+    by_index = {"index": {"terms": {"field": "_index", "size": 10_000}}}
     body: Body = {
         "size": 0,
         "aggs": {
-            "all": {"terms": {"field": "_index", "size": 10_000}},
-            "own": {
-                "filter": {"bool": {"filter": list(whose)}},
-                "aggs": {"index": {"terms": {"field": "_index", "size": 10_000}}},
-            },
+            "all": {"filter": {"match_all": {}}, "aggs": by_index},
+            "own": {"filter": {"bool": {"filter": list(whose)}}, "aggs": by_index},
         },
     }
-    found = cluster.search(store.client, pattern, body, limit_s=SEARCH_LIMIT_S).get("aggregations")
+    where = index or f"{store.prefix}{kind.name}-*"
+    found = cluster.search(store.client, where, body, limit_s=SEARCH_LIMIT_S).get("aggregations")
     if not found:
-        return
-    everybody = {each["key"]: each["doc_count"] for each in found["all"]["buckets"]}
-    own = {each["key"]: each["doc_count"] for each in found["own"]["index"]["buckets"]}
-    whole = [index for index, count in own.items() if everybody.get(index) == count]
-    cluster.delete(store.client, whole)
-    store.forget_marks([mark for mark in store.marks() if mark.source in whole])
-    for index in whole:
-        report.documents[kind.name] += own[index]
-        report.indices.append(index)
+        return Counter(), Counter()
+    everybody, own = (
+        Counter({each["key"]: each["doc_count"] for each in found[name]["index"]["buckets"]})
+        for name in ("all", "own")
+    )
+    return everybody, own
+
+
+def _blocked(store: TelemetryStore, indices: Collection[str]) -> set[str]:
+    if not indices:
+        return set()
+    with cluster.our_errors():
+        answer = store.client.indices.get_settings(
+            index=sorted(indices), name="index.blocks.write", flat_settings=True
+        )
+    return {
+        index
+        for index, held in answer.body.items()
+        if held["settings"].get("index.blocks.write") == "true"
+    }
 
 
 def _delete_all(

@@ -29,7 +29,7 @@ class AskedTooMuch(TelemetryError):
 
 
 class WrongQuestion(TelemetryError):
-    """A field, order or id that can't be."""
+    """A field, order or id that can't be; `ask`, where it is there, are those that can."""
 
     code = "wrong_question"
     permanent = True

@@ -2,7 +2,8 @@
 
 A file for each UTC day of arrival, in order of arrival, so that a back-test on it sees what the
 product saw. A page at a time: memory does not grow with the recording. A file gets its name when it
-is whole; who asks again into the same folder gets what is missing.
+is whole; who asks the same again into the same folder gets the days that are missing. A day that
+was cut off begins anew, and so does one whose file was written before it was over.
 """
 
 import csv
@@ -15,11 +16,13 @@ from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
 from apps.telemetry.answers import Reading
-from apps.telemetry.slices import DAY_MS, from_ms, to_ms
+from apps.telemetry.slices import DAY_MS, from_ms
 from apps.telemetry.store import TenantTelemetry
 from ohmwatch.readings import QUANTITIES
 
 PARTIAL = ".part"
+STRAGGLERS_MS = 3_600_000
+"""What came in a day's last moments may be stored a while later, where the store was busy."""
 
 
 class ParquetMissing(Exception):
@@ -50,11 +53,11 @@ class Pages(Protocol):
 
 
 def export(
-    telemetry: TenantTelemetry, wanted: Wanted, folder: Path, *, form: str, now: datetime
+    telemetry: TenantTelemetry, wanted: Wanted, folder: Path, *, form: str
 ) -> Iterator[Written]:
     """Write `readings-<day>.<form>` for each day on which any arrived; form: csv or parquet.
 
-    The current day's file is written anew each time, as it is not over. Raises ParquetMissing.
+    Raises ParquetMissing.
     """
     names = [*QUANTITIES, *telemetry.own_quantities(start=wanted.start, end=wanted.end)]
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +65,7 @@ def export(
         start=wanted.start, end=wanted.end, connectors=wanted.connectors
     ):
         path = folder / f"readings-{from_ms(day_ms):%Y%m%d}.{form}"
-        if path.exists() and day_ms + DAY_MS <= to_ms(now):
+        if _is_whole(path, day_ms + DAY_MS):
             yield Written(path, None)
             continue
         pages = telemetry.arrivals(
@@ -73,6 +76,11 @@ def export(
             connectors=wanted.connectors,
         )
         yield Written(path, _write(path, pages, names))
+
+
+def _is_whole(path: Path, day_end_ms: int) -> bool:
+    """Whether the day was over, and all of it stored, when its file was written."""
+    return path.exists() and path.stat().st_mtime * 1000 >= day_end_ms + STRAGGLERS_MS
 
 
 def _write(path: Path, pages: Iterable[Sequence[Reading]], names: Sequence[str]) -> int:

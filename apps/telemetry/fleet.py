@@ -53,7 +53,9 @@ class Grouping:
             if dimension not in BY:
                 raise WrongQuestion(field="by", value=dimension[:64])
         if self.binned and self.quantity not in BINS:
-            raise WrongQuestion(field="quantity", value=self.quantity[:64])
+            raise WrongQuestion(
+                field="quantity", value=self.quantity[:64], has_no="distribution", ask=[*BINS]
+            )
         if len(self.by) > 2:
             raise AskedTooMuch(what="dimensions", asked=len(self.by), limit=2)
 

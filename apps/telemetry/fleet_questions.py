@@ -4,6 +4,7 @@ A part of `TenantTelemetry`, in a file of its own: each question is checked here
 its `_ask`, which puts the tenant's filter around it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,7 +28,7 @@ from apps.telemetry.errors import AskedTooMuch, WrongQuestion
 from apps.telemetry.fleet import EXTREMES, LEADING, Counted, Grouping
 from apps.telemetry.history import Asked, History
 from apps.telemetry.overtime import tidy
-from apps.telemetry.questions import EventFilter, FleetFilter, StateFilter
+from apps.telemetry.questions import Clause, EventFilter, FleetFilter, StateFilter
 
 AGE = "age"
 AGES = (
@@ -46,6 +47,16 @@ STATISTICS: Mapping[str, Callable[[GroupRow], float]] = {
     "count": lambda row: row.count,
 }
 """What groups are ranked by, highest first; of minima the lowest."""
+NOW: Mapping[str, tuple[str, Callable[[GroupRow], float]]] = {
+    "maximum": ("stats.max", lambda row: row.maximum),
+    "minimum": ("stats.min", lambda row: row.minimum),
+    "mean": ("stats.avg", lambda row: row.mean),
+    "count": ("stats.count", lambda row: row.count),
+    "p50": ("percentiles[50.0]", lambda row: row.percentiles[50.0]),
+    "p95": ("percentiles[95.0]", lambda row: row.percentiles[95.0]),
+    "p99": ("percentiles[99.0]", lambda row: row.percentiles[99.0]),
+}
+"""What groups of connectors are ranked by now, and how the store calls it."""
 DUTY = ("current_a", "ambient_c", "temperature_pos_c")
 DUTY_STRETCH = timedelta(days=30)
 
@@ -89,9 +100,10 @@ class FleetQuestions:
     ) -> GroupPage:
         """Percentiles of a quantity over start ≤ measured < end, wrong by less than a bin.
 
-        by: at most two of `fleet.BY`, or "age"; what has no such dimension is in a group "". every:
-        whole hours; groups are then told apart by time as well. Raises AskedTooMuch where there are
-        more than 1 000 groups of a dimension.
+        quantity: one of `bins.BINS`; of states, counters and a customer's own no distribution is
+        kept, and `top` has their extremes and means. by: at most two of `fleet.BY`, or "age"; what
+        has no such dimension is in a group "". every: whole hours; groups are then told apart by
+        time as well. Raises AskedTooMuch where there are more than 1 000 groups of a dimension.
         """
         found, history = self._groups(quantity, by, every, filters, start, end, binned=True)
         rows = [_row(quantity, group, each, percents) for group, each in sorted(found.items())]
@@ -188,37 +200,100 @@ class FleetQuestions:
         percents: Sequence[float] = PERCENTS,
         filters: StateFilter | None = None,
     ) -> list[GroupRow]:
-        """Percentiles of the connectors' last values of a quantity, by a dimension or "age"."""
-        (name,) = questions.known_quantities([quantity])
-        field = f"last.{name}"
+        """Percentiles of the connectors' last values of a quantity, by a dimension or "age".
+
+        quantity: any, or "margin_k". Raises AskedTooMuch where there are more than 1 000 groups:
+        `top_now` has the leading ones.
+        """
+        limit = questions.GROUPS_LIMIT
+        rows, cut = self._rows_now(quantity, by, now, percents, filters, {})
+        if cut:
+            raise AskedTooMuch(what="groups", asked=limit + 1, limit=limit)
+        return rows
+
+    def top_now(
+        self,
+        quantity: str,
+        *,
+        by: str,
+        statistic: str,
+        now: datetime,
+        lowest: bool = False,
+        filters: StateFilter | None = None,
+        page: int = 1,
+        size: int = 10,
+    ) -> GroupPage:
+        """The groups of connectors that lead now: which models are worst by their median margin.
+
+        quantity: any, or "margin_k". by: a dimension or "age". statistic: one of `NOW`, the highest
+        first or the `lowest`. Of more than 1 000 groups the answer has the leading ones and is
+        `cut`.
+        """
+        if statistic not in NOW:
+            raise WrongQuestion(field="statistic", value=statistic[:64], ask=[*NOW])
+        name, rank = NOW[statistic]
+        order = {"order": {name: "asc" if lowest else "desc"}}
+        rows, cut = self._rows_now(quantity, by, now, PERCENTS, filters, order)
+        rows.sort(key=rank, reverse=not lowest)
+        first = questions.numbered_page(page, size)["from"]
+        return GroupPage(rows[first : first + size], len(rows), cut=cut)
+
+    def _rows_now(
+        self,
+        quantity: str,
+        by: str | None,
+        now: datetime,
+        percents: Sequence[float],
+        filters: StateFilter | None,
+        order: questions.Body,
+    ) -> tuple[list[GroupRow], bool]:
+        """The groups of connectors that have the quantity, and whether there are more."""
+        field = questions.field_now(quantity)
         inner = {
             "stats": {"stats": {"field": field}},
             "percentiles": {"percentiles": {"field": field, "percents": list(percents)}},
         }
-        groups = self._grouped_now(by, now, inner)
+        groups = self._grouped_now(by, now, inner, order)
         body = {"size": 0, "track_total_hits": False, "aggs": groups}
-        (answer,) = self._ask([(STATE, (filters or StateFilter()).clauses(), body)])
+        has: Clause = {"exists": {"field": field}}
+        (answer,) = self._ask([(STATE, [has, *(filters or StateFilter()).clauses()], body)])
         return parsing.groups_now(answer, percents)
 
     def alarm_counts(
         self, *, by: str = "batch", filters: EventFilter | None = None
     ) -> list[AlarmCount]:
-        """How many alarms were opened, on how many connectors, by a dimension and by month."""
-        body = questions.alarms_by_month(by)
-        clauses = [{"term": {"kind": "opened"}}, *(filters or EventFilter()).clauses()]
-        (answer,) = self._ask([(EVENTS, clauses, body)])
-        return parsing.alarm_counts(answer)
+        """How many alarms were opened, on how many connectors, by a dimension and by month.
+
+        The value with the most alarms is first, each by month. Raises AskedTooMuch beyond 20 000
+        of them together: filter by time.
+        """
+        clauses: list[Clause] = [{"term": {"kind": "opened"}}]
+        clauses += (filters or EventFilter()).clauses()
+        counts: list[AlarmCount] = []
+        after: Mapping[str, Any] | None = None
+        limit = questions.ALARM_COUNTS_LIMIT
+        while True:
+            body = questions.alarms_by_month(by, dict(after) if after else None)
+            page, after = parsing.alarm_counts(self._ask([(EVENTS, clauses, body)])[0])
+            counts += page
+            if len(counts) > limit:
+                raise AskedTooMuch(what="groups", asked=len(counts), limit=limit)
+            if after is None:
+                return _most_first(counts)
 
     # --- groups ---------------------------------------------------------------------------------
 
-    def _grouped_now(self, by: str | None, now: datetime, inner: questions.Body) -> questions.Body:
+    def _grouped_now(
+        self, by: str | None, now: datetime, inner: questions.Body, order: questions.Body
+    ) -> questions.Body:
         if by is None:
             return {"by": {"filters": {"filters": {"": {"match_all": {}}}}, "aggs": inner}}
         if by == AGE:
             return {"by": questions.ages(_age_bounds(now), inner)}
         if by not in questions.STATE_FACETS or by == "health":
             raise WrongQuestion(field="by", value=by[:64])
-        return {"by": {"terms": {"field": by, "size": questions.GROUPS_LIMIT}, "aggs": inner}}
+        terms = {"field": by, "size": questions.GROUPS_LIMIT, **order}
+        return {"by": {"terms": terms, "aggs": inner}}
 
     def _groups(
         self,
@@ -296,6 +371,13 @@ def _row(quantity: str, group: Group, counted: Counted, percents: Sequence[float
 def _page(rows: list[GroupRow], page: int, size: int, history: History) -> GroupPage:
     first = questions.numbered_page(page, size)["from"]
     return GroupPage(rows[first : first + size], len(rows), history.settled, history.cut)
+
+
+def _most_first(counts: list[AlarmCount]) -> list[AlarmCount]:
+    alarms: Counter[str] = Counter()
+    for each in counts:
+        alarms[each.value] += each.alarms
+    return sorted(counts, key=lambda each: (-alarms[each.value], each.value, each.month_ms))
 
 
 def _duty(quantity: str, counted: Counted) -> dict[str, float]:

@@ -16,6 +16,7 @@ from apps.telemetry.answers import (
     Group,
     GroupRow,
     LedgerEntry,
+    Outlook,
     QuarantinedMessage,
     QuarantinePage,
     Reading,
@@ -80,7 +81,19 @@ def state(source: Source) -> State:
         worst_condition=source.get("worst_condition") or "",
         dimensions=_texts(source, DIMENSIONS),
         names=_texts(source, NAMES),
+        outlook=Outlook(
+            **{name: source.get(name) for name in _ESTIMATED},
+            left_unknown=source.get("left_unknown") or "",
+            learnt_ms=_ms(source.get("learnt_at")),
+            base_ms=_ms(source.get("base_since")),
+        ),
     )
+
+
+_ESTIMATED = (
+    *("margin_from_k", "margin_to_k", "headroom_k", "left_s", "left_from_s", "left_to_s"),
+    *("mating_step_pos", "mating_step_neg"),
+)
 
 
 def aged(source: Source) -> Aged:
@@ -94,6 +107,7 @@ def aged(source: Source) -> Aged:
         base_ms=int(source.get("base_since") or 0),
         measured_ms=int(source.get("measured_at") or 0),
         arrived_ms=int(source.get("arrived_at") or 0),
+        learnt_ms=_ms(source.get("learnt_at")) or 0,
     )
 
 
@@ -117,25 +131,27 @@ def event(source: Source) -> Event:
     )
 
 
-def alarm_counts(answer: Source) -> list[AlarmCount]:
-    """Alarms by value and month, in that order."""
-    return [
+def alarm_counts(answer: Source) -> tuple[list[AlarmCount], Source | None]:
+    """A page of alarms by value and month, in that order, and what the next one comes behind."""
+    found = answer.get("aggregations", {}).get("by", {})
+    counts = [
         AlarmCount(
-            value=str(each["key"]),
-            month_ms=int(month["key"]),
-            alarms=month["alarms"]["value"],
-            connectors=month["connectors"]["value"],
+            value=str(each["key"]["value"]),
+            month_ms=int(each["key"]["month"]),
+            alarms=each["alarms"]["value"],
+            connectors=each["connectors"]["value"],
         )
-        for each in answer.get("aggregations", {}).get("by", {}).get("buckets", ())
-        for month in each["month"]["buckets"]
+        for each in found.get("buckets", ())
     ]
+    return counts, found.get("after_key")
 
 
-def groups_now(answer: Source, percents: Sequence[float]) -> list[GroupRow]:
-    """Groups of connectors that have the quantity, in the answer's order."""
-    found = answer["aggregations"]["by"]["buckets"]
+def groups_now(answer: Source, percents: Sequence[float]) -> tuple[list[GroupRow], bool]:
+    """Groups of connectors that have the quantity, in the answer's order; are there more?"""
+    by = answer["aggregations"]["by"]
+    found = by["buckets"]
     named = found.items() if isinstance(found, Mapping) else ((each["key"], each) for each in found)
-    return [
+    rows = [
         GroupRow(
             group=Group((str(name),)),
             count=each["stats"]["count"],
@@ -147,6 +163,7 @@ def groups_now(answer: Source, percents: Sequence[float]) -> list[GroupRow]:
         for name, each in named
         if each["stats"]["count"]
     ]
+    return rows, bool(by.get("sum_other_doc_count"))
 
 
 def facets(answer: Source) -> dict[str, dict[str, int]]:
@@ -154,6 +171,12 @@ def facets(answer: Source) -> dict[str, dict[str, int]]:
     return {
         name: _facet(found["buckets"]) for name, found in answer.get("aggregations", {}).items()
     }
+
+
+def cut_facets(answer: Source) -> frozenset[str]:
+    """The facets that have more values than were counted."""
+    found = answer.get("aggregations", {}).items()
+    return frozenset(name for name, each in found if each.get("sum_other_doc_count"))
 
 
 def _facet(found: Any) -> dict[str, int]:

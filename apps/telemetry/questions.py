@@ -4,6 +4,7 @@ No body here names a tenant: `TenantTelemetry` puts its filter around each of th
 caller types becomes an index name, an aggregation or a field: those are chosen from the tables.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -27,15 +28,19 @@ MARKS_LIMIT = 10_000
 AXIS_LIMIT = 20  # connectors on one axis
 VALUES_LIMIT = 200_000  # points × quantities × connectors of one answer
 GROUPS_LIMIT = 1_000
+ALARM_COUNTS_LIMIT = 20_000  # groups × months of one answer
+MARGIN = "margin_k"
 
 STATE_ORDERS: dict[str, list[Body]] = {
     "worst": [
         {"severity_rank": {"order": "desc", "missing": "_last", "unmapped_type": "short"}},
         {"margin_k": {"order": "asc", "missing": "_last", "unmapped_type": "double"}},
+        {"headroom_k": {"order": "asc", "missing": "_last", "unmapped_type": "double"}},
         {"serial": {"order": "asc", "missing": "_last"}},
     ],
     "margin": [
         {"margin_k": {"order": "asc", "missing": "_last", "unmapped_type": "double"}},
+        {"headroom_k": {"order": "asc", "missing": "_last", "unmapped_type": "double"}},
         {"serial": {"order": "asc", "missing": "_last"}},
     ],
     "serial": [{"serial": {"order": "asc", "missing": "_last"}}, {"connector": "asc"}],
@@ -48,7 +53,7 @@ AGED_PAGE = 2_000
 AGED: list[Body] = [{"term": {"service": "in_service"}}, {"exists": {"field": "change"}}]
 _AGED_FIELDS = (
     *("tenant", "connector", "model", "batch", "change", "change_sd"),
-    *("base_since", "measured_at", "arrived_at"),
+    *("base_since", "measured_at", "arrived_at", "learnt_at"),
 )
 STATE_FACETS = (*DIMENSIONS, "service", "worst_condition", "health")
 EVENT_FACETS = (*DIMENSIONS, "kind", "condition", "severity", "reason")
@@ -140,7 +145,9 @@ class EventFilter:
 class RefusedFilter:
     """Which refused messages; times are of arrival, start_ms ≤ t < end_ms.
 
-    `state`: "waiting" for what is still there, "replayed" for what has become readings.
+    `state`: "waiting" for what is still there, "replayed" for what has become readings. `words`:
+    all of them stand in the detail, the field or the topic, or together they are a piece of the
+    topic. `maker`: the manufacturer that the topic names, known or not.
     """
 
     reason: Choice = None
@@ -149,6 +156,8 @@ class RefusedFilter:
     start_ms: int | None = None
     end_ms: int | None = None
     state: str = ""
+    words: str = ""
+    maker: str = ""
 
     def clauses(self) -> list[Clause]:
         """As filters."""
@@ -157,6 +166,8 @@ class RefusedFilter:
             any_of("device", self.device),
             within("arrived_at", self.start_ms, self.end_ms),
             {"ids": {"values": [self.message]}} if self.message else {},
+            {"prefix": {"identity": f"{self.maker}."}} if self.maker else {},
+            _said(self.words) if self.words else {},
         ]
         left: Clause = {"range": {"count": {"gt": 0}}}
         if self.state == "waiting":
@@ -164,6 +175,15 @@ class RefusedFilter:
         elif self.state == "replayed":
             chosen.append({"bool": {"must_not": [left]}})
         return [clause for clause in chosen if clause]
+
+
+def _said(words: str) -> Clause:
+    piece = re.sub(r"([\\*?])", r"\\\1", words)
+    ways: list[Clause] = [
+        {"match": {"words": {"query": words, "operator": "and"}}},
+        {"wildcard": {"topic": {"value": f"*{piece}*", "case_insensitive": True}}},
+    ]
+    return {"bool": {"should": ways, "minimum_should_match": 1}}
 
 
 def any_of(field: str, choice: Choice) -> Clause:
@@ -213,22 +233,32 @@ def stretch_ms(every: timedelta | None, start_ms: int, end_ms: int) -> int | Non
     return width_ms
 
 
-def alarms_by_month(dimension: str) -> Body:
-    """Opened alarms by a dimension and calendar month, UTC."""
+def alarms_by_month(dimension: str, after: Body | None = None) -> Body:
+    """A page of opened alarms by a dimension and calendar month, UTC: what comes behind `after`."""
     if dimension not in EVENT_FACETS:
         raise WrongQuestion(field="by", value=dimension[:64])
     counts: Body = {
         "alarms": {"cardinality": {"field": "alarm"}},
         "connectors": {"cardinality": {"field": "connector"}},
     }
-    month = {"field": "judged_at", "calendar_interval": "month", "min_doc_count": 1}
-    months = {"month": {"date_histogram": month, "aggs": counts}}
-    terms = {"field": dimension, "size": GROUPS_LIMIT}
+    month = {"field": "judged_at", "calendar_interval": "month"}
+    sources = [{"value": {"terms": {"field": dimension}}}, {"month": {"date_histogram": month}}]
+    pages: Body = {"size": GROUPS_LIMIT, "sources": sources}
+    if after is not None:
+        pages["after"] = after
     return {
         "size": 0,
         "track_total_hits": False,
-        "aggs": {"by": {"terms": terms, "aggs": months}},
+        "aggs": {"by": {"composite": pages, "aggs": counts}},
     }
+
+
+def field_now(quantity: str) -> str:
+    """Where a state has a quantity's last value; `margin_k` is one of its own."""
+    if quantity == MARGIN:
+        return MARGIN
+    (name,) = known_quantities([quantity])
+    return f"last.{name}"
 
 
 def ages(bounds_ms: Sequence[tuple[str, int | None, int | None]], inner: Body) -> Body:

@@ -1,10 +1,12 @@
-"""Writing a slice anew with this version's shape, while readings come in.
+"""Writing an index anew with this version's shape, while documents come in and change.
 
 The default node has no reindex module, so this copies by itself, in the order in which documents
 were written: first all that is there, then what has come meanwhile, until little is left. Then the
 old index takes no more writes (who writes tries again), the rest is copied, the counts must agree,
-and in one step the old index goes and its name becomes an alias of the new one. Who stops it before
-that last step loses nothing: the new index goes, and the old one takes writes again.
+and in one step the old index goes and its name becomes an alias of the new one. Until then the new
+one is hidden, so that no question and no account finds a document twice. Who stops it before that
+last step loses nothing: the new index goes, and the old one takes writes again. Where it was
+killed, the next run begins anew.
 """
 
 import time
@@ -25,6 +27,10 @@ LITTLE = 2_000
 """So few documents are copied while writes wait: a fraction of a second."""
 SEARCH_LIMIT_S = 30.0
 _TRIES = 6
+_ITS_OWN = (
+    *("index.number_of_replicas", "index.number_of_shards"),
+    *("index.time_series.start_time", "index.time_series.end_time"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Rewritten:
 
 
 class Copy:
-    """One slice on its way into a new index."""
+    """One index on its way into a new one."""
 
     def __init__(self, store: TelemetryStore, index: str) -> None:
         self._store = store
@@ -53,13 +59,14 @@ class Copy:
             self._make()
             while self._copy_what_is_new() > LITTLE:
                 pass
-            self._block(True)
+            cluster.block_writes(self._store.client, self.old)
             self._copy_what_is_new()
             self._must_agree()
             self._switch()
         except BaseException:
             self._give_up()
             raise
+        self._show()
         marks = [mark for mark in self._store.marks() if mark.source == self.old]
         self._store.forget_marks(marks)
         return Rewritten(self.old, self.new, self._copied)
@@ -68,12 +75,11 @@ class Copy:
         with cluster.our_errors():
             answer = self._store.client.indices.get_settings(index=self.old, flat_settings=True)
             (held,) = (each["settings"] for each in answer.body.values())
-            own = ("index.number_of_replicas", "index.time_series.start_time",
-                   "index.time_series.end_time")  # fmt: skip
-            kept = {name: held[name] for name in own if name in held}
+            kept = {name: held[name] for name in _ITS_OWN if name in held}
+            self._store.client.options(ignore_status=404).indices.delete(index=self.new)
             self._store.client.indices.create(
                 index=self.new,
-                settings={**self.kind.settings, **kept},
+                settings={**self.kind.settings, **kept, "index.hidden": True},
                 mappings=self.kind.mappings,
             )
 
@@ -83,28 +89,32 @@ class Copy:
             self._store.client.indices.refresh(index=self.old)
         copied = 0
         for shard in range(self._shards()):
-            for page in self._pages(shard):
+            for page in self._pages(self.old, shard, self._done):
                 self._write(page)
                 copied += len(page)
         self._copied += copied
         return copied
 
-    def _pages(self, shard: int) -> Iterator[list[dict[str, Any]]]:
+    def _pages(
+        self, index: str, shard: int, done: dict[int, int], *, whole: bool = True
+    ) -> Iterator[list[dict[str, Any]]]:
+        """What was written since `done`, by shard in order, which notes how far it is."""
         while True:
             body: Body = {
                 "size": PAGE,
                 "sort": [{"_seq_no": "asc"}],
                 "track_total_hits": False,
-                "query": {"range": {"_seq_no": {"gt": self._done.get(shard, -1)}}},
+                "query": {"range": {"_seq_no": {"gt": done.get(shard, -1)}}},
+                "_source": whole,
             }
             answer = cluster.search(
-                self._store.client, self.old, body, limit_s=SEARCH_LIMIT_S, shard=shard
+                self._store.client, index, body, limit_s=SEARCH_LIMIT_S, shard=shard
             )
             hits: list[dict[str, Any]] = answer["hits"]["hits"]
             if not hits:
                 return
             yield hits
-            self._done[shard] = int(hits[-1]["sort"][0])
+            done[shard] = int(hits[-1]["sort"][0])
 
     def _write(self, page: list[dict[str, Any]]) -> None:
         lines = [self._lines(hit) for hit in page]
@@ -128,13 +138,35 @@ class Copy:
             action = {"index": {"_index": self.new, "_id": hit["_id"]}}
         return orjson.dumps(action) + b"\n" + orjson.dumps(hit["_source"]) + b"\n"
 
+    def _drop_what_is_gone(self) -> None:
+        """What was deleted after it was copied is in the new index still."""
+        done: dict[int, int] = {}
+        for shard in range(self._shards()):
+            for page in self._pages(self.new, shard, done, whole=False):
+                copied = {str(hit["_id"]) for hit in page}
+                body: Body = {"size": PAGE, "query": {"ids": {"values": sorted(copied)}}}
+                answer = cluster.search(
+                    self._store.client, self.old, {**body, "_source": False}, limit_s=SEARCH_LIMIT_S
+                )
+                gone = copied - {str(hit["_id"]) for hit in answer["hits"]["hits"]}
+                lines = [{"delete": {"_index": self.new, "_id": key}} for key in sorted(gone)]
+                if lines:
+                    self._store.bulk(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+
     def _must_agree(self) -> None:
+        old, new = self._counts()
+        if new > old:
+            self._drop_what_is_gone()
+            old, new = self._counts()
+        if old != new:
+            raise StoreRefused(status=0, reason=f"{old} documents became {new}")
+
+    def _counts(self) -> tuple[int, int]:
         client = self._store.client
         with cluster.our_errors(SEARCH_LIMIT_S):
             client.indices.refresh(index=[self.old, self.new])
-            counts = [client.count(index=each)["count"] for each in (self.old, self.new)]
-        if counts[0] != counts[1]:
-            raise StoreRefused(status=0, reason=f"{counts[0]} documents became {counts[1]}")
+            old, new = (int(client.count(index=each)["count"]) for each in (self.old, self.new))
+        return old, new
 
     def _switch(self) -> None:
         alias = _alias_of(self.old)
@@ -145,17 +177,16 @@ class Copy:
         with cluster.our_errors():
             self._store.client.indices.update_aliases(actions=actions)
 
+    def _show(self) -> None:
+        """By its alias it is seen already; now in lists of indices, too."""
+        with cluster.our_errors():
+            self._store.client.indices.put_settings(index=self.new, settings={"index.hidden": None})
+
     def _give_up(self) -> None:
         client = self._store.client.options(ignore_status=404)
         if self.old in self._store.indices():
             client.indices.delete(index=self.new)
-            self._block(False)
-
-    def _block(self, blocked: bool) -> None:
-        with cluster.our_errors():
-            self._store.client.indices.put_settings(
-                index=self.old, settings={"index.blocks.write": True if blocked else None}
-            )
+            cluster.unblock_writes(self._store.client, self.old)
 
     def _shards(self) -> int:
         with cluster.our_errors():
@@ -167,7 +198,7 @@ class Copy:
 def _kind_of(store: TelemetryStore, index: str) -> Kind:
     name = index.removeprefix(store.prefix)
     for kind in KINDS:
-        if kind.sliced and name.startswith(f"{kind.name}-") and index in store.indices():
+        if name.startswith(f"{kind.name}-") and index in store.indices():
             return kind
     raise WrongQuestion(field="index", value=index[:100])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
+from typing import NamedTuple
 
 DAY_MS = 86_400_000
 AHEAD = timedelta(minutes=5)  # READINGS.md: how far a device's clock may be ahead
@@ -44,6 +45,51 @@ CLASSES = {
     )
 }
 DEFAULT_CLASS = "30d"
+MOVE_LEAD = timedelta(hours=1)
+"""A tenant is moved from a midnight on that lies so far ahead: every worker knows of it by then,
+and no reading of after it is taken in before (AHEAD)."""
+
+
+class Retention(NamedTuple):
+    """The class that a tenant's readings are in, by when they were measured (decision 0007).
+
+    `former`: the classes before `latest`, oldest first, each with the instant in ms that its time
+    ended before. So the index of a reading never changes, and a repeat meets the first.
+    """
+
+    latest: str
+    former: tuple[tuple[str, int], ...] = ()
+
+    def at(self, time_ms: int) -> str:
+        """The class of what was measured then."""
+        for name, end_ms in self.former:
+            if time_ms < end_ms:
+                return name
+        return self.latest
+
+    def between(self, first_ms: int, last_ms: int) -> set[str]:
+        """The classes of what was measured from first_ms to last_ms, both included."""
+        ends = [end_ms for _name, end_ms in self.former if first_ms < end_ms <= last_ms]
+        return {self.at(time_ms) for time_ms in (first_ms, *ends)}
+
+    def moved(self, to: str, start_ms: int) -> "Retention":
+        """The same up to start_ms, and `to` from then on; what would have come later never does."""
+        before = self.at(start_ms - 1)
+        former = tuple(each for each in self.former if each[1] < start_ms)
+        return Retention(to, former if before == to else (*former, (before, start_ms)))
+
+    @property
+    def names(self) -> set[str]:
+        """All classes that anything of the tenant is in."""
+        return {self.latest, *(name for name, _ in self.former)}
+
+
+def move_begins(now: datetime) -> datetime:
+    """The midnight, UTC, from which a move that is decided now holds.
+
+    A midnight, so that no rollup's bucket is in two classes.
+    """
+    return from_ms(-(-to_ms(now + MOVE_LEAD) // DAY_MS) * DAY_MS)
 
 
 @dataclass(frozen=True)

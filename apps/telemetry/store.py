@@ -9,7 +9,7 @@ searches only, not for get, update or delete by id), so this class is the wall.
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,7 +18,7 @@ import orjson
 from django.conf import settings
 from elasticsearch import Elasticsearch
 
-from apps.telemetry import cluster, ledger, pages, parsing, questions, slices, stretches
+from apps.telemetry import cluster, ledger, pages, parsing, questions, shapes, slices, stretches
 from apps.telemetry.answers import (
     AccountLine,
     Aged,
@@ -183,10 +183,15 @@ class TelemetryStore:
                     name=f"{self.prefix}{kind.name}", body=template
                 )
         fixed = [(STATE, STATE_INDEX), (EVENTS, EVENTS_INDEX), (MARKS, MARKS_INDEX)]
-        made = [name for kind, name in fixed if self._create(kind, name, {})]
+        there = self._names()
+        made = [
+            name
+            for kind, name in fixed
+            if self.prefix + name not in there and self._create(kind, name, {})
+        ]
         made += self.ensure_slices(now)
-        for kind in (MARKS, QUARANTINE, STATE, EVENTS):
-            self._teach(kind)
+        for kind in (MARKS, QUARANTINE, ACCOUNT, STATE, EVENTS):
+            self._teach_all(kind)
         return made
 
     def ensure_slices(self, now: datetime, classes: Sequence[str] = ()) -> list[str]:
@@ -209,7 +214,8 @@ class TelemetryStore:
 
     def drop_expired(self, now: datetime) -> list[str]:
         """Drop whole slices that are past their class's time; returns their names."""
-        expired = [index for index in self.indices() if self._is_expired(index, now)]
+        held = [*self.indices(), *self.unfinished()]
+        expired = [index for index in held if self._is_expired(index, now)]
         cluster.delete(self.client, expired)
         self.forget_marks([mark for mark in self.marks() if mark.source in set(expired)])
         return expired
@@ -218,15 +224,22 @@ class TelemetryStore:
         """The names of all indices of this installation."""
         return sorted(self._indices())
 
+    def unfinished(self) -> list[str]:
+        """Copies of indices that nobody is to see yet, or that a killed rewriting left behind."""
+        seen, found = self._indices(), self._indices("open,hidden")
+        return sorted(name for name in found.keys() - seen if not found[name]["aliases"])
+
     def _names(self) -> set[str]:
         """The names that can be written to: a slice that was written anew keeps its own."""
         found = self._indices()
         return {*found, *(alias for each in found.values() for alias in each["aliases"])}
 
-    def _indices(self) -> dict[str, Any]:
+    def _indices(self, which: str = "open") -> dict[str, Any]:
         patterns = [f"{self.prefix}{kind.name}-*" for kind in KINDS]
         with cluster.our_errors():
-            found = self.client.indices.get(index=patterns, features="aliases")
+            found = self.client.indices.get(
+                index=patterns, features="aliases", expand_wildcards=which
+            )
         return dict(found.body)
 
     def own_fields(self) -> list[str]:
@@ -243,14 +256,23 @@ class TelemetryStore:
         with cluster.our_errors():
             self.client.indices.refresh(index=patterns, ignore_unavailable=True)
 
-    def _teach(self, kind: Kind) -> None:
-        """Older indices learn the fields that their kind has got since: documents change there."""
+    def mappings(self, pattern: str) -> dict[str, Any]:
+        """The mapping of each index that the pattern names."""
         with cluster.our_errors():
-            self.client.indices.put_mapping(
-                index=self._pattern(kind),
-                properties=kind.mappings["properties"],
-                allow_no_indices=True,
-            )
+            found = self.client.indices.get_mapping(index=pattern).body
+        return {index: each["mappings"] for index, each in found.items()}
+
+    def teach(self, index: str, properties: Mapping[str, Any]) -> None:
+        """Add fields to an index that has documents."""
+        with cluster.our_errors():
+            self.client.indices.put_mapping(index=index, properties=properties)
+
+    def _teach_all(self, kind: Kind) -> None:
+        """Older indices learn the fields that their kind has got since: documents change there."""
+        for index, held in self.mappings(self._pattern(kind)).items():
+            properties = shapes.lacking(kind.mappings["properties"], held["properties"])
+            if properties:
+                self.teach(index, properties)
 
     def _classes(self, indices: Collection[str]) -> set[str]:
         families = {name.removeprefix(self.prefix).rsplit("-", 1)[0] for name in indices}
@@ -513,6 +535,31 @@ class TenantTelemetry(FleetQuestions):
         found = [parsing.reading(hit) for hit in self._hits(READINGS, clauses, body)]
         return ReadingPage(found, found[-1].measured_ms if len(found) == size else None)
 
+    def readings_around(
+        self, connector: Id, at: datetime, *, before: int, after: int, within: timedelta
+    ) -> list[Reading]:
+        """The newest readings up to `at`, its own among them, and the next ones, in order.
+
+        At most `before` and `after` of them, none further away than `within`.
+        """
+        at_ms, reach_ms = slices.to_ms(at), int(within.total_seconds() * 1000)
+        asked = [
+            (at_ms - reach_ms, at_ms + 1, "desc", before),
+            (at_ms + 1, at_ms + reach_ms, "asc", after),
+        ]
+        answers = self._ask(
+            [
+                (
+                    READINGS,
+                    self._measured([connector], start_ms, end_ms),
+                    questions.readings(size, None, [{"@timestamp": order}]),
+                )
+                for start_ms, end_ms, order, size in asked
+            ]
+        )
+        found = [parsing.reading(hit) for each in answers for hit in each["hits"]["hits"]]
+        return sorted(found, key=lambda each: each.measured_ms)
+
     def arrivals(
         self,
         *,
@@ -634,6 +681,7 @@ class TenantTelemetry(FleetQuestions):
             states=[parsing.state(hit["_source"]) for hit in self._ours(answer)],
             total=answer["hits"]["total"]["value"],
             facets=parsing.facets(answer),
+            cut=parsing.cut_facets(answer),
         )
 
     def aged(self) -> Iterator[list[Aged]]:
@@ -677,6 +725,7 @@ class TenantTelemetry(FleetQuestions):
             events=[parsing.event(hit["_source"]) for hit in self._ours(answer)],
             total=answer["hits"]["total"]["value"],
             facets=parsing.facets(answer),
+            cut=parsing.cut_facets(answer),
         )
 
     def index_events(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -691,6 +740,8 @@ class TenantTelemetry(FleetQuestions):
         reason: Choice = None,
         device: Choice = None,
         state: str = "",
+        words: str = "",
+        maker: str = "",
         start: datetime | None = None,
         end: datetime | None = None,
         after: str = "",
@@ -698,13 +749,16 @@ class TenantTelemetry(FleetQuestions):
     ) -> QuarantinePage:
         """Refused messages, newest first, without their bytes. `after` is the last page's.
 
-        `state` as in `questions.RefusedFilter`; more is to be had of `quarantine.TenantQuarantine`.
+        `state`, `words` and `maker` as in `questions.RefusedFilter`; more is to be had of
+        `quarantine.TenantQuarantine`.
         """
         questions.page_size(size)
         filters = RefusedFilter(
             reason=reason,
             device=device,
             state=state,
+            words=words,
+            maker=maker,
             start_ms=slices.to_ms(start) if start else None,
             end_ms=slices.to_ms(end) if end else None,
         )

@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django_tenants.models import DomainMixin, TenantMixin
 
+from apps.telemetry.slices import Retention
 from apps.tenants.identifiers import SLUG_PATTERN, new_id
 
 
@@ -53,6 +54,8 @@ class Tenant(TenantMixin):
         default=list, blank=True, help_text=_("Codes SMS may go to; empty: the own country.")
     )
     retention_class = models.CharField(max_length=20, default="30d")
+    # [[class, ms that its time ended before], ...], oldest first
+    former_classes = models.JSONField(default=list, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -90,6 +93,12 @@ class Tenant(TenantMixin):
         return self.state == TenantState.READY
 
     @property
+    def retention(self) -> Retention:
+        """The class of its readings, by when they were measured."""
+        former = tuple((str(name), int(end_ms)) for name, end_ms in self.former_classes)
+        return Retention(self.retention_class, former)
+
+    @property
     def reachable_countries(self) -> frozenset[str]:
         """Where its SMS may go, as ISO 3166 codes; none where no country was ever named."""
         return frozenset(self.sms_countries or ([self.country] if self.country else ()))
@@ -98,6 +107,27 @@ class Tenant(TenantMixin):
     def topic_root(self) -> str:
         """All topics of the tenant's devices begin with this."""
         return f"ow/v1/{self.slug}."
+
+
+class Erasure(models.Model):
+    """What was erased, and when: the only thing that is kept of a tenant, but for its slug.
+
+    `report`: {"documents": {kind: n}, "indices": [...], "rows": {table: n}, "keys": n}.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    slug = models.CharField(max_length=31)
+    connector = models.CharField(max_length=64, blank=True, default="")
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField()
+    failure = models.TextField(blank=True, default="")
+    report = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["-began_at"]
+
+    def __str__(self) -> str:
+        return f"{self.slug} {self.connector}".strip()
 
 
 class Domain(DomainMixin):

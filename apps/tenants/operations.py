@@ -1,7 +1,7 @@
 """Changes of tenants: made, mended, renamed. Each can be repeated after a crash."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -12,9 +12,10 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 from django_tenants.utils import get_public_schema_name, schema_context
 
+from apps.telemetry.slices import move_begins, to_ms
 from apps.tenants.changes import count
 from apps.tenants.identifiers import RESERVED_SLUGS, schema_name_of
-from apps.tenants.models import Domain, Plan, Tenant, TenantState
+from apps.tenants.models import Domain, Erasure, Plan, Tenant, TenantState
 from apps.tenants.queries import expected_tables
 
 logger = structlog.get_logger(__name__)
@@ -155,13 +156,21 @@ def _settle(tenant: Tenant, state: TenantState, *, failure: str) -> None:
     tenant.save(update_fields=["state", "failure"])
 
 
-def change_retention(*, tenant: Tenant, retention_class: str) -> None:
-    """How long what comes from now on is kept; workers know within 2 s. Raises ValidationError."""
+def change_retention(*, tenant: Tenant, retention_class: str, now: datetime) -> datetime:
+    """How long is kept what is measured from the answered midnight on; raises ValidationError.
+
+    What was measured before stays in the class that it is in, also where it is sent again.
+    """
+    since = move_begins(now)
     with schema_context(get_public_schema_name()), transaction.atomic():
-        tenant.retention_class = retention_class
+        held = Tenant.objects.select_for_update().get(pk=tenant.pk)
+        moved = held.retention.moved(retention_class, to_ms(since))
+        tenant.retention_class, tenant.former_classes = moved.latest, list(map(list, moved.former))
         tenant.full_clean()
-        tenant.save(update_fields=["retention_class"])
+        tenant.save(update_fields=["retention_class", "former_classes"])
         transaction.on_commit(lambda: count(tenant.slug))
+    logger.info("tenant_retention", tenant=tenant.slug, kept=retention_class, since=str(since))
+    return since
 
 
 def close_tenant(*, tenant: Tenant) -> None:
@@ -171,14 +180,51 @@ def close_tenant(*, tenant: Tenant) -> None:
         transaction.on_commit(lambda: count(tenant.slug))
 
 
-def drop_tenant(*, tenant: Tenant) -> None:
-    """Drop the schema of a closed tenant with all that is in it, its hosts and its record."""
+def drop_tenant(*, tenant: Tenant) -> dict[str, int]:
+    """Drop the schema of a closed tenant with all that is in it, its hosts and its record.
+
+    Returns how many rows each table had, where it had any.
+    """
     if tenant.is_ready:
         raise ValueError(f"{tenant.slug} is being served: close it first")
     with schema_context(get_public_schema_name()), transaction.atomic():
+        rows = _rows_by_table(tenant.schema_name)
         with connection.cursor() as cursor:
             cursor.execute(f'DROP SCHEMA IF EXISTS "{tenant.schema_name}" CASCADE')
-        Domain.objects.filter(tenant=tenant).delete()
-        Tenant.objects.filter(pk=tenant.pk).delete()
+        for model, own in ((Domain, {"tenant": tenant}), (Tenant, {"pk": tenant.pk})):
+            rows[model._meta.db_table], _by_model = model.objects.filter(**own).delete()
         transaction.on_commit(lambda: count(tenant.slug))
-    logger.info("tenant_dropped", tenant=tenant.slug)
+    logger.info("tenant_dropped", tenant=tenant.slug, rows=sum(rows.values()))
+    return rows
+
+
+def _rows_by_table(schema_name: str) -> dict[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema_name])
+        tables = sorted(table for (table,) in cursor.fetchall())
+        rows = {}
+        for table in tables:
+            cursor.execute(f'SELECT count(*) FROM "{schema_name}"."{table}"')  # noqa: S608
+            rows[table] = int(cursor.fetchone()[0])
+    return {table: number for table, number in rows.items() if number}
+
+
+def note_erasure(
+    *,
+    slug: str,
+    connector: str,
+    began_at: datetime,
+    ended_at: datetime,
+    report: Mapping[str, object],
+    failure: str = "",
+) -> Erasure:
+    """Keep what was erased where operators find it (`erase --list`)."""
+    with schema_context(get_public_schema_name()):
+        return Erasure.objects.create(
+            slug=slug,
+            connector=connector,
+            began_at=began_at,
+            ended_at=ended_at,
+            report=dict(report),
+            failure=failure[:2000],
+        )

@@ -1,7 +1,7 @@
 """Back-tests as rows: asked for, claimed, carried on group by group, cancelled, finished."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -30,6 +30,15 @@ ATTEMPTS = 5
 """Claims of one group of connectors; who dies on it each time is told to have failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class TruthSet:
+    """Connectors where faults or nothings are confirmed, of a model and a month ("" for all)."""
+
+    connectors: tuple[UUID, ...]
+    model: str = ""
+    month: str = ""
+
+
 class Overtaken(Exception):
     """Another worker has this back-test now, or nobody wants it any more."""
 
@@ -43,6 +52,7 @@ def request(
     end: datetime,
     now: datetime,
     rule: Rule | None = None,
+    truth: TruthSet | None = None,
 ) -> BackTest:
     """Asks for one over start ≤ measured < end. Raises PermissionDenied, ValidationError."""
     if not user.can(Permission.EDIT_RULES):
@@ -58,7 +68,7 @@ def request(
         said = {**asdict(content), "share_pct": 100.0}
         if content.mode in (Mode.SHADOW, Mode.DISABLED):
             said["mode"] = Mode.LIVE.value
-        row = BackTest.objects.create(
+        row = BackTest(
             detector=detector,
             rule=rule,
             rule_version=rule.version if rule else None,
@@ -66,9 +76,12 @@ def request(
             end=end,
             requested_at=now,
             requested_by=user,
-            connectors_total=queries.selected(content.selection).count(),
+            among=[str(each) for each in truth.connectors] if truth else [],
+            truth={"model": truth.model, "month": truth.month} if truth else {},
             **said,
         )
+        row.connectors_total = queries.judged_by(row).count()
+        row.save()
         transaction.on_commit(partial(work_soon, current_schema(), row.pk))
     return row
 

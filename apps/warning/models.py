@@ -175,6 +175,10 @@ class BackTest(RuleContent):
         Rule, on_delete=models.SET_NULL, null=True, blank=True, related_name="back_tests"
     )
     rule_version = models.PositiveIntegerField(_("version"), null=True, blank=True)
+    # The set of ground truth that it is judged on: its connectors (keys), and of which model and
+    # month they were ("" for all). Empty: all that the rule selects, in service now.
+    among = models.JSONField(default=list, db_default=[], blank=True)
+    truth = models.JSONField(default=dict, db_default={}, blank=True)
     start = models.DateTimeField(_("from"))
     end = models.DateTimeField(_("to"))
     state = models.CharField(_("state"), max_length=9, choices=Progress, default=Progress.WAITING)

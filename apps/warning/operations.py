@@ -53,7 +53,9 @@ def check(detector: str, content: Content) -> None:
     """Raises ValidationError with every fault, by field; a parameter's is `parameter-<name>`."""
     errors: dict[str, list[str]] = {}
     known = known_detectors().get(detector)
-    if known is None:
+    if known is None and content.mode == Mode.DISABLED:
+        pass  # of a plug-in that is away: what does nothing may be said of it
+    elif known is None:
         errors["detector"] = [_("There is no detector %(name)s.") % {"name": detector}]
     else:
         for fault in faults_in(known, content.parameters):

@@ -9,12 +9,17 @@ from datetime import datetime
 import msgspec
 import redis
 
+from ohmwatch.plugins.wire import Declared
+
 KEY = "ow:plugins"
 _json = msgspec.json.Encoder()
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One plug-in: `state` is ready, failing, switched_off or refused; `detail` says why."""
+    """One plug-in: `state` is ready, failing, switched_off or refused; `detail` says why.
+
+    `detector` and what follows is what rules have to know of it; empty where it never started.
+    """
 
     plugin: str
     state: str
@@ -22,6 +27,10 @@ class Report(msgspec.Struct, frozen=True):
     detail: str = ""
     version: str = ""
     condition: str = ""
+    detector: str = ""
+    about: str = ""
+    needs: list[str] = []
+    parameters: list[Declared] = []
 
 
 def put(client: redis.Redis, report: Report) -> None:

@@ -12,7 +12,7 @@ from apps.accounts.models import User
 from apps.accounts.permissions import Permission
 from apps.fleet.models import Connector, ConnectorState
 from apps.tenants.lookups import find_or_404, key_of
-from apps.warning.models import Rule, RuleVersion, ShadowAlarm
+from apps.warning.models import BackTest, Rule, RuleVersion, ShadowAlarm
 from ohmwatch import rules as core
 
 LOOKUPS = {
@@ -67,9 +67,21 @@ def shadow_counts(*, for_user: User) -> dict[UUID, int]:
     return {row["rule"]: row["number"] for row in rows}
 
 
+def judged_by(row: BackTest) -> QuerySet[Connector]:
+    """The connectors of a back-test; of a set of ground truth also those replaced since."""
+    if not row.truth:
+        return selected(row.selection)
+    return _fitting(Connector.objects.filter(pk__in=row.among), row.selection)
+
+
 def selected(selection: Mapping[str, Sequence[str]]) -> QuerySet[Connector]:
     """The connectors in service that a selection fits, whatever the share."""
-    found = Connector.objects.filter(state=ConnectorState.IN_SERVICE)
+    return _fitting(Connector.objects.filter(state=ConnectorState.IN_SERVICE), selection)
+
+
+def _fitting(
+    found: QuerySet[Connector], selection: Mapping[str, Sequence[str]]
+) -> QuerySet[Connector]:
     for name, values in selection.items():
         if name in ("organisation", "vehicle", "connector"):
             values = [each for each in values if key_of(each)]

@@ -31,12 +31,12 @@ _RATINGS = tuple(field.name for field in fields(Ratings) if field.name != "model
 def write_recording(scenario: Scenario, folder: Path, *, parquet: bool = False) -> None:
     """Writes the set into `folder`, which is made; files there are overwritten."""
     (folder / READINGS).mkdir(parents=True, exist_ok=True)
-    write = _write_parquet if parquet else _write_csv
+    write = write_parquet if parquet else _write_csv
     suffix = "parquet" if parquet else "csv"
     for day, batch in enumerate(scenario.batches(HOURS)):
         order = np.argsort(batch.arrived_ms, kind="stable")
         write(folder / READINGS / f"day-{day + 1:03d}.{suffix}", batch, order)
-    _write_connectors(folder / CONNECTORS, scenario)
+    write_connectors(folder / CONNECTORS, scenario)
     write_truth(folder / TRUTH, scenario.truth())
 
 
@@ -56,7 +56,8 @@ def _rows(batch: Batch, order: np.ndarray) -> Iterator[list[str]]:
         yield [batch.connectors[owner], text_of(times[at]), text_of(arrivals[at]), *cells]
 
 
-def _write_parquet(path: Path, batch: Batch, order: np.ndarray) -> None:
+def write_parquet(path: Path, batch: Batch, order: np.ndarray) -> None:
+    """The batch's readings as one file, in this order."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -73,7 +74,8 @@ def _write_parquet(path: Path, batch: Batch, order: np.ndarray) -> None:
     parquet.write_table(pa.table(columns), path)
 
 
-def _write_connectors(path: Path, scenario: Scenario) -> None:
+def write_connectors(path: Path, scenario: Scenario) -> None:
+    """The set's connectors.csv."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("connector", "model", "batch", "vehicle", *_RATINGS))

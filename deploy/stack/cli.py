@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from deploy.stack import backup, benching, management, restoring, running, status, supervisor, up
+from deploy.stack import (
+    backup,
+    benching,
+    management,
+    restoring,
+    running,
+    slots,
+    status,
+    supervisor,
+    up,
+)
 from deploy.stack import doctor as machine
 from deploy.stack import logs as log_files
 from deploy.stack.errors import StackError
@@ -18,7 +28,7 @@ from deploy.stack.layout import RUN
 from deploy.stack.ports import Ports
 from deploy.stack.reset import reset_everything
 from deploy.stack.services import services
-from deploy.stack.stack import Stack, demo_stack
+from deploy.stack.stack import SLOTS_LIMIT, Stack, demo_stack
 from deploy.stack.steps import say, step
 
 app = typer.Typer(
@@ -106,6 +116,14 @@ def run_shell(context: typer.Context) -> None:
 def run_account(context: typer.Context) -> None:
     """Close the account of every message: status 1 where received isn't what is kept."""
     raise typer.Exit(management.manage(_made(), "account", *context.args).returncode)
+
+
+@app.command("slots")
+def change_slots(
+    number: Annotated[int, typer.Argument(min=1, max=SLOTS_LIMIT, help="So many; remembered.")],
+) -> None:
+    """Acquisition workers from now on: they join, or are drained, while readings come in."""
+    slots.change(_made(), number)
 
 
 @app.command("drain")

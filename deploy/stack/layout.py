@@ -69,6 +69,7 @@ class Choices:
 
     port_base: int = 8000
     host: str = "127.0.0.1"
+    slots: int = 2
 
     @classmethod
     def remembered(cls, home: Home) -> "Choices":

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 from deploy.stack.layout import write_private
-from deploy.stack.stack import Stack
+from deploy.stack.stack import SLOTS_LIMIT, Stack
 
 # One set of users and rules for both listeners: with per_listener_settings a session whose client
 # is away belongs to no listener, and Mosquitto refuses to queue for it.
@@ -66,15 +66,16 @@ def folder(stack: Stack) -> Path:
     return stack.home.data / "mosquitto"
 
 
-def slot_names(stack: Stack) -> list[str]:
-    return [f"ohmwatch-acq-{slot}" for slot in range(stack.shape.slots)]
+def slot_names() -> list[str]:
+    """Of all there may be: one that joins finds its rule there."""
+    return [f"ohmwatch-acq-{slot}" for slot in range(SLOTS_LIMIT)]
 
 
 def prepare(stack: Stack) -> None:
     """Configuration and rules. Devices' passwords are the product's to write, once it can."""
     stack.owner.make(folder(stack))
     acl = stack.home.etc / "mosquitto.acl"
-    rules = "".join(_SLOT.format(name=name) for name in slot_names(stack))
+    rules = "".join(_SLOT.format(name=name) for name in slot_names())
     text = CONF.format(
         folder=folder(stack),
         acl=acl,

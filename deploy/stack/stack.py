@@ -8,6 +8,9 @@ from deploy.stack.layout import RUN, Choices, Home
 from deploy.stack.owner import Owner
 from deploy.stack.ports import Ports
 
+SLOTS_LIMIT = 16
+"""Acquisition workers that the broker and supervisord know of, whether they run or not."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -49,4 +52,5 @@ def demo_stack() -> Stack:
     """The stack of `./ohmwatch up`, as it was chosen last."""
     home = Home(RUN)
     choices = Choices.remembered(home)
-    return Stack(home, owner.current(), Ports.from_base(choices.port_base), choices.host)
+    ports, shape = Ports.from_base(choices.port_base), Shape(slots=choices.slots)
+    return Stack(home, owner.current(), ports, choices.host, shape)

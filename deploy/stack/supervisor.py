@@ -10,7 +10,7 @@ import signal
 import time
 import xmlrpc.client
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from deploy.stack.errors import StackError
 from deploy.stack.layout import SOCKET_PATH_LIMIT, write_private
 from deploy.stack.python_environment import PYTHON
 from deploy.stack.services import GROUPS, Service, services
-from deploy.stack.stack import Stack
+from deploy.stack.stack import SLOTS_LIMIT, Stack
 
 # Stands in every process of a stack, so that its processes can be told from all others.
 MARK = "OHMWATCH_STACK"
@@ -92,8 +92,8 @@ def write_configuration(stack: Stack) -> None:
 
 
 def render(stack: Stack) -> str:
-    """supervisord's configuration of the whole stack."""
-    every = services(stack)
+    """supervisord's configuration of the whole stack, with slots that don't run (yet)."""
+    every = services(replace(stack, shape=replace(stack.shape, slots=SLOTS_LIMIT)))
     parts = [
         _HEAD.format(
             socket=_value(str(stack.home.socket)),

@@ -13,7 +13,7 @@ def bring_up(stack: Stack, *, demo: bool = True) -> None:
         # What a killed supervisord left behind would hold the ports and the data.
         bring_down(stack)
         running.refuse_taken_ports(stack)
-    Choices(stack.ports.web, stack.host).remember(stack.home)
+    Choices(stack.ports.web, stack.host, stack.shape.slots).remember(stack.home)
     with step("Folders, secrets, configuration"):
         if running.prepare(stack):
             bring_down(stack)
@@ -46,7 +46,9 @@ def _bring_up_product(stack: Stack, *, demo: bool) -> None:
 
 
 def _all_run(stack: Stack) -> bool:
-    return all(state.is_running for state in supervisor.every_state(stack))
+    wanted = {service.name for service in services(stack)}
+    running = {state.name for state in supervisor.every_state(stack) if state.is_running}
+    return wanted <= running
 
 
 def _stop_product(stack: Stack) -> None:

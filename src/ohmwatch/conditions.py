@@ -27,6 +27,20 @@ class Condition(StrEnum):
     AGEING_OUTLIER = "ageing_outlier"
 
 
+THERMAL = frozenset(
+    {
+        Condition.OVERTEMPERATURE,
+        Condition.TEMPERATURE_RISE_HIGH,
+        Condition.CONTACT_RESISTANCE_RISING,
+        Condition.CONTACT_RESISTANCE_HIGH,
+        Condition.CONTACT_LOOSE,
+        Condition.POLE_IMBALANCE,
+        Condition.COOLING_REDUCED,
+    }
+)
+"""Those that temperatures show: a sensor that lies makes them less sure."""
+
+
 class Pole(StrEnum):
     """Where a condition is; NONE where it has no pole, as insulation hasn't."""
 

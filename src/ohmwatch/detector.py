@@ -4,7 +4,7 @@ This file is the whole of what a plug-in must know. It stands outside `detectors
 detector depends on another.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -119,14 +119,32 @@ class Columns(Mapping[str, Floats]):
         """The rows of `whole` that are `chosen`, as in `Batch.rows`; and `more`, of those rows."""
         self._whole, self._chosen, self._more = whole, chosen, more or {}
         self._cut: dict[str, Floats] = {}
+        self._parts: dict[str, Batch] = {}
+
+    def part(self, name: str, work: Callable[[], Batch]) -> Batch:
+        """A part of the batch that several look at: made for the first, who names it, with what was
+        cut for any of them."""
+        if name not in self._parts:
+            self._parts[name] = work()
+        return self._parts[name]
 
     def __getitem__(self, name: str) -> Floats:
-        if (found := self._more.get(name)) is not None:
-            return found
-        if self._chosen is None:
-            return self._whole[name]
-        if (found := self._cut.get(name)) is None:
-            found = self._cut[name] = self._whole[name][self._chosen]
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As of any mapping, without an error on the way: many are asked for, and some are not."""
+        found = self._more.get(name)
+        if found is None:
+            found = self._whole.get(name) if self._chosen is None else self._cut_of(name)
+        return default if found is None else found
+
+    def _cut_of(self, name: str) -> Floats | None:
+        found = self._cut.get(name)
+        if found is None and (whole := self._whole.get(name)) is not None:
+            found = self._cut[name] = whole[self._chosen]
         return found
 
     def __iter__(self) -> Iterator[str]:

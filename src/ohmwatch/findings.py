@@ -6,6 +6,19 @@ from enum import IntEnum
 
 from ohmwatch.conditions import Pole
 
+UNFORESEEN = (
+    "",
+    "too_few_points",
+    "not_growing",
+    "limit_unknown",
+    "little_load",
+    "out_of_reach",
+)
+"""Why no time left is told, in the order of the codes of `physics.estimate.outlook`; "": it is."""
+
+TIME_LEFT_UNKNOWN = "time_left_unknown"
+"""In a finding's evidence: one of UNFORESEEN, where it should have a time left and has none."""
+
 
 class Severity(IntEnum):
     """How bad, by what a person should do; a larger number is worse."""

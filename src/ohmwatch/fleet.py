@@ -145,8 +145,8 @@ class AgeingOutlier:
     estimates have it (`ohmwatch.physics.estimate`), against the median rate of its fellows at its
     age, in robust standard deviations (Rousseeuw and Croux 1993).
 
-    Inputs: one estimate a connector (`Standing`), not readings: `observe` states nothing, and a
-    recording of single connectors can't show it. Asked once an hour for a tenant's whole fleet.
+    Inputs: one estimate a connector (`Standing`), not readings: `observe` states nothing. Asked
+    once an hour for a tenant's whole fleet, and at the end of a recording.
 
     Parameters:
         deviations: beyond which it is a notice. Of a thousand units that age alike by chance

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar, cast, runtime_checkable
 
 from ohmwatch.detector import Detector
 
@@ -54,6 +54,22 @@ class Parameter:
     reason: str
 
 
+@runtime_checkable
+class Declares(Protocol):
+    """A detector that stands for one in another process: what may be set of it, it was told."""
+
+    @property
+    def declared(self) -> tuple[Parameter, ...]: ...
+    @property
+    def settings(self) -> Mapping[str, Number]:
+        """What was set of this one."""
+        ...
+
+    def varied(self, settings: Mapping[str, Number]) -> Self:
+        """The same with these settings, which have been checked."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What is wrong with one parameter, as a code: `unknown`, `wrong_type`, `out_of_range`."""
@@ -83,7 +99,7 @@ class ParametersRefused(ValueError):
 
 def parameters_of(detector: Detector) -> tuple[Parameter, ...]:
     """What may be set of a detector, in the order of its fields; none for a foreign class."""
-    return _parameters_of(type(detector))
+    return detector.declared if isinstance(detector, Declares) else _parameters_of(type(detector))
 
 
 @cache
@@ -125,7 +141,13 @@ detector has no such parameter
         return detector
     kinds = {each.name: each.kind for each in parameters_of(detector)}
     typed = {name: kinds[name](cast(Any, value)) for name, value in values.items()}
-    return cast(D, dataclasses.replace(cast(Any, detector), **typed))
+    return cast(D, _varied(detector, typed))
+
+
+def _varied(detector: Detector, settings: Mapping[str, Number]) -> Detector:
+    if isinstance(detector, Declares):
+        return detector.varied({**detector.settings, **settings})
+    return cast(Detector, dataclasses.replace(cast(Any, detector), **settings))
 
 
 def variant_of(detector: Detector) -> str:
@@ -133,9 +155,15 @@ def variant_of(detector: Detector) -> str:
     own = [
         f"{each.name}={value:g}"
         for each in parameters_of(detector)
-        if (value := getattr(detector, each.name)) != each.default
+        if (value := _set_of(detector, each)) != each.default
     ]
     return f"{detector.name}({','.join(own)})" if own else detector.name
+
+
+def _set_of(detector: Detector, parameter: Parameter) -> Number:
+    if isinstance(detector, Declares):
+        return detector.settings.get(parameter.name, parameter.default)
+    return cast(Number, getattr(detector, parameter.name))
 
 
 def _kind(field: "dataclasses.Field[Any]") -> type[Number] | None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MESSAGE_BYTES_LIMIT = 256 * 1024
+"""The limit of a codec's time, too: what a message costs grows with its size and no faster."""
 READINGS_LIMIT = 5_000
 """Readings in one message."""
 CHANNELS = 64

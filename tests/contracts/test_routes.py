@@ -126,6 +126,7 @@ TENANT_ROUTES = [
     Row("alarms/", SIGNED_IN),
     Row("alarms/count.json", SIGNED_IN),
     Row("alarms/<uuid:pk>/", BENS, ALARM),
+    Row("alarms/<uuid:pk>/readings/", BENS, ALARM),
     Row("alarms/<uuid:pk>/acknowledge", BENS_TO_ACKNOWLEDGE, ALARM, "POST"),
     Row("alarms/<uuid:pk>/note", BENS_TO_ACKNOWLEDGE, ALARM, "POST", form="note=seen&text=seen"),
     Row(
@@ -214,6 +215,7 @@ TENANT_ROUTES = [
     Row("api/v1/statistics", SIGNED_IN),
     Row("api/v1/alarms", SIGNED_IN),
     Row("api/v1/alarms/<uuid:id>", BENS, ALARM),
+    Row("api/v1/alarms/<uuid:id>/readings", BENS, ALARM),
     Row("api/v1/alarms/<uuid:id>/events", BENS, ALARM),
     Row("api/v1/alarms/<uuid:id>/inspections", BENS, ALARM),
     Row("api/v1/rules", SIGNED_IN),
@@ -234,6 +236,8 @@ PLATFORM_ROUTES = {
     "tenants/<uuid:pk>/retry": SIGNED_IN,
     "readiness/": SIGNED_IN,
     "unclaimed/": SIGNED_IN,
+    "unclaimed/download": SIGNED_IN,
+    "unclaimed/replay": SIGNED_IN,
     "unclaimed/<str:pk>/": SIGNED_IN,
     "unclaimed/<str:pk>/bytes": SIGNED_IN,
 }
@@ -425,7 +429,10 @@ def test_who_passes_on_the_platform(
     with tenant_context(kunlun):
         tenants_own.force_login(anna)
     operators_own.force_login(operator)
-    method = "POST" if route.endswith("retry") or route == "preferences/" else "GET"
+    posts = route.endswith(("/retry", "/replay")) or route == "preferences/"
+    method = "POST" if posts else "GET"
+    said = "maker=kunlun" if route == "unclaimed/replay" else ""
+    form = "application/x-www-form-urlencoded"
     address = "/" + route.replace("<uuid:pk>", str(kunlun.pk))
     if "<str:pk>" in address:
         address = address.replace("<str:pk>", _quarantined(PLATFORM))
@@ -433,7 +440,7 @@ def test_who_passes_on_the_platform(
 
     def ask(client: Client) -> str:
         with transaction.atomic():
-            answer = client.generic(method, address, HTTP_HOST="localhost")
+            answer = client.generic(method, address, said, form, HTTP_HOST="localhost")
             transaction.set_rollback(True)
         return outcome(answer)
 

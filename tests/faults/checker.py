@@ -46,6 +46,41 @@ class Outcome:
     memory_limit_mb: float = 250.0
 
 
+@dataclass
+class Judged:
+    """What detection left. `expected` and `alarms`: (tenant, connector, instant that opened it);
+    `clocks`: for each reading that counted as judged, in order of judgement, its key."""
+
+    seed: int
+    accepted: set[Key]
+    expected: set[Key]
+    alarms: list[Key]
+    clocks: list[Key]
+
+
+def detection_violations(judged: Judged) -> list[str]:
+    """The same for what follows: each reading judged once and in order, each alarm there once."""
+    times = Counter(judged.clocks)
+    alarms = Counter(judged.alarms)
+    found = [
+        _told("accepted and never judged", judged.accepted - times.keys()),
+        _told("judged twice", [key for key, number in times.items() if number > 1]),
+        _told("judged behind its clock", _backward(judged.clocks)),
+        _told("alarm missing", judged.expected - alarms.keys()),
+        _told("alarm that nothing called for", alarms.keys() - judged.expected),
+        _told("alarm opened twice", [key for key, number in alarms.items() if number > 1]),
+    ]
+    return [f"seed {judged.seed}: {line}" for line in found if line]
+
+
+def _backward(clocks: Sequence[Key]) -> Iterable[Key]:
+    newest: dict[tuple[str, str], int] = {}
+    for tenant, connector, time_ms in clocks:
+        if time_ms < newest.get((tenant, connector), time_ms):
+            yield tenant, connector, time_ms
+        newest[tenant, connector] = max(time_ms, newest.get((tenant, connector), time_ms))
+
+
 def violations(history: History, outcome: Outcome) -> list[str]:
     """Everything that is wrong, a line each, with the seed to do it again."""
     held = Counter((tenant, connector, time) for tenant, connector, time, _ in outcome.readings)

@@ -23,6 +23,8 @@ class Proxy:
         self._flows.set()
         self.swallows_answers = False
         """Requests arrive, answers don't: the worker can't know what was done."""
+        self.is_mute = False
+        """The same, and the connection stays: the worker waits for an answer that never comes."""
         self.passed = 0
         """Bytes that went to the target."""
 
@@ -30,7 +32,7 @@ class Proxy:
 
     def mend(self) -> None:
         """Whole again: new connections are taken and bytes flow."""
-        self.swallows_answers = False
+        self.swallows_answers = self.is_mute = False
         self._flows.set()
         if self._listener is None:
             listener = socket.socket()
@@ -89,6 +91,8 @@ class Proxy:
                 elif self.swallows_answers:
                     _reset(sink)
                     break
+                elif self.is_mute:
+                    continue
                 sink.sendall(chunk)
         for one in (source, sink):
             with suppress(OSError):

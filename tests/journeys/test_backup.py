@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.stack import backup, owner, restoring, supervisor
+from deploy.stack import backup, management, owner, restoring, supervisor
 from deploy.stack.errors import StackError
 from deploy.stack.layout import RUN, Home
 from deploy.stack.ports import Ports, free_base
@@ -53,10 +53,36 @@ def test_what_was_backed_up_is_there_again(product: Product, taken: Path, empty:
     assert manifest.rows["t_kunlun.alarms_alarm"] >= 0
     assert backup.count_documents(empty) == manifest.documents
     assert sum(manifest.documents.values()) > 1000
+    _closes_its_account(empty)
     assert empty.credentials["secret_key"] == product.stack.credentials["secret_key"]
 
     with pytest.raises(StackError, match="has data"):
         restoring.restore(empty, taken)
+
+
+def _closes_its_account(stack: Stack) -> None:
+    """Once its slots have entered, as they do when they start, what a backup came in between of."""
+
+    def manage(*arguments: str) -> str:
+        done = management.manage(stack, *arguments, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return str(done.stdout)
+
+    manage("shell", "-c", _AS_A_SLOT_STARTS)
+    told = manage("account", "--from", "2000-01-01", "--wait", "0", "--json")
+    said = json.loads(told[told.index("{") :])
+    assert said["closed"]
+    assert said["lines"][-1]["received"] > 1000
+
+
+_AS_A_SLOT_STARTS = """
+import time
+from apps.telemetry.store import the_store
+from workers.acquisition.reconciling import enter_missing, former_lives
+for slot in range(2):
+    lives = former_lives(the_store(), slot=slot, now_ms=time.time_ns() // 1_000_000)
+    enter_missing(the_store(), lives)
+"""
 
 
 @pytest.mark.timeout(200)

@@ -3,11 +3,15 @@
 At least once on the wire, exactly once in the index. Equal keys of two tenants stay two.
 """
 
-import pytest
+from datetime import timedelta
 
-from apps.telemetry.slices import from_ms
-from apps.telemetry.store import TenantTelemetry
+import pytest
+from django.utils import timezone
+
+from apps.telemetry.slices import from_ms, to_ms
+from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from apps.tenants.models import Tenant
+from apps.tenants.operations import change_retention
 from tests import cast, mqtt
 from tests.acquisition import (
     Slot,
@@ -76,3 +80,39 @@ def test_what_a_killed_worker_had_stored_comes_again_as_a_duplicate(
     assert (line.stored, line.duplicate) == (100, 100)
     assert len(stored_times(cast.BENS_CONNECTOR)) == 100
     assert_closed()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_repeat_is_one_also_where_the_tenant_has_moved_to_another_class(
+    broker: mqtt.Mosquitto, kunlun: Tenant
+) -> None:
+    """What was measured before the move is in the old class, whenever it comes."""
+    store, days_ago = TelemetryStore(), timezone.now() - timedelta(days=2)
+    store.ensure_slices(timezone.now(), classes=["90d"])
+    before = to_ms(days_ago) - 86_400_000
+    with Slot(broker.worker_port), device(broker, "kunlun.tbox-1") as box:
+        box.deliver(topic("kunlun.tbox-1"), [columns(before, 100)])
+        until(lambda: received() == 100)
+
+    since = to_ms(change_retention(tenant=kunlun, retention_class="90d", now=days_ago))
+
+    across = columns(since - 50_000, 100)
+    singles = [reading(since - 50_000), reading(since + 49_000), reading(now_ms())]
+    with Slot(broker.worker_port), device(broker, "kunlun.tbox-1") as box:
+        box.deliver(topic("kunlun.tbox-1"), [columns(before, 100), across])
+        until(lambda: received() == 300)
+        box.deliver(topic("kunlun.tbox-1"), singles)
+        until(lambda: received() == 303)
+    line = account()["kunlun"]
+    assert (line.stored, line.duplicate) == (201, 102)
+    assert stored_times(cast.BENS_CONNECTOR)[:-1] == [
+        *range(before, before + 100_000, 1_000),
+        *range(since - 50_000, since + 50_000, 1_000),
+    ]
+    assert (_held_by(store, "30d"), _held_by(store, "90d")) == (150, 51)
+    assert_closed()
+
+
+def _held_by(store: TelemetryStore, kept_for: str) -> int:
+    pattern = f"{store.prefix}readings-{kept_for}-*"
+    return int(store.client.count(index=pattern)["count"])

@@ -100,6 +100,29 @@ def test_an_answer_that_never_came_is_looked_up(broker: mqtt.Mosquitto) -> None:
     assert_closed()
 
 
+def test_killed_between_a_bulk_request_and_its_answer(broker: mqtt.Mosquitto) -> None:
+    """The store has carried it out, the worker died before it could know."""
+    open_session(broker)
+    start = now_ms() - 3_600_000
+    box = device(broker, "kunlun.tbox-1")
+    with proxy.between(elasticsearch_port()) as way:
+        address = elasticsearch_behind(way.port)
+        with Worker(broker.worker_port, OHMWATCH_ELASTICSEARCH_URL=address) as worker:
+            worker.start()
+            way.is_mute = True
+            box.deliver(topic("kunlun.tbox-1"), [columns(start, 100), b"rubbish"])
+            until(lambda: _held("kunlun") == 100, what="stored without an answer")
+            worker.kill()
+    assert received() == 0, "nothing of it was entered"
+    with Slot(broker.worker_port):
+        until(lambda: received() == 201)
+        until(lambda: account()["kunlun"].is_closed)
+    line = account()["kunlun"]
+    assert (line.stored, line.duplicate) == (100, 100)
+    assert line.quarantined == {Reason.UNDECODABLE: 1}
+    assert_closed()
+
+
 def _held(tenant: str) -> int:
     line = account(tenant).get(tenant)
     return line.held_readings if line else 0

@@ -181,6 +181,10 @@ ROWS: dict[str, Ask] = {
         t.percentiles_now("temperature_pos_c", now=NOW, by="age"),
         t.percentiles_now("temperature_pos_c", now=NOW, filters=StateFilter(connector=i)),
     ),
+    "top_now": lambda t, i: (
+        t.top_now("temperature_pos_c", now=NOW, by="batch", statistic="maximum"),
+        t.top_now("margin_k", now=NOW, by="batch", statistic="p50", lowest=True),
+    ),
     "alarm_counts": lambda t, i: t.alarm_counts(filters=EventFilter(connector=i)),
     "arrivals": lambda t, i: (
         list(t.arrivals(arrived_from_ms=0, arrived_before_ms=NOW_MS + 1, start=LONG_AGO, end=END)),
@@ -197,6 +201,7 @@ ROWS: dict[str, Ask] = {
     "days_of_arrival": lambda t, i: t.days_of_arrival(start=LONG_AGO, end=END, connectors=[i]),
     "own_quantities": lambda t, i: t.own_quantities(start=LONG_AGO, end=END),
     "readings": lambda t, i: t.readings(i, start=START, end=END),
+    "readings_around": lambda t, i: t.readings_around(i, NOW, before=9, after=9, within=DAY),
     "replay": lambda t, i: list(t.replay([SHARED, i], since_ms=0)),
     "latest": lambda t, i: t.latest([SHARED, i]),
     "states": lambda t, i: (
@@ -281,9 +286,11 @@ def test_the_canaries_are_there_for_those_whose_they_are(pair: tuple[str, str]) 
         "percentiles",
         "top",
         "percentiles_now",
+        "top_now",
         "alarm_counts",
     )
-    for method in (*told, "readings", "replay", "latest", "states", "aged", "events", "quarantine"):
+    told = (*told, "readings", "readings_around")
+    for method in (*told, "replay", "latest", "states", "aged", "events", "quarantine"):
         answer = repr(ROWS[method](telemetry, ONLY_THEIRS))
         canaries = (CANARY, str(CANARY_VALUE), OWN_CANARY)
         assert any(canary in answer for canary in canaries), method

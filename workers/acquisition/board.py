@@ -10,6 +10,8 @@ the database of the partitions' logs:
     ow:unknown-fields:<tenant>:sample   one payload an hour
     ow:clock:<tenant>:<device>          list, the newest samples of its clock in ms: clocks.py
     ow:clock-news:<tenant>              set, devices with a new one
+    ow:lag               hash, tenant → ms from measured to arrived, of its newest reading in the
+                         batch that was entered last
     ow:acquisition:<slot>               JSON, how the worker is; gone when it is silent for 30 s
     ow:acquisition-pressed              a slot that could not take more within the last 10 s
 """
@@ -22,7 +24,8 @@ import msgspec
 import redis
 
 from apps.telemetry.answers import LedgerEntry
-from apps.telemetry.board import COUNTS_KEY, PRESSED_KEY
+from apps.telemetry.board import COUNTS_KEY, LAG_KEY, PRESSED_KEY
+from ohmwatch.readings import FUTURE_LIMIT_MS
 from workers.acquisition.batches import Batch, Tally
 from workers.acquisition.clocks import Clocks
 from workers.acquisition.sorting import Sorted
@@ -50,6 +53,7 @@ class Board:
         with self._redis.pipeline(transaction=False) as pipe:
             _put_seen(pipe, batch, work)
             _put_notes(pipe, batch, work)
+            _put_lags(pipe, batch, work)
             self._put_clocks(pipe, batch, work)
             for tenant, tally in tallies.items():
                 _count(pipe, tenant, _numbers(tally))
@@ -62,7 +66,7 @@ class Board:
         counted as released: counters only rise. Raises redis.RedisError."""
         numbers: Counter[str] = Counter()
         for entry in entries:
-            numbers["received"] += entry.received
+            numbers["received"] += max(0, entry.received)  # less only where another tenant takes it
             numbers["stored"] += entry.stored
             numbers["duplicate"] += entry.duplicate
             for reason, number in entry.quarantined.items():
@@ -113,6 +117,17 @@ def _put_seen(pipe: Any, batch: Batch, work: Sorted) -> None:
             seen.setdefault(device.tenant, {})[device.identifier] = batch.arrived_ms
     for tenant, devices in seen.items():
         pipe.hset(f"ow:seen:{tenant}", mapping=devices)
+
+
+def _put_lags(pipe: Any, batch: Batch, work: Sorted) -> None:
+    """What nobody can have measured yet says nothing of how long it was on its way."""
+    newest: dict[str, int] = {}
+    for (tenant, _device), measured_ms in work.newest.items():
+        if newest.get(tenant, 0) < measured_ms <= batch.arrived_ms + FUTURE_LIMIT_MS:
+            newest[tenant] = measured_ms
+    if newest:
+        lags = {tenant: max(0, batch.arrived_ms - at_ms) for tenant, at_ms in newest.items()}
+        pipe.hset(LAG_KEY, mapping=lags)
 
 
 def _put_notes(pipe: Any, batch: Batch, work: Sorted) -> None:

@@ -5,7 +5,7 @@ is made for all of them; the lines of a whole batch are filled by a single forma
 """
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, chain, groupby, pairwise
 from typing import NamedTuple, Protocol
@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from apps.devices.directory import ConnectorEntry, DeviceEntry
+from apps.devices.directory import ConnectorEntry
 from ohmwatch.readings import Columns, Sheet
 from workers.acquisition.parcels import ConnectorReadings, Singles, chosen
 
@@ -83,7 +83,8 @@ def _only_index(
     """The one index that all belong to, as nearly always; None where they don't."""
     times = np.concatenate([one.columns.time_ms for one in readings]) if readings else np.zeros(1)
     first, last = int(times.min()), int(times.max())
-    classes = {one.parcel.retention_class for one in readings}
+    retentions = {one.parcel.retention for one in readings}
+    classes = {name for kept in retentions for name in kept.between(first, last)}
     found = {index_of(kept_for, time) for kept_for in classes for time in (first, last)}
     return found.pop() if len(found) == 1 else None
 
@@ -91,8 +92,8 @@ def _only_index(
 def _runs(
     one: ConnectorReadings, index_of: Callable[[str, int], str]
 ) -> Iterator[tuple[str, ConnectorReadings]]:
-    kept_for, times = one.parcel.retention_class, one.columns.time_ms.tolist()
-    indices = [index_of(kept_for, time) for time in times]
+    kept_for, times = one.parcel.retention, one.columns.time_ms.tolist()
+    indices = [index_of(kept_for.at(time), time) for time in times]
     for index, run in groupby(range(len(indices)), key=indices.__getitem__):
         rows = list(run)
         cut = slice(rows[0], rows[-1] + 1)
@@ -110,7 +111,7 @@ def reading_lines(
     form = _form(_joined(stretches), arrived_ms=arrived_ms, batch_number=batch_number)
     action = f"{_text({'create': {'_index': index}})}\n"
     lines = [
-        (action + _begin(one.tenant, one.connector, one.device) + form.end) * len(one.columns)
+        (action + _begin_of(one.tenant, one.connector, one.device) + form.end) * len(one.columns)
         for one in stretches
     ]
     return _filled("".join(lines), times, form.matrix)
@@ -128,8 +129,9 @@ def single_lines(
         return ""
     times, values = singles.columns.time_ms, singles.columns.values
     assert isinstance(values, Sheet)
-    classes = singles.retention_classes.values()
-    found = {index_of(kept, int(at)) for kept in classes for at in (times.min(), times.max())}
+    first, last = int(times.min()), int(times.max())
+    classes = {name for kept in singles.retentions.values() for name in kept.between(first, last)}
+    found = {index_of(kept, at) for kept in classes for at in (first, last)}
     if len(found) > 1:
         readings = list(singles.readings(range(len(singles))))
         return batch_lines(
@@ -138,7 +140,7 @@ def single_lines(
     action = f"{_text({'create': {'_index': found.pop()}})}\n"
     form = _form(values, arrived_ms=arrived_ms, batch_number=batch_number)
     begins = [
-        _begin_of(connector, device)
+        _begin_of(device.tenant, connector, device.identifier)
         for connector, device in zip(singles.connectors, singles.devices, strict=True)
     ]
     whole = f"{form.end}{action}"
@@ -173,14 +175,16 @@ _begins: dict[str, tuple[ConnectorEntry, str, str]] = {}
 directory has read anew is another object."""
 
 
-def _begin_of(connector: ConnectorEntry, device: DeviceEntry) -> str:
+def _begin_of(tenant: str, connector: ConnectorEntry, device: str) -> str:
+    """The document up to what differs from reading to reading, without its closing brace."""
     known = _begins.get(connector.id)
-    if known is not None and known[0] is connector and known[1] == device.identifier:
+    if known is not None and known[0] is connector and known[1] == device:
         return known[2]
     if len(_begins) >= _BEGINS_LIMIT:
         _begins.clear()
-    text = _begin(device.tenant, connector, device.identifier)
-    _begins[connector.id] = (connector, device.identifier, text)
+    about = {"tenant": tenant, "connector": connector.id, **connector.dimensions, "device": device}
+    text = _text(about)[:-1]
+    _begins[connector.id] = (connector, device, text)
     return text
 
 
@@ -189,13 +193,7 @@ def _joined(stretches: Sequence[Stretch]) -> Sheet:
     return Sheet(sheets[0].names, np.concatenate([sheet.matrix for sheet in sheets], axis=1))
 
 
-def _begin(tenant: str, connector: ConnectorEntry, device: str) -> str:
-    """The document up to what differs from reading to reading, without its closing brace."""
-    about = {"tenant": tenant, "connector": connector.id, **connector.dimensions}
-    return _text({**about, "device": device})[:-1]
-
-
-def _text(fields: dict[str, object]) -> str:
+def _text(fields: Mapping[str, object]) -> str:
     """JSON that is safe inside a %-format."""
     return _json.encode(fields).decode().replace("%", "%%")
 

@@ -33,8 +33,6 @@ from workers.acquisition.sorting import Refusal, Sorted, grouped, one_each
 LATE_MS = 3600 * 1000
 """A reading that is older than this when it arrives counts as late."""
 
-_SHUT = frozenset({"cluster_block_exception", "index_closed_exception"})
-
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
@@ -164,7 +162,6 @@ def _chunk(one: ConnectorReadings, good: Columns, arrived_ms: int) -> Chunk:
         arrived_ms=arrived_ms,
         time_ms=good.time_ms,
         values=good.values,
-        dimensions=one.connector.dimensions,
     )
 
 
@@ -325,7 +322,7 @@ def _is_kept(result: ItemResult) -> bool:
 
 def _is_for_later(result: ItemResult) -> bool:
     """Busy, or shut by an operator or a full disk: the document is not to blame."""
-    return result.is_worth_retrying or result.error_type in _SHUT
+    return result.is_worth_retrying or result.error_type == "index_closed_exception"
 
 
 def _lines_of(body: str, items: Sequence[int]) -> str:

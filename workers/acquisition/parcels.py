@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apps.devices.directory import ConnectorEntry, DeviceEntry
+from apps.telemetry.slices import Retention
 from ohmwatch.codecs.json import Decoded
 from ohmwatch.readings import Columns, Sheet
 from workers.acquisition.batches import Message
@@ -25,7 +26,7 @@ class Parcel:
     message: Message
     identity: str
     device: DeviceEntry
-    retention_class: str
+    retention: Retention
     decoded: Decoded
 
 
@@ -57,7 +58,7 @@ class Singles:
     identities: list[str]
     devices: list[DeviceEntry]
     columns: Columns
-    retention_classes: dict[str, str]
+    retentions: dict[str, Retention]
     """By tenant."""
     connectors: Sequence[ConnectorEntry] = ()
 
@@ -94,7 +95,7 @@ class Singles:
             self.messages[row],
             self.identities[row],
             device,
-            self.retention_classes[device.tenant],
+            self.retentions[device.tenant],
             Decoded(columns, np.zeros(1, dtype=np.int64)),
         )
 

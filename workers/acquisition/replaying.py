@@ -35,21 +35,26 @@ from workers.acquisition.sorting import Refusal, Sorted, check, decode, resolve
 
 REPLAY_SLOT = (1 << (53 - SLOT_SHIFT)) - 1
 """Replays number their batches like a slot that no worker ever is: the last that a double holds."""
+_UNCLAIMED = 1 << SLOT_SHIFT - 1
 PATIENCE_S = 20.0
 """How long a busy store is asked again; then the run rests and is resumed."""
 
 log = structlog.get_logger(__name__)
 
 
-def batch_number(run: int, position: int) -> int:
-    """The batch of a run's message: unique in its tenant, for ever."""
-    return REPLAY_SLOT << SLOT_SHIFT | run * BATCHES_LIMIT + position
+def batch_number(run: int, position: int, *, unclaimed: bool = False) -> int:
+    """The batch of a run's message: unique in its tenant, for ever; and in the platform's account,
+    where it came from there (`unclaimed`)."""
+    kind = _UNCLAIMED if unclaimed else 0
+    return REPLAY_SLOT << SLOT_SHIFT | kind | run * BATCHES_LIMIT + position
 
 
 @dataclass(frozen=True)
 class Desk:
-    """What a replay works with; `directory` knows the tenant as it is now."""
+    """What a replay works with; `directory` knows the tenant as it is now. `quarantine` is where
+    the messages lie: the tenant's, or the platform's own."""
 
+    tenant: str
     directory: Directory
     store: TelemetryStore
     quarantine: TenantQuarantine
@@ -86,12 +91,14 @@ def replay_page(claimed: Sequence[Held], *, desk: Desk, now_ms: int) -> Page:
     _keep_refused_rows(attempts, desk)
     desk.partition_log.append(chunk for one in attempts for chunk in one.chunks)
     found = _held_under(attempts, desk)
-    entries = [_entry(one, found.get(one.held.batch), desk.quarantine.tenant) for one in attempts]
-    desk.store.write_ledger([entry for entry in entries if entry is not None])
+    entries = [_entry(one, found.get(one.held.batch), desk) for one in attempts]
+    moves = [entry for entry in entries if entry is not None]
+    desk.store.write_ledger([part for entry in moves for part in _by_tenant(entry, desk)])
     faults.point("replay_after_ledger")
     settled = [_settled(one, entry) for one, entry in zip(attempts, entries, strict=True)]
     desk.quarantine.settle(settled, now_ms=now_ms)
-    desk.board.note_replay(desk.quarantine.tenant, [one for one in entries if one is not None])
+    for part in (part for entry in moves for part in _by_tenant(entry, desk)):
+        desk.board.note_replay(part.tenant, [part])
     faults.point("replay_after_settling")
     return _page(settled, entries)
 
@@ -104,7 +111,7 @@ def attempt(held: Held, *, desk: Desk) -> Attempt:
     decoded = decode(batch, directory=desk.directory)
     limits = desk.store.open_range_ms(from_ms(said.arrived_ms))
     work = resolve(check(decoded, open_range_ms=limits))
-    work.readings = [one for one in work.readings if one.tenant == desk.quarantine.tenant]
+    work.readings = [one for one in work.readings if one.tenant == desk.tenant]
     if said.rows:
         rows = np.array(said.rows)
         work.readings = [part for one in work.readings if len((part := _only(one, rows)).columns)]
@@ -145,7 +152,7 @@ def _reading_lines(one: Attempt, part: ConnectorReadings, store: TelemetryStore)
     }
     values = {name: column.tolist() for name, column in part.columns.values.items()}
     for position, time_ms in enumerate(part.columns.time_ms.tolist()):
-        index = store.reading_index(part.parcel.retention_class, time_ms)
+        index = store.reading_index(part.parcel.retention.at(time_ms), time_ms)
         row = {name: column[position] for name, column in values.items()}
         measured = {name: value for name, value in row.items() if value == value}  # NaN is none
         yield (
@@ -176,8 +183,7 @@ def _send(lines: Sequence[bytes], store: TelemetryStore) -> list[ItemResult]:
 
 
 def _is_busy(result: ItemResult) -> bool:
-    blocked = result.error_type == "cluster_block_exception"
-    return blocked or (result.is_worth_retrying and result.status != 404)
+    return result.is_worth_retrying and result.status != 404
 
 
 def _chunk(one: Attempt, part: ConnectorReadings, good: np.ndarray) -> Chunk:
@@ -188,7 +194,6 @@ def _chunk(one: Attempt, part: ConnectorReadings, good: np.ndarray) -> Chunk:
         arrived_ms=one.held.message.arrived_ms,
         time_ms=columns.time_ms,
         values=columns.values,
-        dimensions=part.connector.dimensions,
     )
 
 
@@ -236,7 +241,7 @@ def _together(refused: Sequence[Refusal]) -> list[Refusal]:
 def _refused_text(one: Attempt, refusal: Refusal, desk: Desk) -> str:
     said = one.held.message
     about = {
-        "tenant": desk.quarantine.tenant,
+        "tenant": desk.tenant,
         "identity": said.identity,
         "device": said.device,
         "topic": said.topic,
@@ -246,7 +251,7 @@ def _refused_text(one: Attempt, refusal: Refusal, desk: Desk) -> str:
     }
     return quarantine_lines(
         index=desk.store.quarantine_index(said.arrived_ms),
-        document_id=f"{desk.quarantine.tenant}:{one.held.batch}-0-{refusal.reason}",
+        document_id=f"{desk.tenant}:{one.held.batch}-0-{refusal.reason}",
         fields={
             **{name: text for name, text in about.items() if text},
             "reason": refusal.reason,
@@ -255,14 +260,17 @@ def _refused_text(one: Attempt, refusal: Refusal, desk: Desk) -> str:
             "arrived_at": said.arrived_ms,
             "batch_id": one.held.batch,
             "number": 0,
-            "replay_run": _run_of(one.held.batch),  # which has tried them
+            **_tried_by(one.held.batch),
         },
         payload=said.payload,
     )
 
 
-def _run_of(batch: int) -> int:
-    return (batch & ((1 << SLOT_SHIFT) - 1)) // BATCHES_LIMIT
+def _tried_by(batch: int) -> dict[str, int]:
+    """The run that has tried them, where it is one of the quarantine that they go to."""
+    if batch & _UNCLAIMED:
+        return {}
+    return {"replay_run": (batch & (_UNCLAIMED - 1)) // BATCHES_LIMIT}
 
 
 # --- the account ------------------------------------------------------------------------------
@@ -272,7 +280,7 @@ def _held_under(attempts: Sequence[Attempt], desk: Desk) -> dict[int, LedgerEntr
     """What the store holds under each attempt's number, whoever has put it there."""
     numbers = {one.held.batch for one in attempts}
     found = desk.store.held_batches(min(numbers), max(numbers) + 1)
-    ours = desk.quarantine.tenant
+    ours = desk.tenant
     return {
         entry.batch_id: entry
         for entry in found
@@ -280,7 +288,18 @@ def _held_under(attempts: Sequence[Attempt], desk: Desk) -> dict[int, LedgerEntr
     }
 
 
-def _entry(one: Attempt, found: LedgerEntry | None, tenant: str) -> LedgerEntry | None:
+def _by_tenant(entry: LedgerEntry, desk: Desk) -> list[LedgerEntry]:
+    """A correction as ledgers take it: what leaves the platform's quarantine is entered there."""
+    if desk.quarantine.tenant == desk.tenant:
+        return [entry]
+    reasons = entry.quarantined.items()
+    gone = {reason: number for reason, number in reasons if number < 0}
+    come = {reason: number for reason, number in reasons if number > 0}
+    theirs = replace(entry, tenant=desk.quarantine.tenant, stored=0, duplicate=0, quarantined=gone)
+    return [replace(entry, quarantined=come), theirs]
+
+
+def _entry(one: Attempt, found: LedgerEntry | None, desk: Desk) -> LedgerEntry | None:
     """The correction: what the store holds under the number comes in, what was quarantined goes.
 
     None where nothing has moved.
@@ -295,7 +314,7 @@ def _entry(one: Attempt, found: LedgerEntry | None, tenant: str) -> LedgerEntry 
         return None
     quarantined[said.reason] -= said.count if one.is_whole else stored + duplicate
     return LedgerEntry(
-        tenant=tenant,
+        tenant=desk.tenant,
         batch_id=one.held.batch,
         arrived_ms=said.arrived_ms,
         stored=stored,

@@ -1,9 +1,10 @@
 """An acquisition slot: its session, the hands that carry batches, and the housekeeping.
 
 Three kinds of thread. The session reads and acknowledges; hands take batches through the pipeline,
-several at a time; the keeper refreshes the directory, reports, reconciles and watches. Whichever of
-them ends unexpectedly ends the process: a slot that looks alive and does nothing swallows its share
-of the broker's messages. The supervisor starts it again within seconds, under the same client id.
+several at a time; the keeper reports and watches, and what asks a store that may hang (the
+directory, the look back) has a thread of its own. Whichever of them ends unexpectedly ends the
+process: a slot that looks alive and does nothing swallows its share of the broker's messages. The
+supervisor starts it again within seconds, under the same client id.
 """
 
 import ctypes
@@ -183,6 +184,7 @@ class Crew:
         self._readers = [self._thread(f"session-{n}", s.run) for n, s in enumerate(self.sessions)]
         self._hands = [self._thread(f"hand-{number}", self._carry) for number in range(HANDS)]
         self._thread("keeper", self._keep_house)
+        self._thread("learning", self._learn)
         self._thread("looking-back", self._look_back)
         log.info("acquisition_begins", client_id=self._slot.client_id)
 
@@ -227,9 +229,14 @@ class Crew:
 
     def _keep_house(self) -> None:
         while not self._stores.patience.stopping.wait(_KEEP_S):
-            self._stores.directory.refresh_if_changed()
             self._watch()
             self._report()
+
+    def _learn(self) -> None:
+        """Apart from the keeper, as the look back: a Postgres that hangs makes the directory old,
+        and nothing else."""
+        while not self._stores.patience.stopping.wait(_KEEP_S):
+            self._stores.directory.refresh_if_changed()
 
     def _look_back(self) -> None:
         """Apart from the keeper: a store that doesn't answer must not make the slot silent."""
@@ -278,4 +285,5 @@ class Crew:
             "waiting_bytes": self.intake.held_bytes,
             "waiting_batches": self.intake.waiting_batches,
             "oldest_ms": self.intake.oldest_ms(),
+            "directory_age_s": round(self._stores.directory.age_s()),
         }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from apps.devices.directory import DeviceEntry, Directory
 from apps.telemetry.documents import PLATFORM
-from apps.telemetry.slices import DEFAULT_CLASS
+from apps.telemetry.slices import DEFAULT_CLASS, Retention
 from ohmwatch.codecs import cbor, json
 from ohmwatch.codecs.json import Decoded
 from ohmwatch.codecs.together import decode_together, tables_of_singles
@@ -134,7 +134,7 @@ def _take_singles(work: Sorted, known: list[_Known], directory: Directory) -> li
                 list(identities),
                 list(devices),
                 table.columns,
-                {tenant: _retention_class(tenant, directory) for tenant in tenants},
+                {tenant: _retention(tenant, directory) for tenant in tenants},
             )
         )
     taken = {places[place] for table in tables for place in table.places}
@@ -147,7 +147,7 @@ def _decode_parcels(work: Sorted, known: list[_Known], directory: Directory) -> 
         if isinstance(answer, Refused):
             work.refused.append(_whole(number, message, identity, answer, directory))
         else:
-            kept_for = _retention_class(device.tenant, directory)
+            kept_for = _retention(device.tenant, directory)
             work.parcels.append(Parcel(number, message, identity, device, kept_for, answer))
 
 
@@ -168,9 +168,9 @@ def _tenant_of(identity: str, directory: Directory) -> str:
     return tenant if directory.knows_tenant(tenant) else PLATFORM
 
 
-def _retention_class(tenant: str, directory: Directory) -> str:
+def _retention(tenant: str, directory: Directory) -> Retention:
     found = directory.tenant(tenant)
-    return found.retention_class if found else DEFAULT_CLASS
+    return found.retention if found else Retention(DEFAULT_CLASS)
 
 
 def _known(identity: str, directory: Directory) -> DeviceEntry | Refused:
@@ -326,7 +326,7 @@ def resolve(work: Sorted) -> Sorted:
 def _resolved(work: Sorted, singles: Singles) -> Singles:
     """Those whose channel has a connector in service; the others go on as parcels."""
     channels = singles.columns.channel.tolist()
-    found = [d.channels.get(c) for d, c in zip(singles.devices, channels, strict=True)]
+    found = [d.connector_on(c) for d, c in zip(singles.devices, channels, strict=True)]
     connectors = [each for each in found if each is not None and each.in_service]
     if len(connectors) < len(found):
         these = np.array([each is not None and each.in_service for each in found])
@@ -342,7 +342,7 @@ def _resolve_channel(
     columns, rows = parcel.decoded.columns, parcel.decoded.rows
     if mask is not None:
         columns, rows = chosen(columns, mask), rows[mask]
-    connector = parcel.device.channels.get(channel)
+    connector = parcel.device.connector_on(channel)
     if connector is not None and connector.in_service:
         work.readings.append(ConnectorReadings(parcel, connector, columns, rows))
         return

@@ -19,6 +19,7 @@ from apps.partitions.log import PartitionLog
 from apps.quarantine import operations
 from apps.quarantine.models import Replay, ReplayState
 from apps.quarantine.queries import unattended
+from apps.telemetry.documents import PLATFORM
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.quarantine import Held, TenantQuarantine
 from apps.telemetry.slices import to_ms
@@ -68,7 +69,7 @@ def replay(*, schema: str, run: str, **later: object) -> None:
 def work_at(run: Replay, *, limit_s: float) -> bool:
     """Replays pages for about limit_s; whether more is to do. Raises what the stores raise."""
     with redis.Redis.from_url(settings.REDIS_LOG_URL, socket_timeout=10) as client:
-        desk = _desk(client)
+        desk = _desk(client, run)
         total = desk.quarantine.count(operations.filters_of(run))
         operations.begin(pk=run.pk, total=total, now=timezone.now())
         deadline = time.monotonic() + limit_s
@@ -78,15 +79,18 @@ def work_at(run: Replay, *, limit_s: float) -> bool:
     return False
 
 
-def _desk(client: redis.Redis) -> Desk:
+def _desk(client: redis.Redis, run: Replay) -> Desk:
     tenant = current_tenant()
     directory = Directory()
     directory.load_only(tenant)
     store = the_store()
     return Desk(
+        tenant=tenant.slug,
         directory=directory,
         store=store,
-        quarantine=TenantQuarantine(tenant.slug, store=store),
+        quarantine=TenantQuarantine(
+            tenant.slug if run.unclaimed is None else PLATFORM, store=store
+        ),
         partition_log=PartitionLog(client),
         board=Board(client),
     )
@@ -99,15 +103,15 @@ def _next_page(run: Replay, desk: Desk) -> bool:
         run.refresh_from_db()
         if not is_ours or run.is_over:
             return False
-        held = desk.quarantine.claimed_by(run.number, PAGE)
+        held = desk.quarantine.claimed_by(run.claim, PAGE)
         fresh = [] if held else _fresh(run, first, desk)
         if not held and not fresh:
-            outcome = desk.quarantine.outcome(run.number)
+            outcome = desk.quarantine.outcome(run.claim)
             operations.finish(run=run, outcome=outcome, now=timezone.now())
             return False
         if fresh and first is not None:
-            number = batch_number(run.number, first)
-            held = desk.quarantine.claim(fresh, run=run.number, first_batch=number)
+            number = batch_number(run.claim, first, unclaimed=run.unclaimed is not None)
+            held = desk.quarantine.claim(fresh, run=run.claim, first_batch=number)
         if held:
             now = timezone.now()
             page = replay_page(held, desk=desk, now_ms=to_ms(now))
@@ -120,4 +124,4 @@ def _fresh(run: Replay, first: int | None, desk: Desk) -> list[Held]:
     if first is None or run.state == ReplayState.CANCELLING:
         return []
     filters = operations.filters_of(run)
-    return desk.quarantine.to_replay(filters, run=run.number, size=PAGE)
+    return desk.quarantine.to_replay(filters, run=run.claim, size=PAGE)

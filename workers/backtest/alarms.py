@@ -7,7 +7,7 @@ from typing import Any
 from ohmwatch.backtest.run import AlarmEvent
 from ohmwatch.backtest.sides import Side, split
 from ohmwatch.findings import Severity
-from ohmwatch.lifecycle import FRESH_S, Reason
+from ohmwatch.lifecycle import Reason
 
 MOST_ALARMS = 5_000
 """Kept of each side; beyond it they are counted, and the result says so."""
@@ -17,7 +17,8 @@ MOST_STEPS = 50
 
 Row = dict[str, Any]
 """An alarm: connector, condition, opened_ms (arrival), since_ms, measured_ms (device), severity
-(the worst), ended_ms or None, occurrences, told: [[arrival ms, kind, severity]]."""
+(the worst), ended_ms or None, occurrences, told: [[arrival ms, kind, severity]], which are the
+steps that people would have been told of."""
 
 
 @dataclass
@@ -41,25 +42,24 @@ class Alarms:
         return {"rows": self.rows, "dropped": self.dropped, "seen": self.seen, "after": after}
 
     def take_in(self, event: AlarmEvent) -> None:
-        side, condition = split(event.condition)
-        key = (side.value, event.connector, condition)
+        side, connector = split(event.connector)
+        key = (side.value, connector, event.condition)
         row = self._open.get(key)
         if row is None or event.reason == Reason.FIRST_FINDING:
-            row = self._open[key] = self._begun(side, condition, event)
+            row = self._open[key] = self._begun(side, connector, event)
         elif event.event == "opened":
             row["occurrences"] += 1
         row["measured_ms"] = event.time_ms
         row["ended_ms"] = event.arrived_ms if event.event == "cleared" else None
         worst = max(Severity[row["severity"].upper()], event.severity)
         row["severity"] = worst.name.lower()
-        is_news = event.arrived_ms - event.time_ms <= FRESH_S * 1000
-        if is_news and event.event != "eased" and len(row["told"]) < MOST_STEPS:
+        if event.tell and len(row["told"]) < MOST_STEPS:
             row["told"].append([event.arrived_ms, event.event, event.severity.name.lower()])
 
-    def _begun(self, side: Side, condition: str, event: AlarmEvent) -> Row:
+    def _begun(self, side: Side, connector: str, event: AlarmEvent) -> Row:
         row: Row = {
-            "connector": event.connector,
-            "condition": condition,
+            "connector": connector,
+            "condition": event.condition,
             "opened_ms": event.arrived_ms,
             "since_ms": event.since_ms,
             "severity": event.severity.name.lower(),

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,16 +12,16 @@ from apps.devices.directory import ratings_of_model
 from apps.fleet.models import Connector
 from apps.telemetry.store import TenantTelemetry
 from apps.warning import backtests, history, queries
-from apps.warning.detectors import known_detectors
 from apps.warning.models import BackTest, Mode, Rule
 from ohmwatch.backtest.installed import Installed
-from ohmwatch.backtest.run import Omissions, run
-from ohmwatch.backtest.sides import Side, Sided
-from ohmwatch.detector import Batch
-from ohmwatch.rules import Judge, Rulebook
+from ohmwatch.backtest.run import AlarmEvent, Omissions, run
+from ohmwatch.backtest.sides import Side, Sided, related_to
+from ohmwatch.detector import Batch, Detector
+from ohmwatch.rules import Judge, Plan, Rulebook
 from ohmwatch.rules import Mode as CoreMode
 from ohmwatch.rules import Rule as CoreRule
 from workers.backtest.alarms import Alarms
+from workers.backtest.plugins import judging
 from workers.backtest.summary import summarise
 
 logger = structlog.get_logger(__name__)
@@ -44,14 +44,28 @@ class Runner:
         """Works until it is through, or time is up: then the claim is given back.
 
         Raises Overtaken where another worker has it or a person cancelled it, TelemetryError,
-        DetectorGone, DetectorFailed.
+        DetectorGone, DetectorFailed, PluginAway.
         """
-        sides = Sides.of(row)
+        with judging(row.detector) as detectors:
+            is_through = self._go_through(row, Sides.of(row, detectors), is_time_up)
+        if is_through:
+            backtests.finish(row, summarise(row), now=self.clock())
+        else:
+            backtests.let_go(row)
+        row.refresh_from_db()
+
+    def _go_through(self, row: BackTest, sides: "Sides", is_time_up: Callable[[], bool]) -> bool:
+        """Judges group after group; false where time was up before the last."""
         while group := self._next_group(row):
             alarms = Alarms.of(row.result)
             readings = 0
             for judges, connectors in sides.shared_by(group):
-                readings += self._judge(row, judges, connectors, alarms)
+                counted = self._counted(row, connectors)
+                for event in self._judge(counted, judges, connectors):
+                    if event.condition == sides.detector.condition:
+                        alarms.take_in(event)
+                alarms.seen += len(counted.connectors)
+                readings += counted.readings
             backtests.carry_on(
                 row,
                 done=row.connectors_done + len(group),
@@ -60,36 +74,28 @@ class Runner:
                 now=self.clock(),
             )
             if is_time_up():
-                backtests.let_go(row)
-                row.refresh_from_db()
-                return
-        backtests.finish(row, summarise(row), now=self.clock())
-        row.refresh_from_db()
+                return False
+        return True
 
     def _next_group(self, row: BackTest) -> list[Connector]:
-        found = queries.selected(row.selection).select_related("model", "vehicle").order_by("pk")
+        found = queries.judged_by(row).select_related("model", "vehicle").order_by("pk")
         if after := row.result.get("after"):
             found = found.filter(pk__gt=after)
         return list(found[:GROUP])
 
     def _judge(
-        self,
-        row: BackTest,
-        judges: Sequence[Sided],
-        connectors: Sequence[Connector],
-        alarms: Alarms,
-    ) -> int:
-        """Judges all readings of these connectors into `alarms`; returns how many there were."""
+        self, counted: "_Counted", judges: Sequence[Sided], connectors: Sequence[Connector]
+    ) -> Iterator[AlarmEvent]:
+        """What all judges raise over these connectors' readings, those beside the rule too."""
         installed = {str(each.pk): _installed(each) for each in connectors}
-        counted = _Counted(self._batches(row, list(installed)))
         omissions = Omissions()
-        for event in run(counted, installed, judges, omissions=omissions):
-            alarms.take_in(event)
+        yield from run(counted, installed, judges, omissions=omissions, with_notes=True)
         if omissions.failed:
             logger.error("back_test_detector_failed", failed=omissions.failed)
             raise DetectorFailed("; ".join(omissions.failed.values()))
-        alarms.seen += len(counted.connectors)
-        return counted.readings
+
+    def _counted(self, row: BackTest, connectors: Sequence[Connector]) -> "_Counted":
+        return _Counted(self._batches(row, [str(each.pk) for each in connectors]))
 
     def _batches(self, row: BackTest, connectors: list[str]) -> Iterator[Batch]:
         held_at = self.monotonic()
@@ -125,23 +131,28 @@ class _Counted:
 
 @dataclass(frozen=True)
 class Sides:
-    """Who judges on either side."""
+    """Who judges on either side: `detector` as each side has it, and the same others on both.
 
-    detector: str
+    The others are those whose alarms decide whether anybody is told of the detector's: a
+    consequence of what is known wakes nobody.
+    """
+
+    detector: Detector
     tried: Rulebook
     in_force: Rulebook
 
     @classmethod
-    def of(cls, row: BackTest) -> "Sides":
+    def of(cls, row: BackTest, known: Mapping[str, Detector]) -> "Sides":
         """The rule that is tried, for whom it selects, and all rules that are in force.
 
         Is the rule itself in force and says what is tried, it is compared with what held
         without it.
         """
-        detector = known_detectors().get(row.detector)
+        detector = known.get(row.detector)
         if detector is None:
             raise DetectorGone(row.detector)
-        detectors = [detector]
+        related = related_to(detector.condition) - {detector.condition}
+        beside = [each for each in known.values() if each.condition in related]
         tried = CoreRule(
             id=str(row.pk),
             version=1,
@@ -151,43 +162,32 @@ class Sides:
             parameters=row.parameters,
             severities=row.severities,
         )
-        others = Rule.objects.filter(removed_at__isnull=True, detector=row.detector)
+        others = Rule.objects.filter(removed_at__isnull=True)
         if row.rule is not None and _says_the_same(row, row.rule):
             others = others.exclude(pk=row.rule.pk)
-        return cls(
-            row.detector,
-            Rulebook([tried], detectors),
-            Rulebook([queries.as_core(each) for each in others], detectors),
-        )
+        held = [queries.as_core(each) for each in others if each.mode != Mode.SHADOW]
+        return cls(detector, Rulebook([tried], [detector]), Rulebook(held, [detector, *beside]))
 
     def shared_by(
         self, connectors: Sequence[Connector]
     ) -> list[tuple[list[Sided], list[Connector]]]:
         """The connectors by who judges them, so that each lot is one run."""
-        lots: defaultdict[tuple[Judge | None, Judge | None], list[Connector]] = defaultdict(list)
+        lots: defaultdict[tuple[Judge | None, Plan], list[Connector]] = defaultdict(list)
         for each in connectors:
             key, dimensions = str(each.pk), queries.dimensions_of(each)
-            judges = (
-                self._judge(self.tried, key, dimensions),
-                self._judge(self.in_force, key, dimensions),
-            )
-            lots[judges].append(each)
+            tried = self.tried.plan_for(key, dimensions).judges
+            judge = next(iter(tried), None)
+            lots[judge, self.in_force.plan_for(key, dimensions)].append(each)
         return [
-            (
-                [
-                    Sided(side, judge)
-                    for side, judge in zip(Side, judges, strict=True)
-                    if judge is not None
-                ],
-                several,
-            )
-            for judges, several in lots.items()
+            (list(self._sided(judge, plan)), several) for (judge, plan), several in lots.items()
         ]
 
-    def _judge(self, book: Rulebook, connector: str, dimensions: dict[str, str]) -> Judge | None:
-        judges = book.plan_for(connector, dimensions).judges
-        own = (each for each in judges if each.key == self.detector)
-        return next(own, None)
+    def _sided(self, tried: Judge | None, held: Plan) -> Iterator[Sided]:
+        if tried is not None:
+            yield Sided(tried, Side.TRIED)
+        for judge in held.judges:
+            own = judge.key == self.detector.name
+            yield Sided(judge, *([Side.IN_FORCE] if own else Side))
 
 
 def _mode_of(row: BackTest) -> CoreMode:

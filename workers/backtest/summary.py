@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
-from apps.alarms.truth import CAUGHT_WITHIN, Failure, failures_at
+from apps.alarms.truth import CAUGHT_WITHIN, Failure, failures_at, month_of, nothings_at
 from apps.notifications.forecast import News, messages_by_channel
 from apps.warning import queries
 from apps.warning.models import BackTest
@@ -20,21 +21,33 @@ _LATER_MS = round(CAUGHT_WITHIN.total_seconds() * 1000)
 def summarise(row: BackTest) -> dict[str, Any]:
     """The result of a back-test that is through: both sides, and what the workshops found."""
     alarms = Alarms.of(row.result)
-    connectors = list(queries.selected(row.selection).values_list("pk", flat=True))
-    failures = failures_at(connectors, since=row.start, until=row.end + CAUGHT_WITHIN)
+    connectors = list(queries.judged_by(row).values_list("pk", flat=True))
+    month = row.truth.get("month", "")
+    failures = [
+        each
+        for each in failures_at(connectors, since=row.start, until=row.end + CAUGHT_WITHIN)
+        if month in ("", month_of(each.found_at))
+    ]
+    nothings = nothings_at(connectors, month=month) if row.truth else set()
     days = (row.end - row.start).total_seconds() / 86_400
     summary: dict[str, Any] = {"days": days, "seen": alarms.seen, "failures": len(failures)}
+    summary["nothings"] = len(nothings)
     for side in Side:
         rows, dropped = alarms.rows[side.value], alarms.dropped[side.value]
-        summary[side.value] = _side(rows, dropped, failures, days=days, seen=alarms.seen)
+        summary[side.value] = {
+            **_side(rows, dropped, failures, days=days, seen=alarms.seen),
+            "at_peace": len(nothings - {UUID(each["connector"]) for each in rows if _warns(each)}),
+        }
     return {"summary": summary, "after": row.result.get("after", "")}
 
 
 def _side(
     rows: Sequence[Row], dropped: int, failures: Sequence[Failure], *, days: float, seen: int
 ) -> dict[str, Any]:
-    caught = [found for each in failures if (found := _caught(each, rows)) is not None]
-    false = [each for each in rows if each["severity"] != "notice" and not _proved(each, failures)]
+    announced = [(each, _caught(each, rows)) for each in failures]
+    caught = [found for _, found in announced if found is not None]
+    missed = [_named(each) for each, found in announced if found is None]
+    false = [each for each in rows if _warns(each) and not _proved(each, failures)]
     years = seen * days / DAYS_A_YEAR
     total = len(rows) + dropped
     return {
@@ -48,7 +61,8 @@ def _side(
             [_news(each, told) for each in rows for told in each["told"]]
         ),
         "caught": caught,
-        "missed": len(failures) - len(caught),
+        "missed": len(missed),
+        "missed_at": missed,
         "false": len(false),
         "false_a_connector_year": len(false) / years if years else None,
         "rows": [
@@ -60,7 +74,8 @@ def _side(
 
 def _caught(failure: Failure, rows: Sequence[Row]) -> dict[str, Any] | None:
     """The first alarm that announced the failure, and how many days before."""
-    found_ms = round(failure.found_at.timestamp() * 1000)
+    named = _named(failure)
+    found_ms = named["found_ms"]
     before = [
         each["opened_ms"]
         for each in rows
@@ -70,7 +85,16 @@ def _caught(failure: Failure, rows: Sequence[Row]) -> dict[str, Any] | None:
     if not before:
         return None
     days = (found_ms - min(before)) / 86_400_000
-    return {"connector": str(failure.connector), "found_ms": found_ms, "days_ahead": days}
+    return {**named, "days_ahead": days}
+
+
+def _named(failure: Failure) -> dict[str, Any]:
+    found_ms = round(failure.found_at.timestamp() * 1000)
+    return {"connector": str(failure.connector), "found_ms": found_ms}
+
+
+def _warns(row: Row) -> bool:
+    return bool(row["severity"] != "notice")
 
 
 def _proved(row: Row, failures: Sequence[Failure]) -> bool:

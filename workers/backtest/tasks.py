@@ -15,6 +15,7 @@ from apps.telemetry.store import TenantTelemetry
 from apps.tenants.queries import current_tenant, ready_tenants
 from apps.tenants.tasks import public_task, tenant_task
 from apps.warning import backtests
+from workers.backtest.plugins import PluginAway
 from workers.backtest.running import DetectorFailed, DetectorGone, Runner
 
 logger = structlog.get_logger(__name__)
@@ -37,7 +38,7 @@ def work(*, schema: str, back_test: str, **later: object) -> None:
     except TelemetryError as error:
         # Its lease runs out, and the sweep tries again; after some tries it has failed.
         logger.warning("back_test_waits_for_the_store", back_test=back_test, error=str(error))
-    except (DetectorFailed, DetectorGone) as error:
+    except (DetectorFailed, DetectorGone, PluginAway) as error:
         backtests.fail(row, f"{type(error).__name__}: {error}", now=timezone.now())
     else:
         if row.is_undone:

@@ -5,6 +5,7 @@ a second, and all of them for no more than a share of the time; what waits is me
 write is told, and never stops detection, nor does waiting for the store.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ import structlog
 
 from apps.telemetry.errors import TelemetryError
 from ohmwatch.detector import Batch, Floats, Ratings
-from ohmwatch.physics.known import ageing, margins, with_known
+from ohmwatch.physics.known import ageing, knowledge, margins, with_known
 from ohmwatch.physics.sequence import Runs
 from workers.detection.gathering import key_of
 
@@ -28,6 +29,9 @@ SHARE = 0.2
 LOOK_EVERY_S = 0.05
 PAUSE_S = 5.0  # after a failure: a store that is away must not slow each pass by its time limit
 LARGEST_POST = 1_000
+
+
+Estimate = dict[str, float | str | None]
 
 
 class StateStore(Protocol):
@@ -71,34 +75,32 @@ class Board:
         """Takes in the newest of each connector. `batch` is sorted by connector, then time.
 
         `known` are the columns that stages added: with the contacts' heating among them, the
-        margin is that at rated load on a hot day, with its interval, and it is kept how far the
-        contact has come from its own base, for the comparison with its like.
+        margin at rated load on a hot day is written with its interval, the time left or why it is
+        not known, and how far the contact has come from its own base, for the comparison with its
+        like. The headroom is of the last reading, whatever its load.
         """
         if not len(batch):
             return
         runs = Runs.of(batch.connector)
-        at_rated, aged = _estimates(batch, ratings, known or {}, runs.ends)
-        newest = {
-            name: runs.latest(~np.isnan(column))[runs.ends] for name, column in batch.values.items()
-        }
-        for number, (end, owner) in enumerate(
-            zip(runs.ends.tolist(), runs.owner.tolist(), strict=True)
-        ):
+        estimated = _estimates(batch, ratings, known or {}, runs.ends)
+        newest = {name: _newest(runs, column).tolist() for name, column in batch.values.items()}
+        measured_ms, arrived_ms = batch.time_ms[runs.ends], batch.arrived_ms[runs.ends]
+        for number, owner in enumerate(runs.owner.tolist()):
             last = {
-                name: float(batch.values[name][at[number]])
-                for name, at in newest.items()
-                if at[number] >= 0
+                name: value
+                for name, values in newest.items()
+                if not math.isnan(value := values[number])
             }
             tenant, connector = key_of(batch.connectors[owner])
             row = {
                 "tenant": tenant,
                 "connector": connector,
                 "last": last,
-                "measured_at": int(batch.time_ms[end]),
-                "arrived_at": int(batch.arrived_ms[end]),
+                "measured_at": int(measured_ms[number]),
+                "arrived_at": int(arrived_ms[number]),
                 "judged_at": judged_ms,
-                **(at_rated[number] or _margin(last, ratings[owner])),
-                **aged[number],
+                **_headroom(last, ratings[owner]),
+                **estimated[number],
             }
             with self._lock:
                 known = self._waiting.get(batch.connectors[owner])
@@ -155,6 +157,16 @@ class Board:
         return True
 
 
+def _newest(runs: Runs, column: Floats) -> Floats:
+    """The newest value of each run, float64[runs]; NaN where it has none."""
+    newest = column[runs.ends]
+    missing = np.isnan(newest)
+    if missing.any():
+        at = runs.latest(~np.isnan(column))[runs.ends]
+        newest = np.where(at >= 0, column[at], np.nan)
+    return newest
+
+
 def _merged(row: dict[str, Any] | None, newer: dict[str, Any]) -> dict[str, Any]:
     """What both say, the second where both do; that may turn out to be the older one, and then it
     says nothing."""
@@ -165,46 +177,47 @@ def _merged(row: dict[str, Any] | None, newer: dict[str, Any]) -> dict[str, Any]
     return {**row, **newer, "last": {**row["last"], **newer["last"]}}
 
 
-def _margin(last: Mapping[str, float], ratings: Ratings) -> dict[str, float | None]:
-    """K from the hottest pole to the model's limit; nothing where one of them is unknown.
-
-    It has no interval: one that was known before, of another contact, is taken back.
-    """
+def _headroom(last: Mapping[str, float], ratings: Ratings) -> Estimate:
+    """K from the hottest pole to the model's limit, as it is; nothing where one is unknown."""
     poles = [last[name] for name in ("temperature_pos_c", "temperature_neg_c") if name in last]
-    if not poles or np.isnan(ratings.temperature_limit_c):
+    if not poles or math.isnan(ratings.temperature_limit_c):
         return {}
-    margin_k = round(ratings.temperature_limit_c - max(poles), 3)
-    return {"margin_k": margin_k, "margin_from_k": None, "margin_to_k": None}
+    return {"headroom_k": round(ratings.temperature_limit_c - max(poles), 3)}
 
 
 def _estimates(
     batch: Batch, ratings: Sequence[Ratings], known: Mapping[str, Floats], ends: np.ndarray
-) -> tuple[list[dict[str, float | None]], list[dict[str, float | None]]]:
-    """Of each run's last reading: the margin at rated load with its 80 % interval, and how the
-    contact has aged; empty: unknown."""
-    newest = np.zeros(len(batch), dtype=np.bool_)
-    newest[ends] = True
-    shown = with_known(batch, known).rows(newest)
-    margin, aged = margins(shown, ratings), ageing(shown, ratings)
-    at_rated = {
+) -> list[Estimate]:
+    """Of each run's last reading what the contacts' stage knows; None takes back what is known no
+    more, of a contact that was mended. Nothing where the stage did not run."""
+    if not known:
+        return [{} for _ in ends]
+    shown = with_known(batch, known).rows(ends)
+    margin, aged, more = margins(shown, ratings), ageing(shown, ratings), knowledge(shown)
+    columns = {
         "margin_k": margin.worst_k,
         "margin_from_k": margin.from_k,
         "margin_to_k": margin.to_k,
+        "change": aged.change,
+        "change_sd": np.where(np.isnan(aged.change), np.nan, aged.change_sd),
+        "left_s": more.left_s,
+        "left_from_s": more.left_from_s,
+        "left_to_s": more.left_to_s,
+        "mating_step_pos": more.step_pos,
+        "mating_step_neg": more.step_neg,
     }
-    change = {"change": aged.change, "change_sd": aged.change_sd}
-    aged_rows = _rows(change, aged.change)
-    for row, since_ms in zip(aged_rows, aged.since_ms.tolist(), strict=True):
-        if row:
-            row["base_since"] = int(since_ms)
-        elif known:  # of a contact that was mended, what was known is taken back
-            row["change"] = None
-    return _rows(at_rated, margin.worst_k), aged_rows
+    instants = {
+        "base_since": np.where(np.isnan(aged.change), np.nan, aged.since_ms),
+        "learnt_at": more.learnt_ms,
+    }
+    told: dict[str, Sequence[float | str | None]] = {
+        **{name: _plain(np.round(column, 4), float) for name, column in columns.items()},
+        **{name: _plain(column, int) for name, column in instants.items()},
+        "left_unknown": [each or None for each in more.why],
+    }
+    return [dict(zip(told, row, strict=True)) for row in zip(*told.values(), strict=True)]
 
 
-def _rows(columns: Mapping[str, Floats], telling: Floats) -> list[dict[str, float | None]]:
-    return [
-        {}
-        if np.isnan(telling[at])
-        else {name: round(float(column[at]), 4) for name, column in columns.items()}
-        for at in range(len(telling))
-    ]
+def _plain(column: Floats, kind: type[float]) -> list[float | None]:
+    """The numbers of a column; None for NaN."""
+    return [None if each != each else kind(each) for each in column.tolist()]

@@ -51,6 +51,19 @@ class Desk:
         self.agency = Agency(self.client, self.clock)
         self.ear = Ear(self.client, self.directory)
 
+    def admit_plugins(self) -> None:
+        """Lets those join whose model is loaded by now; to be asked between visits.
+
+        What is held is read again from its checkpoint, for the newcomers have records there.
+        """
+        if not self.agency.is_waiting:
+            return
+        detectors = self.agency.hire(beside=self.panel.detectors)
+        if len(detectors) > len(self.panel.detectors):
+            self.panel = self.panel.joined_by(detectors)
+            self.rulebooks = Rulebooks(self.directory, detectors)
+            self.holdings.clear()
+
     def now_ms(self) -> int:
         """The clock's time, ms since 1970."""
         return int(self.clock().timestamp() * 1000)

@@ -1,10 +1,11 @@
-"""Chunks of the log as one batch for the detectors."""
+"""Stacks of the log as one batch for the detectors."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
-from apps.partitions.log import Chunk
+from apps.partitions.log import Stack
 from ohmwatch.detector import Batch
 
 Key = tuple[str, str]
@@ -22,30 +23,40 @@ def key_of(name: str) -> Key:
     return tenant, connector
 
 
-def as_batch(chunks: Sequence[Chunk]) -> Batch:
-    """The readings of all chunks, in the chunks' order (not yet in order of time)."""
-    names: dict[str, int] = {}
-    sizes = [len(chunk.time_ms) for chunk in chunks]
+def as_batch(stacks: Sequence[Stack]) -> Batch:
+    """The readings of all stacks, in the stacks' order (not yet in order of time)."""
+    places: dict[str, int] = {}
     homes = [
-        names.setdefault(name_of(chunk.tenant, chunk.connector), len(names)) for chunk in chunks
+        places.setdefault(name_of(*owner), len(places))
+        for stack in stacks
+        for owner in zip(stack.tenants, stack.connectors, strict=True)
     ]
-    quantities = dict.fromkeys(name for chunk in chunks for name in chunk.values)
+    sizes = [b - a for stack in stacks for a, b in pairwise((0, *stack.ends))]
+    arrived_ms = [at_ms for stack in stacks for at_ms in stack.arrived_ms]
     return Batch(
-        connectors=list(names),
+        connectors=list(places),
         connector=np.repeat(np.array(homes, dtype=np.int32), sizes),
-        time_ms=np.concatenate([_NO_TIMES, *(chunk.time_ms for chunk in chunks)]),
-        arrived_ms=np.repeat(np.array([c.arrived_ms for c in chunks], dtype=np.int64), sizes),
-        values={name: _column(name, chunks) for name in quantities},
+        time_ms=np.concatenate([_NONE, *(stack.time_ms for stack in stacks)]),
+        arrived_ms=np.repeat(np.array(arrived_ms, dtype=np.int64), sizes),
+        values=_values(stacks),
     )
 
 
-_NO_TIMES = np.zeros(0, dtype=np.int64)
+_NONE = np.zeros(0, dtype=np.int64)
 
 
-def _column(quantity: str, chunks: Sequence[Chunk]) -> np.ndarray:
-    return np.concatenate(
-        [
-            chunk.values.get(quantity, np.full(len(chunk.time_ms), np.nan)).astype(np.float64)
-            for chunk in chunks
-        ]
-    )
+def _values(stacks: Sequence[Stack]) -> dict[str, np.ndarray]:
+    """A column for each quantity that any has, NaN where a stack has none of it."""
+    names = tuple(dict.fromkeys(name for stack in stacks for name in stack.names))
+    sheets = [stack.matrix if stack.names == names else _spread(stack, names) for stack in stacks]
+    if not sheets:
+        return {}
+    matrix = np.concatenate(sheets, axis=1).astype(np.float64, copy=False)
+    return dict(zip(names, matrix, strict=True))
+
+
+def _spread(stack: Stack, names: tuple[str, ...]) -> np.ndarray:
+    """The stack's matrix with a row for each of these quantities."""
+    wide = np.full((len(names), len(stack.time_ms)), np.nan)
+    wide[[names.index(name) for name in stack.names]] = stack.matrix
+    return wide

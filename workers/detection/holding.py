@@ -38,12 +38,19 @@ class Holding:
     ripe_at: float = 0.0
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, detectors: Sequence[Detector], *, now: datetime) -> Self:
-        """What the checkpoint says."""
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        detectors: Sequence[Detector],
+        *,
+        now: datetime,
+        keep_absent: bool = False,
+    ) -> Self:
+        """What the checkpoint says; `keep_absent` as for `Watch.load`."""
         return cls(
             partition=checkpoint.partition,
             fencing=checkpoint.fencing,
-            watch=Watch.load(bytes(checkpoint.state), detectors),
+            watch=Watch.load(bytes(checkpoint.state), detectors, keep_absent=keep_absent),
             position=Position.parse(checkpoint.position),
             committed_at=now,
         )
@@ -65,15 +72,17 @@ class Holding:
         """
         clocks = np.array([self.watch.clock_ms(each) for each in batch.connectors], dtype=np.int64)
         passed = batch.time_ms <= clocks[batch.connector]
+        behind = np.flatnonzero(mature & (passed | ~released)).tolist()
+        ahead = np.flatnonzero(released & ~mature & ~passed).tolist()
         late = 0
-        for at in np.flatnonzero(mature & (passed | ~released)).tolist():
+        for at in behind:
             key = (batch.connectors[batch.connector[at]], int(batch.time_ms[at]))
             if self.early[key] > 0:
                 self.early[key] -= 1
             else:
                 late += 1
-        ahead = np.flatnonzero(released & ~mature & ~passed).tolist()
-        self.early += Counter()  # drops what has been read again
+        if behind:
+            self.early += Counter()  # drops what has been read again
         self.early.update(
             (batch.connectors[batch.connector[at]], int(batch.time_ms[at])) for at in ahead
         )

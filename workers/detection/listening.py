@@ -179,6 +179,6 @@ def _by_connector(tenant: TenantEntry) -> dict[str, DeviceEntry]:
     return {
         connector.id: device
         for device in tenant.devices.values()
-        for connector in device.channels.values()
-        if connector.in_service
+        for connector in device.channels
+        if connector is not None and connector.in_service
     }

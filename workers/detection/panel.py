@@ -47,6 +47,10 @@ class Panel:
         self._resting_until: dict[str, float] = {}
         self._names: dict[int, tuple[Detector | Stage, str]] = {}
 
+    def joined_by(self, detectors: Sequence[Detector]) -> "Panel":
+        """The same for these detectors, most of which it knows."""
+        return Panel(detectors, limit_s=self._limit_s, monotonic=self._monotonic)
+
     @contextmanager
     def guard(self, detector: Detector | Stage) -> Iterator[None]:
         """One turn: refused while the detector rests, ended by DetectorTimedOut after its limit."""

@@ -7,6 +7,7 @@ findings.
 
 import time
 from collections import defaultdict
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -66,6 +67,7 @@ class LeaseLost(Exception):
 def visit(partition: int, *, desk: Desk) -> Outcome:
     """Judges what lies ripe in a partition's log. Raises what the stores raise."""
     desk.directory.refresh_if_changed()
+    desk.admit_plugins()
     lease = desk.lease(partition)
     with metrics.PASS_SECONDS.time():
         found = come(lease)
@@ -181,7 +183,8 @@ def _hold(found: Arrival, lease: Lease, desk: Desk) -> Holding:
     now = desk.clock()
     checkpoint = operations.take_over(partition=lease.partition, now=now)
     lease.sign(checkpoint.fencing)
-    holding = Holding.of(checkpoint, desk.panel.detectors, now=now)
+    awaited = desk.agency.is_waiting
+    holding = Holding.of(checkpoint, desk.panel.detectors, now=now, keep_absent=awaited)
     desk.holdings[lease.partition] = holding
     return holding
 
@@ -223,11 +226,11 @@ class _Reading:
 
     def gather(self) -> tuple[Batch, Flags]:
         """All readings of the page, and which of them (bool[n]) are of mature entries."""
-        metrics.UNREADABLE.inc(sum(each.chunks is None for each in self.entries))
-        chunks = [each.chunks or [] for each in self.entries]
-        sizes = [sum(len(chunk.time_ms) for chunk in several) for several in chunks]
-        mature = np.repeat(np.arange(len(sizes)) < self.mature, sizes)
-        return as_batch([chunk for several in chunks for chunk in several]), mature
+        metrics.UNREADABLE.inc(sum(each.stacks is None for each in self.entries))
+        stacks = [each.stacks or [] for each in self.entries]
+        sizes = [sum(len(stack.time_ms) for stack in several) for several in stacks]
+        mature = np.arange(sum(sizes)) < sum(sizes[: self.mature])
+        return as_batch([stack for several in stacks for stack in several]), mature
 
 
 def _read(holding: Holding, desk: Desk) -> _Reading:
@@ -370,7 +373,8 @@ def _commit(holding: Holding, desk: Desk) -> None:
     shadows = _by_schema(holding.in_shadow, desk)
     holding.watch.forget(desk.rulebooks.is_gone)
     faults.point("before_checkpoint")
-    with transaction.atomic():
+    # A checkpoint alone is one statement, which is a transaction by itself.
+    with transaction.atomic() if stories or shadows else nullcontext():
         # First, for it locks the row: a newer holder waits, an older one is turned away here.
         operations.commit(holding.progress(), now=now)
         for schema in sorted({*stories, *shadows}):

@@ -1,5 +1,9 @@
-"""The plug-ins that judge beside our own detectors: hired once a process, watched at each turn."""
+"""The plug-ins that judge beside our own detectors: hired once a process, watched at each turn.
 
+Nobody waits for one: its process begins with the worker, and it joins when its model is loaded.
+"""
+
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -9,11 +13,11 @@ import structlog
 from apps.warning.plugins import Report, put
 from ohmwatch.detector import Detector
 from ohmwatch.plugins import discovery
+from ohmwatch.plugins.budget import Budget
 from ohmwatch.plugins.errors import PluginError, PluginStarting
-from ohmwatch.plugins.remote import RemoteDetector
-
-START_LIMIT_S = 20.0
-"""Of each, once, before the first reading is judged."""
+from ohmwatch.plugins.process import Process
+from ohmwatch.plugins.remote import START_LIMIT_S, TURN_LIMIT_S, RemoteDetector
+from ohmwatch.plugins.wire import Declared
 
 logger = structlog.get_logger(__name__)
 
@@ -24,24 +28,34 @@ class Agency:
     def __init__(self, client: redis.Redis, clock: Callable[[], datetime]) -> None:
         self._redis = client
         self._clock = clock
+        self._coming: dict[str, Process] = {}
 
-    def hire(self, *, beside: Sequence[Detector]) -> tuple[Detector, ...]:
-        """Our own detectors, and the plug-ins that start and bear another name than all others."""
-        hired = list(beside)
+    @property
+    def is_waiting(self) -> bool:
+        """Whether some plug-in is still on its way."""
+        return bool(self._coming)
+
+    def call(self) -> None:
+        """Starts the process of every plug-in that is installed; waits for none."""
         for entry in discovery.found():
-            try:
-                plugin = RemoteDetector(entry.name, start_limit_s=START_LIMIT_S)
-            except PluginError as error:
-                self._say(entry.name, "refused", detail=error.what)
-                continue
-            if plugin.name in {each.name for each in hired}:
-                plugin.close()
-                self._say(
-                    entry.name, "refused", detail=f"there is a detector {plugin.name} already"
-                )
-                continue
-            self._say_of(plugin, "ready")
-            hired.append(plugin)
+            self._coming[entry.name] = Process(
+                entry.name, limit_s=TURN_LIMIT_S, start_limit_s=START_LIMIT_S
+            )
+
+    def hire(self, *, beside: Sequence[Detector], within_s: float = 0.0) -> tuple[Detector, ...]:
+        """Our own detectors, and the plug-ins that have started and bear a name of their own.
+
+        Waits `within_s` for all of them together. Who has had START_LIMIT_S is refused.
+        """
+        hired = list(beside)
+        until = time.monotonic() + within_s
+        for name, process in list(self._coming.items()):
+            left_s = max(until - time.monotonic(), 0.0)
+            if process.is_waiting_to_greet(within_s=left_s):
+                hired += self._hire(self._coming.pop(name), names={each.name for each in hired})
+            elif process.is_overdue():
+                self._coming.pop(name).close()
+                self._say(name, "refused", detail=f"not started in {START_LIMIT_S:g} s")
         return tuple(hired)
 
     def note(self, detector: Detector, error: Exception) -> None:
@@ -51,15 +65,42 @@ class Agency:
             state = "switched_off" if detector.is_switched_off else "failing"
             self._say_of(detector, state, detail=str(error))
 
-    def _say_of(self, plugin: RemoteDetector, state: str, *, detail: str = "") -> None:
-        self._say(plugin.plugin, state, detail, plugin.version, plugin.condition)
-
-    def _say(
-        self, plugin: str, state: str, detail: str = "", version: str = "", condition: str = ""
-    ) -> None:
-        level = logger.info if state == "ready" else logger.error
-        level("plugin", plugin=plugin, state=state, detail=detail)
+    def _hire(self, process: Process, *, names: set[str]) -> list[Detector]:
         try:
-            put(self._redis, Report(plugin, state, self._clock(), detail, version, condition))
+            plugin = RemoteDetector(process.plugin, process=process, budget=Budget())
+        except PluginError as error:
+            self._say(process.plugin, "refused", detail=error.what)
+            return []
+        if plugin.name in names:
+            plugin.close()
+            detail = f"there is a detector {plugin.name} already"
+            self._say(process.plugin, "refused", detail=detail)
+            return []
+        self._say_of(plugin, "ready")
+        return [plugin]
+
+    def _say_of(self, plugin: RemoteDetector, state: str, *, detail: str = "") -> None:
+        report = Report(
+            plugin=plugin.plugin,
+            state=state,
+            at=self._clock(),
+            detail=detail,
+            version=plugin.version,
+            condition=plugin.condition,
+            detector=plugin.name,
+            about=plugin.about,
+            needs=sorted(plugin.needs),
+            parameters=[Declared.of(each) for each in plugin.declared],
+        )
+        self._put(report)
+
+    def _say(self, plugin: str, state: str, *, detail: str) -> None:
+        self._put(Report(plugin, state, self._clock(), detail))
+
+    def _put(self, report: Report) -> None:
+        level = logger.info if report.state == "ready" else logger.error
+        level("plugin", plugin=report.plugin, state=report.state, detail=report.detail)
+        try:
+            put(self._redis, report)
         except redis.RedisError as error:
-            logger.warning("plugin_not_reported", plugin=plugin, error=repr(error))
+            logger.warning("plugin_not_reported", plugin=report.plugin, error=repr(error))

@@ -27,7 +27,6 @@ from workers.detection import passes
 from workers.detection.board import Board
 from workers.detection.desk import Desk
 from workers.detection.panel import DETECTORS, Panel
-from workers.detection.plugins import Agency
 
 logger = structlog.get_logger(__name__)
 
@@ -82,19 +81,21 @@ def forget(self: Task, *, partition: int, slug: str, **later: object) -> None:
 def the_desk() -> Desk:
     """This process's own; made at its first task, after any fork."""
     os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
-    # Compiling takes longer than a detector's turn may.
-    warm_up(DETECTORS)
     client = redis.Redis.from_url(
         settings.REDIS_LOG_URL, socket_timeout=10, socket_connect_timeout=5
     )
     board = Board(the_store())
     board.begin()
-    return Desk(
+    desk = Desk(
         client=client,
         log=PartitionLog(client),
         directory=Directory(),
         telemetry=the_store(),
-        panel=Panel(Agency(client, timezone.now).hire(beside=DETECTORS)),
+        panel=Panel(DETECTORS),
         board=board,
         clock=timezone.now,
     )
+    desk.agency.call()
+    # Compiling takes longer than a detector's turn may; plug-ins load their models meanwhile.
+    warm_up(DETECTORS)
+    return desk

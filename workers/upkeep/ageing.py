@@ -42,6 +42,13 @@ def tenant_ageing(*, schema: str, **later: object) -> None:
         log.info("ageing_judged", tenant=slug, connectors=len(aged), events=len(events))
 
 
+def _age_ms(aged: Aged) -> int:
+    """For how long it has been watched under load: who is parked since learns nothing, ages or not,
+    and would seem to age more slowly than its like."""
+    newest_ms = aged.learnt_ms or aged.measured_ms
+    return max(newest_ms - aged.base_ms, 0) if aged.base_ms else 0
+
+
 def _standing(aged: Aged) -> Standing:
     return Standing(
         connector=aged.connector,
@@ -49,7 +56,7 @@ def _standing(aged: Aged) -> Standing:
         batch=aged.batch,
         change=aged.change,
         change_sd=aged.change_sd,
-        age_days=(aged.measured_ms - aged.base_ms) / DAY_MS if aged.base_ms else 0.0,
+        age_days=_age_ms(aged) / DAY_MS,
         measured_ms=aged.measured_ms,
         arrived_ms=aged.arrived_ms,
     )

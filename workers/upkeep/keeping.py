@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 def slices(**later: object) -> None:
     """For the classes that tenants are in, and for quarantine and account."""
     now = timezone.now()
-    classes = {tenant.retention_class for tenant in ready_tenants()}
+    classes = {name for tenant in ready_tenants() for name in tenant.retention.names}
     for name in the_store().ensure_slices(now, classes=sorted(classes)):
         log.info("slice_made", index=name)
     for name in the_store().drop_expired(now):

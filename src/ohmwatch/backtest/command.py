@@ -15,6 +15,7 @@ from ohmwatch.backtest.report import Backtest, write_report
 from ohmwatch.backtest.run import AlarmEvent, Omissions, in_order_of_arrival, run, write
 from ohmwatch.detector import Batch
 from ohmwatch.detectors.defaults import default_detectors
+from ohmwatch.fleet import AgeingOutlier
 
 FAILED = 1
 NAMED = 3
@@ -42,9 +43,11 @@ def backtest(
     for target in filter(None, (out, report)):
         _must_be_writable(target)
     tally, omissions, detectors = Tally(), Omissions(), default_detectors()
+    fleet = AgeingOutlier()
     batches = _told(recording.read(readings, rows=rows, tally=tally), tally)
     events = sorted(
-        run(batches, installed, detectors, omissions=omissions), key=in_order_of_arrival
+        run(batches, installed, detectors, omissions=omissions, fleet=fleet),
+        key=in_order_of_arrival,
     )
     if tally.readings and len(omissions.readings) == len(tally.first_ms):
         raise RecordingError(
@@ -55,7 +58,8 @@ def backtest(
     write(out, events)
     told = list(left_out(tally, omissions))
     if report is not None:
-        about = Backtest(readings, events, installed, detectors, tally, omissions, told)
+        judged_by = (*detectors, fleet)
+        about = Backtest(readings, events, installed, judged_by, tally, omissions, told)
         write_report(report, about, recording.read(readings, rows=rows))
     _say(events, tally, told)
     if omissions.failed:

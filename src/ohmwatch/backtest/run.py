@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ohmwatch.backtest.fellows import Fellows
 from ohmwatch.backtest.installed import Installed
 from ohmwatch.conditions import Pole
 from ohmwatch.detector import Batch, Detector, Flags
 from ohmwatch.findings import Finding, Severity
+from ohmwatch.fleet import AgeingOutlier
 from ohmwatch.instants import text_of
 from ohmwatch.lifecycle import (
     CALM_S,
@@ -28,7 +30,9 @@ from ohmwatch.lifecycle import (
     OpenAlarm,
     Reason,
     decide,
+    ends_story,
     is_calm,
+    is_fresh,
 )
 from ohmwatch.reorder import in_order
 from ohmwatch.watch import Watch
@@ -43,6 +47,9 @@ EVENTS = {
     Action.EASE: "eased",
     Action.CLEAR: "cleared",
 }
+NOTES = {Action.EVIDENCE: "evidence", Action.FLAP: "evidence"}
+"""What people are told without a step of the alarm: that it still holds, that it comes and goes."""
+
 COLUMNS = (
     "connector",
     "time",
@@ -64,7 +71,8 @@ class AlarmEvent:
 
     `time_ms` is the newest reading that the statement needed, `since_ms` the device time from
     which on it holds. `limit_from_ms` and `limit_to_ms` are between which, four times of five,
-    the limit is reached. A cleared alarm keeps the severity and the pole that it had.
+    the limit is reached. A cleared alarm keeps the severity and the pole that it had. `tell`:
+    whether anybody would have been told of it.
     """
 
     connector: str
@@ -81,6 +89,7 @@ class AlarmEvent:
     evidence: Mapping[str, float | str]
     since_ms: int = 0
     reason: str = ""
+    tell: bool = False
 
 
 @dataclass
@@ -97,20 +106,27 @@ def run(
     detectors: Sequence[Detector],
     *,
     omissions: Omissions | None = None,
+    with_notes: bool = False,
+    fleet: AgeingOutlier | None = None,
 ) -> Iterator[AlarmEvent]:
     """The alarms over readings that come in order of arrival, as production would have had them.
 
     How the readings are cut into batches makes no difference. Readings of connectors that are
-    not installed, and detectors that raise, are noted in `omissions` and left out.
+    not installed, and detectors that raise, are noted in `omissions` and left out. With
+    `with_notes` what is told without a step of the alarm comes too, as events "evidence". With
+    `fleet` the connectors are compared with their batch and model, once all readings are through.
     """
     omissions = omissions if omissions is not None else Omissions()
-    watch, waiting, alarms = Watch(detectors), _Waiting(), _Alarms()
+    watch, waiting, alarms = Watch(detectors), _Waiting(), _Alarms(with_notes=with_notes)
+    fellows = Fellows(installed)
     newest_ms = 0
     for batch in batches:
         ripe = waiting.take(_of_installed(batch, installed, omissions))
-        yield from alarms.take_in(_judge(watch, ripe, installed, omissions))
+        yield from alarms.take_in(_judge(watch, ripe, installed, omissions, fellows))
         newest_ms = max(newest_ms, int(batch.arrived_ms.max(initial=0)))
-    yield from alarms.take_in(_judge(watch, waiting.rest(), installed, omissions))
+    yield from alarms.take_in(_judge(watch, waiting.rest(), installed, omissions, fellows))
+    if fleet is not None:
+        yield from alarms.take_in(fellows.compare(fleet))
     yield from alarms.rest(newest_ms)
 
 
@@ -164,12 +180,17 @@ def _of_installed(batch: Batch, installed: Mapping[str, Installed], omissions: O
 
 
 def _judge(
-    watch: Watch, batch: Batch, installed: Mapping[str, Installed], omissions: Omissions
+    watch: Watch,
+    batch: Batch,
+    installed: Mapping[str, Installed],
+    omissions: Omissions,
+    fellows: Fellows,
 ) -> list[Finding]:
     ratings = [installed[name].ratings for name in batch.connectors]
     judgement = watch.observe(batch, ratings)
     for name, error in judgement.failed.items():
         omissions.failed.setdefault(name, repr(error))
+    fellows.note(judgement, ratings)
     return judgement.findings
 
 
@@ -261,7 +282,8 @@ class _Alarm:
 class _Alarms:
     """The open and the newest cleared alarm of each connector and condition."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_notes: bool) -> None:
+        self._names = {**EVENTS, **NOTES} if with_notes else EVENTS
         self._open: dict[str, dict[str, _Alarm]] = {}
         self._cleared: dict[tuple[str, str], ClearedAlarm] = {}
         self._opened_ms: dict[tuple[str, str], deque[int]] = {}
@@ -286,17 +308,34 @@ class _Alarms:
             finding,
             now=_instant_of(finding.arrived_ms),
             cleared=self._cleared.get(key),
-            companions=[
-                Companion(name, each.told) for name, each in own.items() if each is not alarm
-            ],
+            companions=self._companions(*key),
         )
         if decision.action is Action.NOTHING:
             return
         if decision.action in (Action.OPEN, Action.REOPEN):
             opened_ms.append(finding.measured_ms)
+        tell = self._tells(alarm, finding, decision)
         alarm = self._changed(alarm, finding, decision)
-        if decision.action in EVENTS:
-            yield _event(finding, alarm, decision)
+        if decision.action in self._names:
+            yield self._event(finding, alarm, decision, tell=tell)
+
+    def _companions(self, connector: str, condition: str) -> list[Companion]:
+        """The connector's other open alarms."""
+        own = self._open.get(connector, {})
+        return [Companion(name, each.told) for name, each in own.items() if name != condition]
+
+    def _tells(self, alarm: _Alarm | None, finding: Finding, decision: Decision) -> bool:
+        """Whether people are told, as `apps.alarms` does: of an end, whoever heard of it at all."""
+        if decision.action is Action.EASE:
+            return False
+        if decision.action is not Action.CLEAR:
+            return decision.tell
+        heard = alarm is not None and alarm.told is not None
+        fresh = is_fresh(finding, now=_instant_of(finding.arrived_ms))
+        return heard and fresh and self._ends_story(finding)
+
+    def _ends_story(self, finding: Finding) -> bool:
+        return ends_story(finding.condition, self._companions(finding.connector, finding.condition))
 
     def _changed(self, alarm: _Alarm | None, finding: Finding, decision: Decision) -> _Alarm:
         own = self._open[finding.connector]
@@ -321,38 +360,42 @@ class _Alarms:
             held = alarm.held
             if held is not None and is_calm(_instant_of(held.arrived_ms), now=now):
                 known_ms = held.arrived_ms + int(CALM_S * 1000)
+                tell = alarm.told is not None and self._ends_story(held)
                 self._end(held)
                 quiet = Decision(Action.CLEAR, Reason.STAYED_QUIET)
-                yield replace(_event(held, alarm, quiet), arrived_ms=known_ms)
+                event = self._event(held, alarm, quiet, tell=tell)
+                yield replace(event, arrived_ms=known_ms)
 
     def _end(self, finding: Finding) -> None:
         del self._open[finding.connector][finding.condition]
         key = finding.connector, finding.condition
         self._cleared[key] = ClearedAlarm(finding.measured_ms)
 
+    def _event(
+        self, finding: Finding, alarm: _Alarm, decision: Decision, *, tell: bool
+    ) -> AlarmEvent:
+        evidence = finding.evidence
+        return AlarmEvent(
+            connector=finding.connector,
+            time_ms=finding.measured_ms,
+            arrived_ms=finding.arrived_ms,
+            severity=alarm.severity,
+            condition=finding.condition,
+            pole=str(alarm.pole),
+            event=self._names[decision.action],
+            resistance_uohm=_number(evidence, "resistance_uohm"),
+            margin_k=_number(evidence, "margin_k"),
+            limit_from_ms=_instant(finding, "time_left_from_s"),
+            limit_to_ms=_instant(finding, "time_left_to_s"),
+            evidence=evidence,
+            since_ms=finding.since_ms,
+            reason=str(decision.reason),
+            tell=tell,
+        )
+
 
 def _instant_of(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
-
-
-def _event(finding: Finding, alarm: _Alarm, decision: Decision) -> AlarmEvent:
-    evidence = finding.evidence
-    return AlarmEvent(
-        connector=finding.connector,
-        time_ms=finding.measured_ms,
-        arrived_ms=finding.arrived_ms,
-        severity=alarm.severity,
-        condition=finding.condition,
-        pole=str(alarm.pole),
-        event=EVENTS[decision.action],
-        resistance_uohm=_number(evidence, "resistance_uohm"),
-        margin_k=_number(evidence, "margin_k"),
-        limit_from_ms=_instant(finding, "time_left_from_s"),
-        limit_to_ms=_instant(finding, "time_left_to_s"),
-        evidence=evidence,
-        since_ms=finding.since_ms,
-        reason=str(decision.reason),
-    )
 
 
 def _number(evidence: Mapping[str, float | str], name: str) -> float | None:

@@ -1,7 +1,8 @@
 """Two ways to judge the same readings in one pass: a rule that is tried, and what is in force.
 
 A judge of a rule is put before `run` as a detector of its own. Its side is in its name and in
-the condition that it states, so that neither the states nor the alarms of two sides ever meet.
+the connector that its findings name, so that neither the states nor the alarms of two sides ever
+meet, while on a side causes silence their consequences as they do in production.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 
 from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding
+from ohmwatch.lifecycle import CAUSES, is_one_story
 from ohmwatch.rules import Judge
 
 
@@ -24,14 +26,17 @@ class Side(StrEnum):
 
 
 class Sided:
-    """A rule's judge as a detector of one side; it states what the rule would have stated."""
+    """Rules' judges as detectors of one side, or of both where both have the same one.
 
-    def __init__(self, side: Side, judge: Judge) -> None:
+    It states what the rule would have stated, once for each of its sides.
+    """
+
+    def __init__(self, judge: Judge, *sides: Side) -> None:
         self._judge = judge
-        self._prefix = f"{side}/"
-        self.name = self._prefix + judge.detector.name
-        self.condition = self._prefix + judge.detector.condition
-        # What a detector stands on is computed once for both sides, under its own name.
+        self._sides = sides
+        self.name = "+".join([*sides, judge.detector.name])
+        self.condition = judge.detector.condition
+        # What a detector stands on is computed once for all, under its own name.
         self.stages = getattr(judge.detector, "stages", ())
 
     @property
@@ -49,16 +54,29 @@ class Sided:
     def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
         found = self._judge.detector.observe(batch, ratings, state)
         return [
-            replace(
-                self._judge.state(each),
-                detector=self.name,
-                condition=self._prefix + each.condition,
-            )
+            replace(self._judge.state(each), connector=f"{side}/{each.connector}")
             for each in found
+            for side in self._sides
         ]
 
 
-def split(condition: str) -> tuple[Side, str]:
-    """The side and the condition of what a `Sided` stated."""
-    side, _slash, plain = condition.partition("/")
+def split(connector: str) -> tuple[Side, str]:
+    """The side and the connector of what a `Sided` stated."""
+    side, _slash, plain = connector.partition("/")
     return Side(side), plain
+
+
+def related_to(condition: str) -> frozenset[str]:
+    """The conditions that can decide whether people are told of this one, itself among them.
+
+    Of the same story, of a story with one of those, and so on: who silences may be silenced.
+
+    >>> sorted(related_to("insulation_low"))
+    ['insulation_falling', 'insulation_low']
+    """
+    known = {*CAUSES, *(each for causes in CAUSES.values() for each in causes)}
+    found, more = {condition}, {condition}
+    while more:
+        more = {each for each in known - found if any(is_one_story(each, one) for one in more)}
+        found |= more
+    return frozenset(map(str, found))

@@ -9,6 +9,7 @@ Each check runs the detector inside a `Watch`, as the product does, over a recor
 connectors with healthy and faulty stretches, and raises `CheckFailed` with its own name.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -24,6 +25,13 @@ START_MS = 1_795_420_800_000
 STEP_MS = 5_000
 READINGS = 2_400
 LARGEST_STATE_BYTES = 2_048
+TURN_READINGS = 31_200
+"""About as many as one turn is ever shown (`ohmwatch.watch.PORTION`)."""
+TURN_S = 2.0
+"""Half of the 4 s after which a plug-in's turn is ended and its process killed: a worker's machine
+may be twice as busy as the one that this runs on. Our own take some milliseconds."""
+TURNS_TRIED = 3
+"""Of which the fastest counts: the others may have compiled something, or shared the machine."""
 
 EXAMPLE = Ratings(
     model="example-250",
@@ -53,10 +61,16 @@ class CheckFailed(AssertionError):
         self.detail = detail
 
 
-def check_detector(detector: Detector, *, ratings: Ratings = EXAMPLE) -> None:
-    """Runs every check on the detector; raises CheckFailed at the first that fails."""
+def check_detector(
+    detector: Detector, *, ratings: Ratings = EXAMPLE, turn_s: float = TURN_S
+) -> None:
+    """Runs every check on the detector; raises CheckFailed at the first that fails.
+
+    `turn_s` is what the detector may take for TURN_READINGS, in seconds of wall time.
+    """
     for check in CHECKS:
         check(detector, ratings)
+    ends_its_turn_in_time(detector, ratings, turn_s)
 
 
 def recording(*, connectors: int = 6, healthy: bool = False, seed: int = 7) -> Batch:
@@ -177,6 +191,22 @@ def is_not_moved_by_repeats_and_late_readings(detector: Detector, ratings: Ratin
     )
 
 
+def is_not_moved_by_what_comes_too_late(detector: Detector, ratings: Ratings) -> None:
+    """One reading in twenty comes only when newer ones of its connector have been judged."""
+    batch = recording()
+    cuts = _pieces(batch, 23)
+    delayed = np.random.default_rng(13).random(len(batch)) < 0.05
+    for cut in cuts:  # behind each of them comes one in time
+        delayed &= ~(cut & (batch.time_ms == batch.time_ms[cut].max(initial=0)))
+    in_time = [cut & ~delayed for cut in cuts]
+    late = [piece | (delayed & _before(batch, piece)) for piece in in_time]
+    _require_same(
+        "is_not_moved_by_what_comes_too_late",
+        observed(detector, batch, ratings, pieces=in_time),
+        observed(detector, batch, ratings, pieces=late),
+    )
+
+
 def sees_each_connector_alone(detector: Detector, ratings: Ratings) -> None:
     """A connector's findings don't depend on which others are in the batch, or in which order."""
     batch = recording()
@@ -227,6 +257,25 @@ def bears_an_empty_batch(detector: Detector, ratings: Ratings) -> None:
     observed(detector, batch.rows(np.zeros(len(batch), dtype=np.bool_)), ratings)
 
 
+def ends_its_turn_in_time(detector: Detector, ratings: Ratings, turn_s: float) -> None:
+    """A turn over the largest batch takes no longer than `turn_s`."""
+    batch = recording(connectors=TURN_READINGS // READINGS)
+    known = [ratings] * len(batch.connectors)
+    took_s = min(_seconds_of_a_turn(detector, batch, known) for _ in range(TURNS_TRIED))
+    _require(
+        took_s <= turn_s,
+        "ends_its_turn_in_time",
+        f"{len(batch):,} readings took {took_s:.2f} s, at most {turn_s:g} s",
+    )
+
+
+def _seconds_of_a_turn(detector: Detector, batch: Batch, ratings: Sequence[Ratings]) -> float:
+    watch = Watch([detector])
+    begun = time.perf_counter()
+    watch.observe(batch, ratings)
+    return time.perf_counter() - begun
+
+
 CHECKS: tuple[Callable[[Detector, Ratings], None], ...] = (
     states_well_formed_findings,
     leaves_its_input_alone,
@@ -235,6 +284,7 @@ CHECKS: tuple[Callable[[Detector, Ratings], None], ...] = (
     says_the_same_in_pieces,
     goes_on_after_a_checkpoint,
     is_not_moved_by_repeats_and_late_readings,
+    is_not_moved_by_what_comes_too_late,
     sees_each_connector_alone,
     takes_a_gap_for_no_time,
     bears_missing_values,

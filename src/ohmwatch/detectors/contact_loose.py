@@ -81,7 +81,7 @@ class ContactLoose:
             levels=self.levels,
             excess=[excess, excess],
             pole=which(worse),
-            evidence={
+            evidence=lambda: {
                 **contact_evidence(batch, ratings, worse),
                 "restlessness": known(batch, "flutter"),
             },

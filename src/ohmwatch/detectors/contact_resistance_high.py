@@ -102,7 +102,7 @@ class ContactResistanceHigh:
             levels=self.levels,
             excess=[excess, excess],
             pole=which(worse),
-            evidence={
+            evidence=lambda: {
                 **contact_evidence(batch, ratings, worse),
                 "between_poles_of_rated_rise": np.abs(pair),
             },

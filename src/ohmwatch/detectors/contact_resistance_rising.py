@@ -176,7 +176,7 @@ class ContactResistanceRising:
             levels=self.levels,
             excess=excess,
             pole=which(worse),
-            evidence={
+            evidence=lambda: {
                 **contact_evidence(batch, ratings, worse),
                 "change_of_rated_rise": np.abs(known(batch, "apart")),
                 "log_odds": evidence,

@@ -120,7 +120,7 @@ class CoolingReduced:
             levels=self.levels,
             excess=[excess, excess],
             pole=lambda index: Pole.BOTH,
-            evidence={
+            evidence=lambda: {
                 **contact_evidence(batch, ratings, worse),
                 "slower": known(batch, "cooling"),
                 "log_odds": known(batch, "cooling_up"),

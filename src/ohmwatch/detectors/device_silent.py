@@ -118,6 +118,8 @@ class DeviceSilent:
             seen[name][runs.owner] = values[runs.ends]
         excess = self._with_return(runs, batch.time_ms, count, seen)
         said = judge(batch.connector, batch.time_ms, [excess], self.levels, ratings, state["hold"])
+        if not said:
+            return []
         return as_findings(
             self,
             batch,

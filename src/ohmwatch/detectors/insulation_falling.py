@@ -127,6 +127,8 @@ class InsulationFalling:
         left_s = _left_s(course.usual, course.fall_a_second, minimum_kohm)
         excess = self._excess(course, left_s, measured=state["course"]["humid"][batch.connector])
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
+        if not said:
+            return []
         evidence = {
             "insulation_kohm": batch.column("insulation_kohm"),
             "insulation_expected_kohm": np.exp(course.expected),
@@ -188,6 +190,8 @@ def _with_time_left(finding: Finding) -> Finding:
     left_s = finding.evidence.get("time_left_s")
     hidden = _INTERVAL if finding.ended else ("time_left_s",)
     shown = {name: value for name, value in finding.evidence.items() if name not in hidden}
-    if finding.ended or not isinstance(left_s, float):
+    if finding.ended:
         return replace(finding, evidence=shown)
+    if not isinstance(left_s, float):
+        return replace(finding, evidence={**shown, "time_left_unknown": "not_growing"})
     return replace(finding, evidence=shown, time_left_s=left_s)

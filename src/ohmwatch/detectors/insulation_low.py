@@ -96,6 +96,8 @@ class InsulationLow:
         excuse = self._is_wet(batch, state) & (spent > -self.hysteresis_share)
         excess = [spent, np.where(excuse, undecided, spent), 1.0 - share]
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
+        if not said:
+            return []
         return as_findings(
             self,
             batch,

@@ -104,6 +104,8 @@ class InterlockIntermittent:
         count = recent(batch, weight, self.memory_days * _DAY_S, state["recent"], last_ms)
         excess = [count, count]
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
+        if not said:
+            return []
         return as_findings(
             self,
             batch,

@@ -82,6 +82,8 @@ class InterlockOpen:
         live = (np.abs(current_a) > self.live_a) | (voltage_v > self.live_v)
         excess = [is_open.astype(np.float64), (is_open & live).astype(np.float64)]
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
+        if not said:
+            return []
         return as_findings(
             self,
             batch,

@@ -77,6 +77,8 @@ class MatingCyclesExceeded:
         said = judge(
             batch.connector, batch.time_ms, [used, used], self.levels, ratings, state["hold"]
         )
+        if not said:
+            return []
         return as_findings(
             self,
             batch,

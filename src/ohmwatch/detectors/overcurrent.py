@@ -95,6 +95,8 @@ class Overcurrent:
         said = judge(
             batch.connector, batch.time_ms, [over, over], self.levels, ratings, state["hold"]
         )
+        if not said:
+            return []
         return as_findings(
             self,
             batch,

@@ -106,8 +106,11 @@ class Overtemperature:
         # Few come near: only of these it is asked what they are used to.
         warm = np.flatnonzero(excess >= -self.margin_k - self.hysteresis_k)
         near = excess.copy()
-        near[warm] -= np.where(self._is_as_ever(batch.rows(warm)), USED_TO_K, 0.0)
+        if len(warm):
+            near[warm] -= np.where(self._is_as_ever(batch.rows(warm)), USED_TO_K, 0.0)
         said = judge(batch.connector, batch.time_ms, [near, excess], self.levels, ratings, state)
+        if not said:
+            return []
         return as_findings(
             self,
             batch,

@@ -75,6 +75,8 @@ class Overvoltage:
         batch, rated_v = batch.rows(usable), rated_v[usable]
         over = batch.column("voltage_v") / rated_v - 1.0
         said = judge(batch.connector, batch.time_ms, [over, over], self.levels, ratings, state)
+        if not said:
+            return []
         return as_findings(
             self,
             batch,

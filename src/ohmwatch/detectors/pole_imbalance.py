@@ -115,6 +115,8 @@ class PoleImbalance:
         doubt_k = np.where(_is_offset(batch, self.notice_share, ratings), np.inf, offset_k)
         excess = [np.abs(difference_k) - limit - doubt_k for limit in (notice_k, warning_k)]
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
+        if not said:
+            return []
         return as_findings(
             self,
             batch,

@@ -75,7 +75,9 @@ class SensorDrifting:
             levels=self.levels,
             excess=[excess],
             pole=lambda index: _pole(*(float(each[index]) for each in shifts.values())),
-            evidence={f"shift_{place}_k": known(batch, f"shift_{place}_k") for place in shifts},
+            evidence=lambda: {
+                f"shift_{place}_k": known(batch, f"shift_{place}_k") for place in shifts
+            },
         )
 
 

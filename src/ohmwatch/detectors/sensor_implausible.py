@@ -97,7 +97,7 @@ class SensorImplausible:
             levels=self.levels,
             excess=[excess],
             pole=lambda index: _pole(lying["pos"][index] > 0, lying["neg"][index] > 0),
-            evidence={
+            evidence=lambda: {
                 **{f"leapt_{place}_k": known(batch, f"leapt_{place}_k") for place in PLACES},
                 **{f"noise_{place}_k": known(batch, f"noise_{place}_k") for place in PLACES},
                 "largest_current_share": known(batch, "most_share"),

@@ -77,7 +77,7 @@ class SensorStuck:
             levels=self.levels,
             excess=[excess],
             pole=lambda index: _pole(float(pos[index]), float(neg[index]), self.moved_k),
-            evidence={
+            evidence=lambda: {
                 "moved_pos_k": pos,
                 "moved_neg_k": neg,
                 "still_air_h": air_h,

@@ -135,6 +135,8 @@ class TemperatureRiseHigh:
         excess = [rise_k - allowed_k, rise_k - np.maximum(allowed_k, per_a2 * rated_a2)]
         excess = _doubted(batch, excess, rise_k, -self.hysteresis_k)
         said = judge(batch.connector, batch.time_ms, excess, self.levels, ratings, state["hold"])
+        if not said:
+            return []
         differ = _differ(batch, rise_pos_k, rise_neg_k)
         findings = as_findings(
             self,
@@ -178,6 +180,8 @@ def _doubted(batch: Batch, excess: list[Floats], rise_k: Floats, off_k: float) -
     known to be shown wrongly, for it explains no rise.
     """
     warm = np.flatnonzero(excess[0] >= off_k)
+    if not len(warm):
+        return excess
     near = batch.rows(warm)
     own_k = np.where(heats_anew(near, SAME_CURRENT), 0.0, OWN_SHARE * rise_k[warm])
     lies = warm[is_rescaled(near)]

@@ -9,11 +9,12 @@ them: a gap ends no duration, starts none, and adds nothing to one.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ohmwatch.compiled import compiled
+from ohmwatch.compiled import compiled, inlined
 from ohmwatch.conditions import Pole
 from ohmwatch.detector import Batch, Detector, Flags, Floats, Indices, Ratings, State, Times
 from ohmwatch.findings import Finding, Severity
@@ -50,7 +51,11 @@ class Statement:
 def hold_dtype(levels: Sequence[Level]) -> np.dtype[Any]:
     """The state of a connector: the time last seen, and of each level its latch and durations.
 
-    Fields are left out where they can't matter, and instants have six bytes: see `_Kept`.
+    A level that counts is asked since when, any other when its latch turned: one instant is kept
+    for both, times four, with the two flags (COUNTS, LATCHED), in six bytes. Only of the lowest
+    level the turn is told (where all is over) while it may still count; it is kept beside. A
+    duration is asked for while latch and flag differ, which without waiting they never do between
+    two readings: then neither is kept.
     """
     waits = _waits(levels)
     level = np.dtype([*_INSTANT, ("held_ms", "<i4")] if waits else _INSTANT)
@@ -59,6 +64,8 @@ def hold_dtype(levels: Sequence[Level]) -> np.dtype[Any]:
 
 
 _INSTANT = [("low", "<u4"), ("high", "<i2")]
+_INSTANT_BYTES = 6
+LATCHED, COUNTS = 1, 2
 
 
 def _waits(levels: Sequence[Level]) -> bool:
@@ -66,46 +73,9 @@ def _waits(levels: Sequence[Level]) -> bool:
     return any(level.hold_s > 0 or level.release_s > 0 for level in levels)
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """The state of all connectors as columns, [connectors, levels]; times in ms, int64.
-
-    A level that counts is asked since when, any other when its latch turned: one instant is
-    kept for both, times four, with the two flags. Only of the lowest level the turn is told
-    (where all is over) while it may still count; it is kept beside. A duration is asked for
-    while latch and flag differ, which without waiting they never do between two readings.
-    """
-
-    latched: Flags
-    holds: Flags
-    held_ms: Times
-    flip_ms: Times
-    since_ms: Times
-
-    @classmethod
-    def of(cls, state: State) -> "_Kept":
-        own = state["levels"]
-        marks = _whole(own)
-        since_ms, flip_ms = marks >> 2, marks >> 2
-        held_ms = np.zeros_like(marks)
-        if "flip" in (state.dtype.names or ()):
-            flip_ms[:, 0] = _whole(state["flip"])
-            held_ms[:] = own["held_ms"]
-        return cls((marks & 1) != 0, (marks & 2) != 0, held_ms, flip_ms, since_ms)
-
-    def into(self, state: State) -> None:
-        """Writes the columns back."""
-        own = state["levels"]
-        at_ms = np.where(self.holds, self.since_ms, self.flip_ms)
-        _part((at_ms << 2) | (self.holds * 2) | self.latched, own)
-        if "flip" in (state.dtype.names or ()):
-            _part(self.flip_ms[:, 0], state["flip"])
-            own["held_ms"] = self.held_ms
-
-
 def is_stated(state: State) -> Flags:
     """Of whom something is said that has not ended, bool[connectors]; `state` is of hold_dtype."""
-    return np.any(_Kept.of(state).holds, axis=1)
+    return np.any(state["levels"]["low"] & COUNTS, axis=1)
 
 
 def state_lowest(state: State, chosen: Times, since_ms: Times) -> None:
@@ -113,21 +83,41 @@ def state_lowest(state: State, chosen: Times, since_ms: Times) -> None:
 
     For what is stated by something else than readings: `judge` ends it, as what it said itself.
     """
-    kept = _Kept.of(state)
-    kept.latched[chosen, 0] = kept.holds[chosen, 0] = True
-    kept.held_ms[chosen, 0] = 0
-    kept.flip_ms[chosen, 0] = kept.since_ms[chosen, 0] = since_ms
-    kept.into(state)
+    lowest = state["levels"][:, 0]
+    _note(lowest, chosen, since_ms << 2 | COUNTS | LATCHED)
+    if "flip" in (state.dtype.names or ()):
+        _note(state["flip"], chosen, since_ms)
+        lowest["held_ms"][chosen] = 0
 
 
-def _whole(parts: State) -> Times:
-    """Six bytes as a number, int64."""
-    whole: Times = parts["high"].astype(np.int64) << 32 | parts["low"]
-    return whole
+def _note(instants: State, chosen: Times, whole: Times) -> None:
+    instants["low"][chosen], instants["high"][chosen] = whole & 0xFFFFFFFF, whole >> 32
 
 
-def _part(whole: Times, parts: State) -> None:
-    parts["low"], parts["high"] = whole & 0xFFFFFFFF, whole >> 32
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Where things lie in a record of hold_dtype: `memory` is all of it as bytes, `places` are of
+    the flip (−1: none), of the first level, and from there to its duration and to the next."""
+
+    memory: np.dtype[Any]
+    places: Times
+
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def of(dtype: np.dtype[Any]) -> "_Shape":
+        fields = dict(dtype.fields or {})
+        flip = fields["flip"][1] if "flip" in fields else -1
+        levels, first = fields["levels"][:2]
+        places = [flip, first, _INSTANT_BYTES, levels.base.itemsize]
+        memory = np.dtype((np.uint8, (dtype.itemsize,)))
+        return _Shape(memory, np.array(places, dtype=np.int64))
+
+
+@lru_cache(maxsize=1_024)
+def _limits(levels: tuple[Level, ...]) -> tuple[Floats, Times]:
+    """On and off of each level; how long to hold and to release, ms, and its severity."""
+    edges = np.array([[level.on, level.off] for level in levels])
+    return edges, np.array([_whole_ms(level) for level in levels], dtype=np.int64)
 
 
 def judge(
@@ -145,25 +135,20 @@ def judge(
     """
     if not len(time_ms):
         return []
-    kept, last_ms = _Kept.of(state), np.array(state["last_ms"])
+    shape = _Shape.of(state.dtype)
+    edges, times = _limits(tuple(levels))
     said = np.empty((3, len(time_ms)), dtype=np.int64)
     count = _judge(
         connector.copy(),
         time_ms.copy(),
         np.array(excess, dtype=np.float64),
-        np.array([[level.on, level.off] for level in levels]),
-        np.array([_whole_ms(level) for level in levels], dtype=np.int64),
+        edges,
+        times,
         gap_limits_ms(ratings),
-        last_ms,
-        kept.latched,
-        kept.holds,
-        kept.held_ms,
-        kept.flip_ms,
-        kept.since_ms,
+        state.getfield(shape.memory),
+        shape.places,
         said,
     )
-    state["last_ms"] = last_ms
-    kept.into(state)
     return [
         Statement(index, Severity(severity) if severity else None, since_ms)
         for index, severity, since_ms in said[:, :count].T.tolist()
@@ -174,28 +159,60 @@ def _whole_ms(level: Level) -> tuple[int, int, int]:
     return int(level.hold_s * 1000), int(level.release_s * 1000), int(level.severity)
 
 
+@inlined
+def _read(kept, owner, at, size):  # type: ignore[no-untyped-def]
+    """A whole number of so many bytes, little-endian."""
+    whole = np.int64(0)
+    for byte in range(size):
+        whole |= np.int64(kept[owner, at + byte]) << (8 * byte)
+    if size < 8 and whole >> (8 * size - 1):
+        whole -= np.int64(1) << (8 * size)
+    return whole
+
+
+@inlined
+def _write(kept, owner, at, size, whole):  # type: ignore[no-untyped-def]
+    for byte in range(size):
+        kept[owner, at + byte] = np.uint8((whole >> (8 * byte)) & 0xFF)
+
+
+@inlined
+def _recall(kept, places, owner, k):  # type: ignore[no-untyped-def]
+    """Latch, flag, how long, when the latch turned, since when: of a connector's level."""
+    at = places[1] + k * places[3]
+    mark = _read(kept, owner, at, 6)
+    begun, held, flip = mark >> 2, np.int64(0), mark >> 2
+    if places[0] >= 0:
+        held = _read(kept, owner, at + places[2], 4)
+        if k == 0:
+            flip = _read(kept, owner, places[0], 6)
+    return mark & 1 != 0, mark & 2 != 0, held, flip, begun
+
+
+@inlined
+def _keep(kept, places, owner, k, is_latched, does_hold, held, flip, begun):  # type: ignore[no-untyped-def]
+    at = places[1] + k * places[3]
+    mark = (begun if does_hold else flip) << 2
+    if does_hold:
+        mark |= 2
+    if is_latched:
+        mark |= 1
+    _write(kept, owner, at, 6, mark)
+    if places[0] >= 0:
+        _write(kept, owner, at + places[2], 4, held)
+        if k == 0:
+            _write(kept, owner, places[0], 6, flip)
+
+
 @compiled
-def _judge(  # type: ignore[no-untyped-def]
-    connector,
-    time_ms,
-    excess,
-    edges,
-    times,
-    gap_ms,
-    last_ms,
-    latched,
-    holds,
-    held_ms,
-    flip_ms,
-    since_ms,
-    said,
-):
+def _judge(connector, time_ms, excess, edges, times, gap_ms, kept, places, said):  # type: ignore[no-untyped-def]
     """All readings in order; fills `said` with index, severity (0: over), since; how many."""
     size, count, end = len(time_ms), 0, 0
     counted, now, since = np.empty((3, size), dtype=np.int64)
     while end < size:
         start, owner = end, connector[end]
-        seen_ms = last_ms[owner]
+        last_ms = _read(kept, owner, 0, 8)
+        seen_ms = last_ms
         while end < size and connector[end] == owner:
             elapsed = time_ms[end] - seen_ms
             counted[end] = 0 if seen_ms <= 0 or elapsed > gap_ms[owner] else elapsed
@@ -208,8 +225,7 @@ def _judge(  # type: ignore[no-untyped-def]
         for k in range(len(edges) - 1, -1, -1):
             on, off = edges[k]
             hold_ms, release_ms, severity = times[k]
-            is_latched, does_hold = latched[owner, k], holds[owner, k]
-            held, flip, begun = held_ms[owner, k], flip_ms[owner, k], since_ms[owner, k]
+            is_latched, does_hold, held, flip, begun = _recall(kept, places, owner, k)
             if does_hold:
                 before = max(before, severity)
             for at in range(start, end):
@@ -226,16 +242,15 @@ def _judge(  # type: ignore[no-untyped-def]
                     now[at], since[at] = max(now[at], severity), begun
                 elif k == 0 and now[at] == 0:
                     since[at] = flip
-            latched[owner, k], holds[owner, k] = is_latched, does_hold
-            held_ms[owner, k], flip_ms[owner, k], since_ms[owner, k] = held, flip, begun
-        seen_ms = last_ms[owner]
+            _keep(kept, places, owner, k, is_latched, does_hold, held, flip, begun)
+        seen_ms = last_ms
         for at in range(start, end):
             again = now[at] > 0 and time_ms[at] // REFRESH_MS != seen_ms // REFRESH_MS
             if now[at] != before or again:
                 said[0, count], said[1, count], said[2, count] = at, now[at], since[at]
                 count += 1
             before, seen_ms = now[at], time_ms[at]
-        last_ms[owner] = seen_ms
+        _write(kept, owner, 0, 8, seen_ms)
     return count
 
 

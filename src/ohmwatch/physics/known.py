@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ohmwatch.conditions import Pole
-from ohmwatch.detector import Batch, Detector, Flags, Floats, Ratings, State
-from ohmwatch.findings import Finding
+from ohmwatch.conditions import THERMAL, Condition, Pole
+from ohmwatch.detector import Batch, Columns, Detector, Flags, Floats, Ratings, State
+from ohmwatch.findings import TIME_LEFT_UNKNOWN, UNFORESEEN, Finding
 from ohmwatch.physics.estimate.follow import PREFIX
 from ohmwatch.physics.estimate.record import DEFAULT_RISE_K, PER_K, REFERENCE_C
 from ohmwatch.physics.heat import column
@@ -38,6 +40,12 @@ def with_known(batch: Batch, columns: Mapping[str, Floats]) -> Batch:
     return batch.with_columns(columns)
 
 
+def why_unforeseen(batch: Batch) -> list[str]:
+    """Of each reading, why the contacts stage tells no time left; "" where it does."""
+    codes = np.nan_to_num(known(batch, "left_why"), nan=1.0).astype(np.intp)
+    return [UNFORESEEN[code] for code in codes.tolist()]
+
+
 @dataclass(frozen=True, slots=True)
 class Margins:
     """At rated current and HOT_DAY_C, K to the temperature limit, float64[n]; NaN: unknown.
@@ -56,6 +64,13 @@ EPISODE = 1.0
 
 def news(batch: Batch, *, episodes_only: bool = False) -> Batch:
     """The readings at which the stage knows something new: of many, few."""
+    values = batch.values
+    if not isinstance(values, Columns):
+        return _news(batch, episodes_only)
+    return values.part(f"news {episodes_only}", lambda: _news(batch, episodes_only))
+
+
+def _news(batch: Batch, episodes_only: bool) -> Batch:
     column = batch.values.get(PREFIX + "news")
     if column is None:
         return batch.rows(np.zeros(len(batch), dtype=np.bool_))
@@ -89,6 +104,35 @@ def margins(batch: Batch, ratings: Sequence[Ratings]) -> Margins:
         from_k=room_k - steady_rise_k(heating_k + spread_k),
         to_k=room_k - steady_rise_k(np.maximum(heating_k - spread_k, 0.0)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What is known of each reading's contacts besides margin and ageing, of n readings.
+
+    `left_s`, `left_from_s`, `left_to_s` (float64[n]): the time to the limit with its 80 % interval;
+    where it is not told, `why` (n of UNFORESEEN) says why not. `learnt_ms`: when a load last taught
+    something, NaN where none did: what came since is no news of the contacts. `step_pos`,
+    `step_neg`: the heating after the newest mating over that before it, less 1; NaN: unknown.
+    """
+
+    left_s: Floats
+    left_from_s: Floats
+    left_to_s: Floats
+    why: list[str]
+    learnt_ms: Floats
+    step_pos: Floats
+    step_neg: Floats
+
+
+def knowledge(batch: Batch) -> Knowledge:
+    """Of each reading's connector; all of it unknown where the stage did not run."""
+    why = why_unforeseen(batch)
+    is_told = np.array([not each for each in why], dtype=np.bool_)
+    names = ("left_s", "left_from_s", "left_to_s")
+    left_s, from_s, to_s = (np.where(is_told, known(batch, name), np.nan) for name in names)
+    steps = (np.expm1(known(batch, f"mating_step_{pole}")) for pole in ("pos", "neg"))
+    return Knowledge(left_s, from_s, to_s, why, known(batch, "learnt_ms"), *steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +171,22 @@ def state(
     levels: Sequence[Level],
     excess: Sequence[Floats],
     pole: Callable[[int], Pole],
-    evidence: Mapping[str, Floats],
+    evidence: Callable[[], Mapping[str, Floats]],
     since_ms: Floats | None = None,
     time_left: bool = False,
 ) -> list[Finding]:
     """Findings where the levels' excess says so; carries `holds` (hold_dtype) forward.
 
-    Where `since_ms` is given, a finding has lasted since then: the change came before there was
-    enough evidence of it. With `time_left` it says how long there is until the limit.
+    `evidence` is asked where something is said, which is seldom. Where `since_ms` is given, a
+    finding has lasted since then: the change came before there was enough evidence of it. With
+    `time_left` it says how long there is until the limit, or in the evidence why that can't be
+    said.
     """
     clean = [np.where(np.isnan(each), -np.inf, each) for each in excess]
     said = judge(batch.connector, batch.time_ms, clean, levels, ratings, holds)
-    shown = {**evidence, "trust": least_trust(batch), **(_left(batch) if time_left else {})}
+    if not said:
+        return []
+    shown = {**evidence(), "trust": least_trust(batch), **(_left(batch) if time_left else {})}
     findings = as_findings(detector, batch, said, pole=pole, evidence=shown)
     for number, at in enumerate(said):
         finding = findings[number]
@@ -146,10 +194,18 @@ def state(
             began_ms = min(finding.since_ms, int(since_ms[at.index]))
             finding = replace(finding, since_ms=began_ms)
         if time_left and not finding.ended:
-            left_s = float(known(batch, "left_s")[at.index])
-            finding = replace(finding, time_left_s=left_s if math.isfinite(left_s) else None)
+            finding = _with_time_left(finding, batch, at.index)
         findings[number] = finding
     return findings
+
+
+def _with_time_left(finding: Finding, batch: Batch, index: int) -> Finding:
+    left_s = float(known(batch, "left_s")[index])
+    (why,) = why_unforeseen(batch.rows(np.array([index])))
+    if why or not math.isfinite(left_s):
+        said = {TIME_LEFT_UNKNOWN: why or UNFORESEEN[1]}
+        return replace(finding, evidence={**finding.evidence, **said})
+    return replace(finding, time_left_s=left_s)
 
 
 def least_trust(batch: Batch) -> Floats:
@@ -205,6 +261,10 @@ def contact_evidence(batch: Batch, ratings: Sequence[Ratings], worse: Flags) -> 
         "margin_k": margin.worst_k,
         "margin_from_k": margin.from_k,
         "margin_to_k": margin.to_k,
+        "mating_step_pct": 100.0
+        * np.expm1(
+            np.where(worse, known(batch, "mating_step_pos"), known(batch, "mating_step_neg"))
+        ),
         "episodes": known(batch, "episodes"),
         "current_a": batch.column("current_a"),
     }
@@ -289,6 +349,79 @@ def is_rescaled(
     smaller = (most < 1.0 - share) | (np.fmin(pos, neg) > drop_log)
     larger = (most > 1.0 + share) | (np.fmax(pos, neg) < -drop_log)
     return np.asarray((up & smaller) | (down & larger))
+
+
+LATE_S = 3 * 3600.0
+"""As in sensor_implausible: all readings have come long after they were measured."""
+
+
+def trust_of(batch: Batch) -> Floats:
+    """How far what each reading measures is to be trusted, float64[n]; NaN: nothing is known.
+
+    The least trust in a temperature sensor; SUSPECT at most where the scale of the current has
+    changed or the clock is behind, for those have no place of their own.
+    """
+    trust = least_trust(batch)
+    doubted = is_rescaled(batch) | (known(batch, "delayed_s") > LATE_S)
+    return np.where(doubted & ~np.isnan(trust), np.minimum(trust, SUSPECT), trust)
+
+
+_OURS = frozenset(Condition)
+
+
+def rests_on_heat(condition: str) -> bool:
+    """Whether temperature and current are what a finding is made of; of a plug-in's, perhaps."""
+    return condition in THERMAL or condition not in _OURS
+
+
+class Doubts:
+    """Says of findings that rest on temperatures how far what they saw is to be trusted.
+
+    Whatever detector states one, also a plug-in's that asks no sensor: which of them lie is
+    known to the contacts stage, and a fault that a lying sensor shows is less sure.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        """`batch` with the stage's columns, sorted by connector, then time."""
+        self._batch = batch
+
+    def of(self, findings: Sequence[Finding]) -> list[Finding]:
+        """The findings, in their order; `trust` is in the evidence of those that it concerns."""
+        concerned = [at for at, each in enumerate(findings) if rests_on_heat(each.condition)]
+        if not (concerned and len(self._batch)):
+            return list(findings)
+        found = list(findings)
+        rows = self._rows([findings[at] for at in concerned])
+        wanted, where = np.unique(rows, return_inverse=True)
+        trust = trust_of(self._batch.rows(np.maximum(wanted, 0)))[where]
+        trust[rows < 0] = math.nan
+        for at, least in zip(concerned, trust.tolist(), strict=True):
+            if not math.isnan(least):
+                evidence = {**found[at].evidence, "trust": least}
+                found[at] = replace(found[at], evidence=evidence)
+        return found
+
+    def _rows(self, findings: Sequence[Finding]) -> NDArray[np.intp]:
+        """The reading that each needed; −1: none of these, as a plug-in may have it."""
+        connector, time_ms = self._batch.connector, self._batch.time_ms
+        owner = np.array([self._owners.get(each.connector, -1) for each in findings])
+        measured_ms = np.array([each.measured_ms for each in findings])
+        starts = np.searchsorted(connector, owner)
+        ends = np.searchsorted(connector, owner, side="right")
+        rows = np.array(
+            [
+                start + np.searchsorted(time_ms[start:end], at_ms)
+                for start, end, at_ms in zip(starts, ends, measured_ms, strict=True)
+            ],
+            dtype=np.intp,
+        )
+        there = (owner >= 0) & (rows < ends)
+        there[there] = time_ms[rows[there]] == measured_ms[there]
+        return np.where(there, rows, -1)
+
+    @cached_property
+    def _owners(self) -> dict[str, int]:
+        return {name: at for at, name in enumerate(self._batch.connectors)}
 
 
 def believed(batch: Batch, *, suspects: bool = False) -> Batch:

@@ -51,6 +51,8 @@ def follow_mating(batch: Batch, state: State) -> Mating:
 
 def _kept(runs: Runs, values: np.ndarray, known: Flags, before: np.ndarray) -> np.ndarray:
     """Each reading's value, or the last known one of its connector."""
+    if known.all():
+        return values
     at = runs.latest(known)
     carried = np.repeat(before[runs.owner], runs.ends - runs.starts + 1)
     return np.where(at >= 0, values[at], carried)

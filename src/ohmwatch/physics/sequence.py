@@ -13,6 +13,7 @@ import numpy as np
 from ohmwatch.compiled import compiled
 from ohmwatch.detector import Flags, Floats, Indices, Ratings, Times
 from ohmwatch.physics.heat import column
+from ohmwatch.rated import once
 
 DEFAULT_GAP_S = 60.0
 """Where the model does not say how often its devices report."""
@@ -26,9 +27,14 @@ SHORTEST_GAP_S = 15.0
 
 def gap_limits_ms(ratings: Sequence[Ratings]) -> Times:
     """The time between two readings from which on it is a gap, ms, int64[connectors]."""
-    by_interval = np.fmax(column(ratings, "interval_s") * GAP_INTERVALS, SHORTEST_GAP_S)
-    unknown = np.isnan(column(ratings, "interval_s"))
-    return (np.where(unknown, DEFAULT_GAP_S, by_interval) * 1000).astype(np.int64)
+
+    def of_each() -> Times:
+        interval_s = column(ratings, "interval_s")
+        by_interval = np.fmax(interval_s * GAP_INTERVALS, SHORTEST_GAP_S)
+        limits_s = np.where(np.isnan(interval_s), DEFAULT_GAP_S, by_interval)
+        return (limits_s * 1000).astype(np.int64)
+
+    return once(ratings, "gap_limits_ms", of_each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +53,12 @@ class Runs:
     @classmethod
     def of(cls, connector: Indices) -> "Runs":
         """The runs of a column that is sorted by connector."""
-        starts = np.flatnonzero(np.diff(connector, prepend=-1)).astype(np.int64)
-        ends = np.append(starts[1:], len(connector)).astype(np.int64)[: len(starts)] - 1
+        begins = np.ones(len(connector), dtype=np.bool_)
+        np.not_equal(connector[1:], connector[:-1], out=begins[1:])
+        starts = np.flatnonzero(begins)
+        ends = np.empty_like(starts)
+        ends[:-1] = starts[1:] - 1
+        ends[-1:] = len(connector) - 1
         first = np.repeat(starts, ends - starts + 1)
         return cls(first=first, starts=starts, ends=ends, owner=connector[starts])
 

@@ -6,6 +6,7 @@
 Finding them imports nothing: what a package does when it is imported happens in its own process.
 """
 
+import math
 import re
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 from ohmwatch.checks.detectors import LARGEST_STATE_BYTES
 from ohmwatch.conditions import Condition
 from ohmwatch.detector import Detector
+from ohmwatch.parameters import Parameter, parameters_of
 from ohmwatch.plugins.errors import PluginRefused
 
 GROUP = "ohmwatch.detectors"
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,60}")
+MOST_PARAMETERS = 60
 
 
 def found() -> tuple[EntryPoint, ...]:
@@ -40,7 +43,7 @@ def load(name: str) -> Detector:
 
 
 def check(detector: Detector, *, plugin: str) -> None:
-    """Raises PluginRefused where names or state break the protocol."""
+    """Raises PluginRefused where names, parameters or state break the protocol."""
     if not _NAME.fullmatch(detector.name):
         raise PluginRefused(plugin, f"{detector.name!r} is no name: a-z, 0-9 and _, please")
     own = detector.condition.startswith(f"{detector.name}_")
@@ -53,3 +56,13 @@ def check(detector: Detector, *, plugin: str) -> None:
         raise PluginRefused(
             plugin, f"its state must be plain numbers of {LARGEST_STATE_BYTES} bytes at most"
         )
+    parameters = parameters_of(detector)
+    unfit = [each.name for each in parameters if not _is_sound(each)]
+    if unfit or len(parameters) > MOST_PARAMETERS:
+        named = ", ".join(unfit) or f"more than {MOST_PARAMETERS}"
+        raise PluginRefused(plugin, f"its parameters need plain names and finite bounds: {named}")
+
+
+def _is_sound(parameter: Parameter) -> bool:
+    bounds = (parameter.minimum, float(parameter.default), parameter.maximum)
+    return bool(_NAME.fullmatch(parameter.name)) and all(map(math.isfinite, bounds))

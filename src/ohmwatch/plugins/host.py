@@ -8,16 +8,20 @@ import os
 import resource
 import socket
 import sys
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
 
 from ohmwatch.detector import Detector
+from ohmwatch.parameters import Number, parameters_of, with_parameters
 from ohmwatch.plugins.discovery import load
-from ohmwatch.plugins.wire import Answer, Hello, Question, receive, send
+from ohmwatch.plugins.wire import Answer, Declared, Hello, Question, receive, send
 
 MEMORY_LIMIT_BYTES = 4 * 1024**3
 """Of address space, which libraries for inference take generously."""
+ABOUT_LIMIT = 300
+MOST_VARIANTS = 64
 
 
 def main(name: str, descriptor: int) -> None:
@@ -32,12 +36,13 @@ def main(name: str, descriptor: int) -> None:
     except Exception as error:
         send(line, Hello(refused=f"{type(error).__name__}: {error}"[:500]))
         return
+    variants = Variants(detector)
     while True:
         try:
             question = msgspec.msgpack.decode(receive(line), type=Question)
         except (EOFError, OSError):
             return
-        send(line, answer(detector, question))
+        send(line, answer(variants, question))
 
 
 def hello(detector: Detector) -> Hello:
@@ -47,13 +52,36 @@ def hello(detector: Detector) -> Hello:
         condition=detector.condition,
         needs=sorted(detector.needs),
         state=np.lib.format.dtype_to_descr(detector.state_dtype),
+        about=(type(detector).__doc__ or "").strip().partition("\n")[0][:ABOUT_LIMIT],
+        parameters=[Declared.of(each) for each in parameters_of(detector)],
     )
 
 
-def answer(detector: Detector, question: Question) -> Answer:
+class Variants:
+    """The detector as rules want it; each is made once."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._default = detector
+        self._made: dict[tuple[tuple[str, Number], ...], Detector] = {}
+
+    def of(self, settings: Mapping[str, Number]) -> Detector:
+        """Raises ValueError where the settings are none, or change the shape of its record."""
+        key = tuple(sorted(settings.items()))
+        if key not in self._made:
+            if len(self._made) >= MOST_VARIANTS:
+                self._made.clear()
+            made = with_parameters(self._default, settings)
+            if made.state_dtype != self._default.state_dtype:
+                raise ValueError("these parameters need a record of another shape")
+            self._made[key] = made
+        return self._made[key]
+
+
+def answer(variants: Variants, question: Question) -> Answer:
     """One turn; whatever it raises becomes the answer."""
-    state = np.frombuffer(question.state, dtype=detector.state_dtype).copy()
     try:
+        detector = variants.of(question.settings)
+        state = np.frombuffer(question.state, dtype=detector.state_dtype).copy()
         findings = detector.observe(question.batch(), question.ratings, state)
         return Answer(findings=list(findings), state=state.tobytes())
     except Exception as error:

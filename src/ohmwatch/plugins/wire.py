@@ -4,6 +4,7 @@ is data, never code."""
 import socket
 import struct
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,9 +12,44 @@ import numpy as np
 
 from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.findings import Finding
+from ohmwatch.parameters import Number, Parameter
 
 MESSAGE_LIMIT = 512 * 1024 * 1024
 _LENGTH = struct.Struct("<Q")
+
+
+_KINDS: dict[str, type[Number]] = {"float": float, "int": int, "bool": bool}
+REASON_LIMIT = 500
+
+
+class Declared(msgspec.Struct, frozen=True):
+    """A parameter of a plug-in's detector. `kind` is float, int or bool."""
+
+    name: str
+    kind: str
+    default: float | int | bool
+    unit: str
+    minimum: float
+    maximum: float
+    reason: str = ""
+
+    @classmethod
+    def of(cls, parameter: Parameter) -> "Declared":
+        return cls(
+            name=parameter.name,
+            kind=parameter.kind.__name__,
+            default=parameter.default,
+            unit=parameter.unit,
+            minimum=parameter.minimum,
+            maximum=parameter.maximum,
+            reason=parameter.reason[:REASON_LIMIT],
+        )
+
+    def parameter(self) -> Parameter:
+        """Raises KeyError for a kind that is none."""
+        kind = _KINDS[self.kind]
+        limits = (self.unit, self.minimum, self.maximum, self.reason)
+        return Parameter(self.name, kind, kind(self.default), *limits)
 
 
 class Hello(msgspec.Struct):
@@ -25,10 +61,15 @@ class Hello(msgspec.Struct):
     needs: list[str] = []
     state: list[Any] = []
     refused: str = ""
+    about: str = ""
+    parameters: list[Declared] = []
 
 
 class Question(msgspec.Struct):
-    """A batch, its ratings and the connectors' records; columns as little-endian bytes."""
+    """A batch, its ratings and the connectors' records; columns as little-endian bytes.
+
+    `settings` are the parameters of the rule that asks, by name.
+    """
 
     connectors: list[str]
     connector: bytes
@@ -37,9 +78,16 @@ class Question(msgspec.Struct):
     values: dict[str, bytes]
     ratings: list[Ratings]
     state: bytes
+    settings: dict[str, float | int | bool] = {}
 
     @classmethod
-    def of(cls, batch: Batch, ratings: list[Ratings], state: State) -> "Question":
+    def of(
+        cls,
+        batch: Batch,
+        ratings: list[Ratings],
+        state: State,
+        settings: Mapping[str, Number] | None = None,
+    ) -> "Question":
         return cls(
             connectors=list(batch.connectors),
             connector=batch.connector.astype("<i4").tobytes(),
@@ -48,6 +96,7 @@ class Question(msgspec.Struct):
             values={name: each.astype("<f8").tobytes() for name, each in batch.values.items()},
             ratings=ratings,
             state=state.tobytes(),
+            settings=dict(settings or {}),
         )
 
     def batch(self) -> Batch:

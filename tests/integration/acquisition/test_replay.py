@@ -17,6 +17,7 @@ from apps.partitions.log import PartitionLog
 from apps.quarantine import operations
 from apps.quarantine.models import Replay
 from apps.telemetry.answers import AccountLine
+from apps.telemetry.documents import PLATFORM
 from apps.telemetry.quarantine import RefusedFilter, TenantQuarantine
 from apps.telemetry.store import TelemetryStore, TenantTelemetry, the_store
 from apps.tenants.models import Tenant
@@ -82,7 +83,10 @@ def deliver(redis_log: redis.Redis) -> Deliver:
     """Messages of a device, as acquisition takes them in; no broker is needed for that."""
     batches = itertools.count(first_number(0, now_ms()))
 
-    def send(*payloads: bytes, device_id: str = "kunlun.tbox-1") -> None:
+    def send(
+        *payloads: bytes, device_id: str = "kunlun.tbox-1", known: Tenant | None = None
+    ) -> None:
+        """`known`: the only tenant that acquisition has heard of."""
         stores = Stores(
             directory=Directory(),
             telemetry=the_store(),
@@ -90,7 +94,10 @@ def deliver(redis_log: redis.Redis) -> Deliver:
             board=Board(redis_log),
             turnstile=Turnstile(),
         )
-        stores.directory.load()
+        if known is None:
+            stores.directory.load()
+        else:
+            stores.directory.load_only(known)
         messages = [Message(topic(device_id), payload) for payload in payloads]
         batch = Batch(next(batches), 0, now_ms(), messages)
         take_in(batch, stores=stores, now=timezone.now())
@@ -302,7 +309,7 @@ def test_two_workers_at_one_run_take_turns(deliver: Deliver, kunlun: Tenant, ask
     map_channel_5(kunlun)
     run = ask(work=False)
     with tenant_context(kunlun), redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
-        desk = tasks._desk(client)
+        desk = tasks._desk(client, run)
         stale = desk.quarantine.to_replay(RefusedFilter(), run=run.number, size=9)
         assert work_on(run, kunlun).stored == 5
         assert desk.quarantine.claim(stale, run=run.number, first_batch=batch_number(1, 900)) == []
@@ -357,7 +364,10 @@ def test_replays_have_numbers_that_no_slot_has() -> None:
     assert first_number(REPLAY_SLOT + 1, 0) == 2**53
     last = batch_number((1 << 21) - 1, (1 << 20) - 1)
     assert first_number(REPLAY_SLOT, 0) < batch_number(1, 0) < last < 2**53
-    assert replaying._run_of(batch_number(77, 5)) == 77
+    assert replaying._tried_by(batch_number(77, 5)) == {"replay_run": 77}
+    of_nobody = batch_number(1, 0, unclaimed=True), batch_number((1 << 21) - 1, 5, unclaimed=True)
+    assert last < of_nobody[0] < of_nobody[1] < 2**53
+    assert replaying._tried_by(of_nobody[1]) == {}
 
 
 def test_a_download_holds_every_message(deliver: Deliver, kunlun: Tenant) -> None:
@@ -365,3 +375,103 @@ def test_a_download_holds_every_message(deliver: Deliver, kunlun: Tenant) -> Non
     deliver(*bodies)
     found = TenantQuarantine("kunlun").messages(RefusedFilter())
     assert sorted(each.payload for each in found) == sorted(bodies)
+
+
+# --- what came before the platform knew the tenant --------------------------------------------
+
+
+def claim(kunlun: Tenant, *, work: bool = True, **filters: object) -> Replay:
+    """An operator has Kunlun's messages of before taken in."""
+    with tenant_context(kunlun):
+        run = operations.request_unclaimed(
+            filters=RefusedFilter(**filters),  # type: ignore[arg-type]
+            now=timezone.now(),
+        )
+        if work:
+            tasks.work_at(run, limit_s=60)
+        run.refresh_from_db()
+    return run
+
+
+@pytest.fixture
+def of_nobody(deliver: Deliver, kunlun: Tenant, aurora: Tenant) -> int:
+    """Two batches, one of them with a bad reading, and rubbish, while Kunlun was not known; and one
+    of a maker that nobody knows yet. When the first was measured."""
+    start = now_ms() - 3_600_000
+    rows: list[object] = [{"time": start + 100_000 + n, "current_a": 1} for n in range(9)]
+    rows[4] = {"time": start, "current_a": 9_999}
+    mixed = json.dumps({"readings": rows}).encode()
+    deliver(columns(start, 50), mixed, b"rubbish", known=aurora)
+    deliver(columns(start, 50), device_id="kunlun-two.tbox-1", known=aurora)
+    assert account(PLATFORM)[PLATFORM].quarantined == {Reason.UNKNOWN_TENANT: 4}
+    return start
+
+
+def test_messages_of_nobody_become_readings_once_their_tenant_is_there(
+    of_nobody: int, kunlun: Tenant, redis_log: redis.Redis
+) -> None:
+    run = claim(kunlun)
+    assert (run.replayed, run.refused, run.stored) == (2, 1, 58)
+    assert len(stored_times(cast.BENS_CONNECTOR)) == 58
+    ours, nobodys = line(), account(PLATFORM)[PLATFORM]
+    assert (ours.received, ours.stored, ours.quarantined) == (59, 58, {Reason.OUT_OF_RANGE: 1})
+    assert nobodys.quarantined == {Reason.UNKNOWN_TENANT: 2}, "rubbish, and another maker's"
+    assert_closed()
+    counts = redis_log.hgetall(f"ow:counts:{PLATFORM}")
+    assert counts[b"received"] == b"4", "a counter only rises"
+    assert counts[b"released:unknown_tenant"] == b"2"
+
+
+def test_claimed_twice_they_are_there_once(of_nobody: int, kunlun: Tenant) -> None:
+    claim(kunlun)
+    again = claim(kunlun)
+    assert (again.replayed, again.refused, again.stored) == (0, 1, 0)
+    assert len(stored_times(cast.BENS_CONNECTOR)) == 58
+    assert_closed()
+
+
+def test_only_what_fits_is_claimed(of_nobody: int, kunlun: Tenant, ask: Ask) -> None:
+    assert claim(kunlun, words="nothing like it").total == 0
+    assert claim(kunlun, reason="undecodable").total == 0
+    assert claim(kunlun, words="kunlun.tbox-1 readings").total == 3
+    assert ask().total == 1, "the refused reading is Kunlun's own now, and tried by its own run"
+
+
+@pytest.mark.parametrize(
+    "step", ["replay_after_readings", "replay_after_ledger", "replay_after_settling"]
+)
+def test_a_claim_that_was_cut_short_is_finished(
+    step: str, of_nobody: int, kunlun: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PowerCut(Exception):
+        pass
+
+    def die(name: str, times: int = 1) -> None:
+        if name == step:
+            raise PowerCut
+
+    with monkeypatch.context() as cut:
+        cut.setattr(faults, "point", die)
+        run = claim(kunlun, work=False)
+        with tenant_context(kunlun), pytest.raises(PowerCut):
+            tasks.work_at(run, limit_s=60)
+    work_on(run, kunlun)
+    assert run.is_over
+    assert len(stored_times(cast.BENS_CONNECTOR)) == 58
+    assert line().quarantined == {Reason.OUT_OF_RANGE: 1}
+    assert_closed()
+
+
+def test_runs_of_two_tenants_keep_apart_in_the_platforms_account(
+    deliver: Deliver, kunlun: Tenant, aurora: Tenant
+) -> None:
+    """Both are their tenant's first run; the platform's ledger has one entry for each number."""
+    start = now_ms() - 3_600_000
+    deliver(columns(start, 10), known=aurora)
+    deliver(columns(start, 20), device_id="aurora.tbox-1", known=kunlun)
+    first, second = claim(kunlun), claim(aurora)
+    assert first.number == second.number == 1
+    assert first.claim != second.claim
+    assert (first.stored, second.stored) == (10, 20)
+    assert account(PLATFORM)[PLATFORM].quarantined in ({}, {Reason.UNKNOWN_TENANT: 0})
+    assert_closed()

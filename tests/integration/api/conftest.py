@@ -63,6 +63,12 @@ def readings(elasticsearch: str) -> None:
                     "arrived_at": NOW_MS,
                     "judged_at": NOW_MS,
                     "margin_k": 42.0,
+                    "margin_from_k": 38.5,
+                    "margin_to_k": 45.5,
+                    "headroom_k": 61.0,
+                    "left_unknown": "not_growing",
+                    "learnt_at": NOW_MS - 6 * 86_400_000,
+                    "mating_step_neg": -0.12,
                     "batch": cast.CANARY if tenant == "aurora" else "2026-03",
                 }
             ]

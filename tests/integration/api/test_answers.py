@@ -1,6 +1,6 @@
 """What the API answers: pages, readings, series, events, and what it says when it can't."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -157,9 +157,13 @@ def test_statistics_by_hour_and_who_leads(annas_browser: APIClient) -> None:
 def test_a_connectors_state(bens_key: APIClient) -> None:
     answer = bens_key.get(f"{CONNECTOR}/state").json()
     assert answer["last"] == {"current_a": 180.5}
-    assert answer["margin_k"] == 42.0
+    names = ("margin_k", "margin_from_k", "margin_to_k", "headroom_k", "mating_step_neg")
+    assert [answer[name] for name in names] == [42.0, 38.5, 45.5, 61.0, -0.12]
+    assert (answer["time_left_s"], answer["time_left_unknown"]) == (None, "not_growing")
+    assert datetime.fromisoformat(answer["learnt_at"]) == NOW - timedelta(days=6)
     silent = bens_key.get(f"/api/v1/connectors/{cast.BENS_SECOND_CONNECTOR}/state").json()
     assert (silent["health"], silent["last"], silent["measured_at"]) == ("unknown", {}, None)
+    assert (silent["margin_from_k"], silent["time_left_unknown"]) == (None, "")
 
 
 def test_alarms_are_narrowed(annas_browser: APIClient) -> None:
@@ -173,6 +177,14 @@ def test_alarms_are_narrowed(annas_browser: APIClient) -> None:
     assert found(state="open") == 2
     assert found(opened_after=NOW.isoformat()) == 0
     assert found(opened_before=NOW.isoformat()) == 2
+
+
+def test_an_alarm_has_the_readings_that_show_it(bens_key: APIClient) -> None:
+    answer = bens_key.get(f"/api/v1/alarms/{BENS_ALARM}/readings").json()
+    minutes = [(NOW - datetime.fromisoformat(each["measured_at"])) for each in answer["results"]]
+    assert minutes == [timedelta(minutes=each) for each in (11, 10, 9, 8, 7)]
+    assert datetime.fromisoformat(answer["opened_by"]) == NOW - timedelta(minutes=9)
+    assert answer["results"][2]["values"] == {"current_a": 180.5, "temperature_pos_c": 61.0}
 
 
 def test_events_are_polled_by_number(annas_browser: APIClient, bens_key: APIClient) -> None:

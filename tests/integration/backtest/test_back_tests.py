@@ -2,25 +2,32 @@
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+import redis
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.utils import timezone
 
 from apps.accounts.models import User
+from apps.alarms import operations as alarms
 from apps.alarms import truth
-from apps.alarms.models import Outcome
+from apps.alarms.models import Alarm, Outcome
 from apps.alarms.truth import Found
-from apps.fleet.models import Connector
+from apps.fleet.models import Connector, ConnectorState
 from apps.telemetry.errors import StoreUnavailable
 from apps.telemetry.store import TenantTelemetry
 from apps.warning import backtests, operations
 from apps.warning.models import BackTest, Mode, Progress
 from apps.warning.operations import Content
-from tests import cast, journal
+from apps.warning.plugins import Report, put
+from ohmwatch.plugins.wire import Declared
+from tests import cast, journal, packages
 from tests.contacts import contact
+from tests.findings import WARNING, finding
 from workers.backtest import running, tasks
 from workers.backtest.running import Runner
 
@@ -33,16 +40,23 @@ def stored(empty_elasticsearch: str) -> None:
     journal.store(journal.story(late=False, repeated=False))
 
 
-def asked(user: User, **content: Any) -> BackTest:
+def asked(
+    user: User,
+    *,
+    detector: str = "overtemperature",
+    truth: backtests.TruthSet | None = None,
+    **content: Any,
+) -> BackTest:
     now = timezone.now()
     said = Content(**{"name": "Trial", "parameters": {"margin_k": 60.0}, **content})
     return backtests.request(
         user=user,
-        detector="overtemperature",
+        detector=detector,
         content=said,
         start=now - timedelta(hours=2),
         end=now + timedelta(hours=1),
         now=now,
+        truth=truth,
     )
 
 
@@ -79,6 +93,25 @@ def test_both_sides_over_the_same_readings(anna: User) -> None:
         for side in ("tried", "in_force")
     )
     assert all(earlier[connector] <= later[connector] for connector in later)
+
+
+@pytest.mark.usefixtures("stored")
+def test_of_one_story_people_are_told_once(anna: User) -> None:
+    """Who knows that it is hotter than its current explains is not told that it is too hot."""
+    contact(name="Staff", address="staff@kunlun.example", minimum_severity="notice")
+    mild = {"warning": "notice", "critical": "notice"}
+    slow = {"warning_hold_s": 90.0, "critical_hold_s": 90.0}  # the cause is told meanwhile
+    silenced = summary_of(carried_on(asked(anna, severities=mild, parameters=slow)))["tried"]
+    operations.make_rule(
+        user=anna,
+        detector="temperature_rise_high",
+        content=Content(name="Not by its rise", mode=Mode.OFF.value),
+        now=timezone.now(),
+    )
+    alone = summary_of(carried_on(asked(anna, severities=mild, parameters=slow)))["tried"]
+    assert alone["alarms"] == silenced["alarms"] == 3
+    assert silenced["messages"].get("email", 0) == 0
+    assert alone["messages"]["email"] >= 1
 
 
 @pytest.mark.usefixtures("stored")
@@ -121,6 +154,80 @@ def test_ground_truth_says_what_is_caught_and_what_is_false(anna: User) -> None:
         assert (said[side]["missed"], said[side]["false"]) == (0, 2)
         years = said["seen"] * said["days"] / 365.25
         assert said[side]["false_a_connector_year"] == pytest.approx(2 / years)
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_set_of_ground_truth_is_judged_whole(anna: User) -> None:
+    """Its connectors, replaced ones too: failures missed are named, nothings left in peace."""
+    now = timezone.now()
+    failed = Connector.objects.get(pk=cast.BENS_CONNECTOR)
+    found = Found(Outcome.FAULT.value, now, "terminal_loose", "pos", 2100.0)
+    truth.record_failure(user=anna, connector=failed, found=found, now=now)
+    Connector.objects.filter(pk=failed.pk).update(state=ConnectorState.RETIRED)
+    calm = alarm_at(cast.CLARAS_CONNECTOR, now)
+    truth.record(user=anna, alarm=calm, found=Found(Outcome.NOTHING.value, now), now=now)
+    confirmed = truth.confirmed(for_user=anna, model="HV-250", month=truth.month_of(now))
+    assert [(each.connector, each.outcome) for each in confirmed] == [
+        (cast.BENS_CONNECTOR, "fault"),
+        (cast.CLARAS_CONNECTOR, "nothing"),
+    ]
+    assert truth.confirmed(for_user=anna, month="1999-01") == []
+    chosen = backtests.TruthSet(
+        (cast.BENS_CONNECTOR, cast.CLARAS_CONNECTOR), "HV-250", truth.month_of(now)
+    )
+    row = carried_on(asked(anna, truth=chosen))
+    assert row.connectors_done == row.connectors_total == 2
+    said = summary_of(row)
+    assert (said["failures"], said["nothings"]) == (1, 1)
+    assert (said["tried"]["missed_at"], said["tried"]["at_peace"]) == ([], 0)
+    off = summary_of(carried_on(asked(anna, truth=chosen, mode=Mode.OFF.value, parameters={})))
+    [missed] = off["tried"]["missed_at"]
+    assert missed["connector"] == str(cast.BENS_CONNECTOR)
+    assert (off["tried"]["missed"], off["tried"]["at_peace"]) == (1, 1)
+
+
+def alarm_at(connector: UUID, now: datetime) -> Alarm:
+    alarms.apply_findings([finding(WARNING, at=now, connector=connector)], judged_at=now)
+    return Alarm.objects.get(connector=connector)
+
+
+# --- detectors of plug-ins ------------------------------------------------------------------------
+
+DESCRIBED = Report(
+    plugin="hot",
+    state="ready",
+    at=datetime(2026, 11, 23, tzinfo=UTC),
+    version="1",
+    condition="hot_hand_warm",
+    detector="hot_hand",
+    parameters=[Declared("limit_c", "float", 90.0, "°C", -60.0, 400.0)],
+)
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_plug_ins_detector_is_judged_in_its_own_process(
+    anna: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_log: redis.Redis
+) -> None:
+    put(redis_log, DESCRIBED)
+    packages.lay(tmp_path, monkeypatch, module=packages.ADJUSTABLE)
+    row = carried_on(asked(anna, detector="hot_hand", parameters={"limit_c": 60.0}))
+    said = summary_of(row)
+    for side in ("tried", "in_force"):
+        assert said[side]["by_severity"] == {"notice": 3}
+        assert {each["condition"] for each in said[side]["rows"]} == {"hot_hand_warm"}
+    with pytest.raises(ValidationError):
+        asked(anna, detector="hot_hand", parameters={"limit_c": 9999.0})
+
+
+def test_a_plug_in_that_is_not_here_fails_the_back_test_and_nothing_else(
+    anna: User, redis_log: redis.Redis
+) -> None:
+    put(redis_log, DESCRIBED)
+    row = asked(anna, detector="hot_hand", parameters={})
+    tasks.work(schema="t_kunlun", back_test=str(row.pk))
+    row.refresh_from_db()
+    assert row.state == Progress.FAILED
+    assert "no installed package names it" in row.error
 
 
 # --- carried on, overtaken, cancelled -------------------------------------------------------------

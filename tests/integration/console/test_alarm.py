@@ -8,9 +8,11 @@ from django_tenants.utils import tenant_context
 from apps.accounts.models import User
 from apps.alarms.models import Alarm, AlarmEvent
 from apps.alarms.operations import apply_findings
+from apps.telemetry.store import TelemetryStore
 from apps.tenants.models import Tenant
 from tests import cast
 from tests.findings import OVER, WARNING, finding
+from tests.integration.telemetry.conftest import reading_lines
 from tests.pages import NOW, World, browser
 
 BENS = cast.BENS_CONNECTOR
@@ -27,6 +29,60 @@ def test_the_page_says_what_since_when_and_what_to_do(
     assert "°C" in page
     for word in ("measured", "arrived", "judged"):
         assert word in page
+
+
+def test_the_readings_that_show_it_are_a_table(world: World, kunlun: Tenant, ben: User) -> None:
+    at = NOW - timedelta(days=5)
+    with tenant_context(kunlun):
+        apply_findings([finding(WARNING, at=at, condition="pole_imbalance")], judged_at=NOW)
+        pk = Alarm.objects.get(condition="pole_imbalance").pk
+    store = TelemetryStore()
+    start_ms = int(at.timestamp() * 1000)
+    rows = [
+        (start_ms + step * 60_000, {"temperature_pos_c": 61.0 + step, "temperature_neg_c": 48.5})
+        for step in range(-4, 5)
+    ]
+    store.bulk(reading_lines(store, "kunlun", rows, connector=str(BENS)))
+    store.refresh()
+    client = browser(ben, kunlun)
+
+    assert f"/alarms/{world.alarm}/readings/" in client.get(f"/alarms/{world.alarm}/").text
+    shown = client.get(f"/alarms/{pk}/readings/").text
+
+    assert [step for step in range(-4, 5) if f">{61 + step:.1f}&nbsp;" in shown] == [*range(-2, 3)]
+    assert shown.count("opened it") == 1
+    assert "opened it" in shown.partition(">61.0&nbsp;")[0].rpartition("<tr>")[2]
+    assert "Temperature, negative pole" in shown
+    assert "Current" not in shown
+
+
+def test_a_finding_that_a_lying_sensor_shows_says_that_it_is_less_sure(
+    world: World, kunlun: Tenant, ben: User
+) -> None:
+    doubted = {"evidence": {"trust": 0.5, "time_left_unknown": "not_growing", "heating_k": 41.0}}
+    with tenant_context(kunlun):
+        for condition, more in (("contact_resistance_high", doubted), ("overvoltage", {})):
+            said = finding(WARNING, at=NOW, condition=condition, **more)
+            apply_findings([said], judged_at=NOW)
+        pks = {alarm.condition: alarm.pk for alarm in Alarm.objects.filter(connector=BENS)}
+    client = browser(ben, kunlun)
+    page = client.get(f"/alarms/{pks['contact_resistance_high']}/").text
+    assert "A sensor of this connector can't be trusted: this is less sure." in page
+    assert "How long is left can't be said: it is not getting worse." in page
+    assert "not_growing" not in page
+    sure = client.get(f"/alarms/{pks['overvoltage']}/").text
+    assert "less sure" not in sure
+    assert "How long is left" not in sure
+
+
+def test_of_an_alarm_whose_readings_are_gone_it_says_so(
+    world: World, kunlun: Tenant, ben: User
+) -> None:
+    long_ago = NOW - timedelta(days=200)
+    with tenant_context(kunlun):
+        apply_findings([finding(WARNING, at=long_ago, condition="overvoltage")], judged_at=NOW)
+        pk = Alarm.objects.get(condition="overvoltage").pk
+    assert "no longer kept" in browser(ben, kunlun).get(f"/alarms/{pk}/readings/").text
 
 
 def test_ben_takes_it_in_hand(world: World, kunlun: Tenant, ben: User) -> None:

@@ -1,14 +1,17 @@
 """The pages of owners and drivers: who sees what, and that nobody sees another's."""
 
+from datetime import timedelta
+
 import pytest
 from django_tenants.utils import tenant_context
 
 from apps.accounts.models import User
 from apps.console.urls import urlpatterns
 from apps.fleet.models import Connector, Vehicle
+from apps.telemetry.store import TenantTelemetry, the_store
 from apps.tenants.models import Tenant
 from tests import cast
-from tests.pages import World, browser, check_clean, names_of, queries_of
+from tests.pages import NOW, World, browser, check_clean, names_of, queries_of
 
 OPEN_TO_ALL = {
     "vehicles": "/vehicles/",
@@ -22,6 +25,7 @@ OF_BEN = {
     "connector": f"/connectors/{cast.BENS_CONNECTOR}/",
     "series": f"/series/{cast.BENS_CONNECTOR}.json",
     "alarm": "/alarms/{alarm}/",
+    "alarm-readings": "/alarms/{alarm}/readings/",
 }
 CHANGES = {
     "acknowledge": "/alarms/{alarm}/acknowledge",
@@ -152,3 +156,37 @@ def test_the_strict_policy_is_on_every_page(world: World, kunlun: Tenant, ben: U
     policy = browser(ben, kunlun).get("/vehicles/").headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
+
+
+def test_what_is_known_of_its_contacts_is_told_with_how_sure_it_is(
+    world: World, kunlun: Tenant, ben: User, anna: User
+) -> None:
+    telemetry, now_ms = TenantTelemetry("kunlun"), int(NOW.timestamp() * 1000)
+    known = {
+        "margin_k": 12.0,
+        "margin_from_k": 8.0,
+        "margin_to_k": 16.0,
+        "headroom_k": 61.0,
+        "left_unknown": "not_growing",
+        "learnt_at": now_ms - 6 * 86_400_000,
+        "base_since": now_ms - 90 * 86_400_000,
+        "mating_step_neg": -0.12,
+        "serial": "SN-known",
+        "measured_at": now_ms,
+    }
+    page_at = f"/connectors/{cast.BENS_CONNECTOR}/"
+    try:
+        telemetry.update_states([{"connector": str(cast.BENS_CONNECTOR), **known}])
+        page = browser(ben, kunlun).get(page_at).text.partition("What is known of its contacts")[2]
+        for word in ("12.0&nbsp;", "8.0&nbsp;", "16.0&nbsp;", "61.0&nbsp;", "−12 %"):
+            assert word in page
+        assert "can't be said: it is not getting worse" in page
+        learnt = page.partition("Last learnt")[2]
+        assert f'datetime="{(NOW - timedelta(days=6)).isoformat()}" data-when="ago"' in learnt
+        the_store().refresh()
+        base = browser(anna, kunlun).get("/portal/base/?q=SN-known").text
+        assert "margin at rated load" in base
+        assert "(8 … 16)" in base
+    finally:
+        telemetry.delete_states([str(cast.BENS_CONNECTOR)])
+    assert "What is known of its contacts" not in browser(ben, kunlun).get(page_at).text

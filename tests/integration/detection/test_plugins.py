@@ -1,7 +1,7 @@
 """Plug-ins judge beside our detectors: hired, heard, reported, and never in the way."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from django_tenants.utils import schema_context
 from apps.accounts.models import User
 from apps.alarms.models import Alarm
 from apps.devices.directory import Directory
-from apps.partitions.log import PartitionLog
+from apps.partitions.log import Chunk, PartitionLog
 from apps.telemetry.store import the_store
 from apps.warning.plugins import reports
 from ohmwatch.plugins.remote import RemoteDetector
@@ -23,11 +23,15 @@ from workers.detection.board import Board
 from workers.detection.desk import Desk
 from workers.detection.panel import DETECTORS, Panel
 from workers.detection.plugins import Agency
+from workers.detection.rulebooks import Rulebooks
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("elasticsearch"),
 ]
+
+
+START_S = 60.0
 
 
 @pytest.fixture
@@ -36,24 +40,56 @@ def agency(redis_log: redis.Redis) -> Agency:
 
 
 @pytest.fixture
-def desk(redis_log: redis.Redis) -> Iterator[Desk]:
+def late(redis_log: redis.Redis) -> Iterator[Desk]:
+    """A desk whose plug-ins have been called, and are not there yet."""
     made = Desk(
         client=redis_log,
         log=PartitionLog(redis_log, wake=lambda partitions, delay_ms: None),
         directory=Directory(),
         telemetry=the_store(),
-        panel=Panel(Agency(redis_log, timezone.now).hire(beside=DETECTORS)),
+        panel=Panel(DETECTORS),
         board=Board(the_store()),
         clock=timezone.now,
     )
+    made.agency.call()
     yield made
-    for each in made.panel.detectors:
+    for each in made.agency.hire(beside=made.panel.detectors, within_s=START_S):
         if isinstance(each, RemoteDetector):
             each.close()
 
 
+@pytest.fixture
+def desk(late: Desk) -> Desk:
+    """One whose plug-ins have started, or were refused."""
+    begun = time.monotonic()
+    while late.agency.is_waiting and time.monotonic() - begun < START_S:
+        late.admit_plugins()
+        time.sleep(0.05)
+    return late
+
+
+class Asleep:
+    """The process of a plug-in that takes its time to start."""
+
+    def is_waiting_to_greet(self, *, within_s: float) -> bool:
+        return False
+
+    def is_overdue(self) -> bool:
+        return False
+
+
+def seat(desk: Desk, panel: Panel) -> None:
+    """As if the worker had started anew with these detectors."""
+    desk.panel, desk.rulebooks = panel, Rulebooks(desk.directory, panel.detectors)
+    desk.holdings.clear()
+
+
 def judge_the_story(desk: Desk) -> None:
-    journal.append(journal.story(late=False, repeated=False), desk.log)
+    judge(desk, journal.story(late=False, repeated=False))
+
+
+def judge(desk: Desk, chunks: Sequence[Chunk]) -> None:
+    journal.append(chunks, desk.log)
     time.sleep(0.31)
     for _ in range(4):
         for partition in journal.partitions():
@@ -76,9 +112,32 @@ class TestOneThatIsRight:
         (told,) = reports(redis_log)
         assert (told.plugin, told.state, told.condition) == ("hot", "ready", "hot_hand_warm")
 
+    def test_nobody_waits_for_its_start_and_its_record_is_kept(self, desk: Desk) -> None:
+        """A worker that starts anew judges at once; who was slow goes on where it was."""
+        cuts = list(journal.parts(journal.story(late=False, repeated=False), each_s=300))
+        judge(desk, cuts[0])
+        with_plugin = desk.panel
+        seat(desk, Panel(DETECTORS))
+        desk.agency._coming["hot"] = Asleep()  # type: ignore[assignment]
+        judge(desk, cuts[1])
+        for holding in desk.holdings.values():
+            passes._commit(holding, desk)
+        assert "hot_hand" not in {each.name for each in desk.panel.detectors}
+        desk.agency._coming.clear()
+        seat(desk, with_plugin)
+        judge(desk, cuts[2])
+        before, after = (sum(len(each.time_ms) for each in cuts[at]) for at in (0, 2))
+        seen = sum(
+            int(holding.watch._states["hot_hand"]["seen"].sum())
+            for holding in desk.holdings.values()
+        )
+        assert seen == before + after, "not what came while it was not there"
+
     def test_two_of_one_name_are_one(self, agency: Agency, redis_log: redis.Redis) -> None:
-        first = agency.hire(beside=())
-        assert agency.hire(beside=first) == first
+        agency.call()
+        first = agency.hire(beside=(), within_s=START_S)
+        agency.call()
+        assert agency.hire(beside=first, within_s=START_S) == first
         (told,) = reports(redis_log)
         assert (told.state, "already" in told.detail) == ("refused", True)
         for each in first:
@@ -105,6 +164,7 @@ def test_one_that_cannot_be_loaded_is_refused_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agency: Agency, redis_log: redis.Redis
 ) -> None:
     packages.lay(tmp_path, monkeypatch, module="import nothing_of_this_name")
-    assert agency.hire(beside=DETECTORS) == DETECTORS
+    agency.call()
+    assert agency.hire(beside=DETECTORS, within_s=START_S) == DETECTORS
     (told,) = reports(redis_log)
     assert (told.state, "ModuleNotFoundError" in told.detail) == ("refused", True)

@@ -14,11 +14,13 @@ from apps.catalog.models import ConnectorModel
 from apps.catalog.operations import change_model
 from apps.devices import directory as directory_module
 from apps.devices.directory import Directory
-from apps.devices.models import Device
+from apps.devices.models import Channel, Device
 from apps.devices.operations import disable_device, enrol_device, map_channel, unmap_channel
 from apps.fleet.models import Connector, Vehicle
 from apps.fleet.operations import install_connector, retire_connector
+from apps.telemetry.slices import Retention, to_ms
 from apps.tenants.models import Tenant
+from apps.tenants.operations import change_retention
 from tests import cast
 from tests.clock import Clock
 
@@ -61,7 +63,6 @@ def test_an_identity_leads_to_its_own_tenants_device(directory: Directory) -> No
     assert ours is not None
     assert theirs is not None
     assert (ours.tenant, theirs.tenant) == ("kunlun", "aurora")
-    assert ours.device_id == theirs.device_id == str(cast.BENS_DEVICE)
     assert ours.channels[0].dimensions == {
         "model": "HV-250",
         "batch": "2026-03",
@@ -70,7 +71,7 @@ def test_an_identity_leads_to_its_own_tenants_device(directory: Directory) -> No
         "position": "traction",
     }
     assert theirs.channels[0].dimensions["batch"] == "CANARY-B-batch"
-    assert ours.retention_class == "30d"
+    assert ours.retention == Retention("30d")
 
 
 @pytest.mark.parametrize(
@@ -147,6 +148,12 @@ def test_it_learns_of_every_change_within_two_seconds(
     assert ratings.temperature_limit_c == 100
 
     with committed():
+        since = change_retention(tenant=kunlun, retention_class="90d", now=clock.now)
+    known = directory.tenant("kunlun")
+    assert known is not None
+    assert known.retention == Retention("90d", (("30d", to_ms(since)),))
+
+    with committed():
         retire_connector(connector=Connector.objects.get(pk=cast.BENS_CONNECTOR))
     assert directory.ratings_of("kunlun", str(cast.BENS_CONNECTOR)) is None
     theirs = directory.ratings_of("aurora", str(cast.BENS_CONNECTOR))
@@ -211,3 +218,60 @@ def test_a_redis_that_was_emptied_is_noticed(directory: Directory, seconds: Seco
     with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
         client.flushdb()
     assert learns(directory, seconds)
+
+
+def test_what_has_not_changed_stays_the_object_that_it_was(
+    directory: Directory, seconds: Seconds, kunlun: Tenant
+) -> None:
+    """So reading a large fleet once more holds no second copy of it."""
+    before = _objects(directory)
+    seconds.now += 61
+    assert directory.refresh_if_changed()
+    assert before == _objects(directory)
+    with tenant_context(kunlun):
+        Connector.objects.filter(pk=cast.BENS_CONNECTOR).update(batch="2026-04")
+    seconds.now += 61
+    assert directory.refresh_if_changed()
+    ours, theirs = directory.entry("kunlun.tbox-1"), directory.entry("aurora.tbox-1")
+    assert ours is not None
+    assert ours.channels[0] is directory.connector("kunlun", str(cast.BENS_CONNECTOR))
+    changed = {id(ours), id(ours.channels[0])}
+    assert _objects(directory) - before == changed
+    assert id(theirs) in before
+
+
+def _objects(directory: Directory) -> set[int]:
+    """Which objects entries are; the caller's set is of what lives on in the directory."""
+    return {
+        id(entry)
+        for tenant in directory.tenants()
+        for entry in (*tenant.devices.values(), *tenant.connectors.values())
+    }
+
+
+def test_connectors_share_their_model_and_their_vehicle(directory: Directory) -> None:
+    tenant = directory.tenant("kunlun")
+    assert tenant is not None
+    several = list(tenant.connectors.values())
+    assert len(several) > len({id(each.ratings) for each in several})
+    carriers = {each.carrier.vehicle: each.carrier for each in several if each.carrier}
+    for each in several:
+        assert each.carrier is None or each.carrier is carriers[each.carrier.vehicle]
+
+
+def test_a_channel_that_measures_nothing_has_no_connector(
+    directory: Directory, seconds: Seconds, kunlun: Tenant
+) -> None:
+    with tenant_context(kunlun):
+        Channel.objects.filter(connector=cast.BENS_CONNECTOR).update(number=63)
+        Channel.objects.filter(connector=cast.CLARAS_CONNECTOR).delete()
+    seconds.now += 61
+    directory.refresh_if_changed()
+    box = directory.entry("kunlun.tbox-1")
+    assert box is not None
+    found = {number: box.connector_on(number) for number in range(70)}
+    last = found[63]
+    assert last is not None
+    assert last.id == str(cast.BENS_CONNECTOR)
+    assert found[2] is found[62] is found[64] is found[69] is None
+    assert directory.ratings_of("kunlun", str(cast.CLARAS_CONNECTOR)) is not None

@@ -20,10 +20,11 @@ from apps.notifications.channels.sms.channel import CHANNEL
 from apps.notifications.models import Delivery
 from apps.tenants.models import Plan, Tenant
 from apps.tenants.operations import change_countries
+from ohmwatch.findings import Severity
 from tests import cast
 from tests.clock import Clock
 from tests.contacts import contact
-from tests.findings import CRITICAL, WARNING, finding
+from tests.findings import CRITICAL, NOTICE, WARNING, finding
 from tests.outside import MailServer, SmsGateway
 
 NUMBER = "+4915112345678"
@@ -164,19 +165,20 @@ def test_consecutive_numbers_are_stopped(kunlun: Tenant, clock: Clock) -> None:
     assert taken == 20
 
 
-def test_a_warning_waits_where_the_day_is_used_up(
+def test_a_notice_waits_where_the_day_is_used_up(
     plan: Plan, kunlun: Tenant, clock: Clock, gateway: SmsGateway
 ) -> None:
     _use_up(kunlun, clock)
-    contact("sms", NUMBER)
-    apply_findings([finding(WARNING, at=clock.now)], judged_at=clock.now)
+    contact("sms", NUMBER, minimum_severity="notice")
+    apply_findings([finding(NOTICE, at=clock.now)], judged_at=clock.now)
     assert operations.plan_and_deliver(now=clock.now) == 0
     waiting = Delivery.objects.get()
     assert (waiting.state, waiting.due_at) == ("due", clock.now + timedelta(days=1))
     assert not gateway.calls
 
 
-def test_a_critical_alarm_goes_by_mail_where_the_day_is_used_up(
+@pytest.mark.parametrize("severity", [WARNING, CRITICAL])
+def test_a_warning_or_worse_goes_by_mail_where_the_day_is_used_up(
     plan: Plan,
     kunlun: Tenant,
     operator: User,
@@ -184,13 +186,14 @@ def test_a_critical_alarm_goes_by_mail_where_the_day_is_used_up(
     mails: MailServer,
     gateway: SmsGateway,
     django_capture_on_commit_callbacks: object,
+    severity: Severity,
 ) -> None:
-    """To the organisation's mail contact, and the operator hears of it."""
+    """At once, to the organisation's mail contact, and the operator hears of it."""
     _use_up(kunlun, clock)
     contact("sms", NUMBER)
     contact("email", "night@harbour.example", minimum_severity="critical")
     contact("email", "city@clara.example", organisation_id=cast.CITY)
-    apply_findings([finding(CRITICAL, at=clock.now)], judged_at=clock.now)
+    apply_findings([finding(severity, at=clock.now)], judged_at=clock.now)
     with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
         operations.plan_and_deliver(now=clock.now)
         operations.deliver_due(now=clock.now)

@@ -51,6 +51,8 @@ def test_every_reading_is_counted_by_what_became_of_it(
         counted = f'ohmwatch_readings_quarantined_total{{reason="{reason}",tenant="kunlun"}} 1.0'
         assert counted in said
     assert 'ohmwatch_acquisition_connected{slot="0"} 1.0' in said
+    (lag_s,) = re.findall(r'readings_lag_seconds{tenant="kunlun"} ([\d.]+)', said)
+    assert 0 <= float(lag_s) < 60
     (kunlun,) = counts(redis_log)
     found = kunlun.outcomes
     assert found["received"] == found["stored"] + found["duplicate"] + 2
@@ -76,6 +78,26 @@ def test_a_worker_says_which_store_it_waits_for(
             until(lambda: slot.crew.state()["holding"] == {})
 
 
+@pytest.mark.usefixtures("kunlun", "empty_elasticsearch")
+def test_the_lag_is_that_of_the_newest_reading_that_can_be_true(
+    broker: mqtt.Mosquitto, redis_log: redis.Redis
+) -> None:
+    hour = 3_600_000
+    now = now_ms()
+    with (
+        Slot(broker.worker_port),
+        device(broker, "kunlun.tbox-1") as box,
+        device(broker, "kunlun.tbox-2") as ahead,
+    ):
+        box.deliver(TBOX, [reading(now - 3 * hour), reading(now - 2 * hour)])
+        until(lambda: received() == 2)
+        ahead.deliver(topic("kunlun.tbox-2"), [reading(now + hour)])
+        until(lambda: received() == 3)
+    (kunlun,) = counts(redis_log)
+    assert kunlun.lag_s is not None
+    assert 7_200 <= kunlun.lag_s < 7_300
+
+
 def test_without_redis_there_are_the_other_metrics(
     client: Client, db: None, settings: object
 ) -> None:
@@ -91,7 +113,7 @@ def test_every_metric_of_acquisition_is_documented(client: Client, redis_log: re
     redis_log.set("ow:acquisition:0", '{"at_ms": 1, "holding": {"redis": 1}}')
     pattern = r"^# TYPE (ohmwatch_(?:readings|acquisition)\w*)"
     names = set(re.findall(pattern, metrics(client), re.M))
-    assert len(names) == 9
+    assert len(names) == 11
     documented = DOCS.read_text()
     assert {name for name in names if f"`{name}`" not in documented} == set()
 

@@ -40,6 +40,7 @@ def refused(empty_elasticsearch: str, kunlun: Tenant, aurora: Tenant) -> None:
                 identity=f"{tenant}.tbox-{number}",
                 device=f"tbox-{number}",
                 topic=f"ow/v1/{tenant}.tbox-{number}/readings",
+                detail=f"Row {number}: the sensor is broken",
                 payload=f"{tenant} {number} \xff".encode("latin-1"),
             )
         )
@@ -54,6 +55,11 @@ def refused(empty_elasticsearch: str, kunlun: Tenant, aurora: Tenant) -> None:
         ("?reason=no_such_reason", {"tbox-0", "tbox-1", "tbox-2"}),
         ("?device=tbox-2", {"tbox-2"}),
         ("?state=replayed", set()),
+        ("?q=BROKEN+sensor", {"tbox-0", "tbox-1", "tbox-2"}),
+        ("?q=broken+2", {"tbox-2"}),
+        ("?q=broken+elsewhere", set()),
+        ("?q=V1/kunlun.tbox-1/read", {"tbox-1"}),
+        ("?q=tbox-*", set()),
         ("?state=waiting", {"tbox-0", "tbox-1", "tbox-2"}),
         (f"?from={NOW - timedelta(minutes=90):%Y-%m-%dT%H:%M}", {"tbox-0", "tbox-1"}),
         (f"?to={NOW - timedelta(minutes=90):%Y-%m-%dT%H:%M}", {"tbox-2"}),
@@ -80,7 +86,7 @@ def test_a_file_has_the_bytes(refused: None, kunlun: Tenant, anna: User) -> None
 def test_a_large_download_goes_on_in_another(
     refused: None, kunlun: Tenant, anna: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apps.portal.quarantine.FILE_BYTES", 10)
+    monkeypatch.setattr("apps.quarantine.files.FILE_BYTES", 10)
     seen, after = [], ""
     for _ in range(3):
         text = browser(anna, kunlun).get(f"{PATH}download?after={after}").text

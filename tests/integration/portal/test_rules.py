@@ -3,7 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
+import redis
 from django.test import Client
 from django_tenants.utils import tenant_context
 
@@ -13,9 +15,12 @@ from apps.alarms.models import Alarm, AlarmEvent
 from apps.alarms.queries import alarm_for
 from apps.alarms.truth import Found
 from apps.tenants.models import Tenant
-from apps.warning import backtests
+from apps.warning import backtests, detectors
+from apps.warning.detectors import forget_plugins
 from apps.warning.models import BackTest, Mode, Progress, Rule
 from apps.warning.operations import Content
+from apps.warning.plugins import Report, put
+from ohmwatch.plugins.wire import Declared
 from tests import cast
 from tests.pages import NOW, World, browser, check_clean
 
@@ -147,6 +152,71 @@ def test_a_bad_file_is_refused_with_its_lines(client: Client) -> None:
     assert "Choose a file" in client.post("/portal/rules/import/", {"text": " "}).text
 
 
+# --- plug-ins -------------------------------------------------------------------------------------
+
+DESCRIBED = Report(
+    plugin="acme",
+    state="ready",
+    at=NOW,
+    condition="acme_warmth_too_warm",
+    detector="acme_warmth",
+    about="Says that a hand would find it hot.",
+    parameters=[Declared("limit_c", "float", 90.0, "°C", -60.0, 400.0, "where it hurts")],
+)
+TYPED = {"name": "Warmer", "mode": "shadow", "share_pct": "10", "parameter-limit_c": "60"}
+
+
+def test_a_plug_ins_detector_has_rules_like_ours(
+    client: Client, kunlun: Tenant, redis_log: redis.Redis
+) -> None:
+    put(redis_log, DESCRIBED)
+    listed = page(client, "/portal/rules/")
+    assert "Says that a hand would find it hot." in listed
+    assert "Where it hurts" in page(client, "/portal/rules/add/?detector=acme_warmth")
+    assert client.post("/portal/rules/add/?detector=acme_warmth", TYPED).status_code == 302
+    rule = the_rule(kunlun)
+    assert (rule.detector, rule.parameters, rule.mode) == (
+        "acme_warmth",
+        {"limit_c": 60.0},
+        "shadow",
+    )
+    assert "is not here" not in page(client, f"/portal/rules/{rule.pk}/")
+    assert "60 °C" in page(client, f"/portal/backtests/add/?rule={rule.pk}")
+
+
+def test_one_that_is_away_or_switched_off_is_said_so(
+    client: Client, kunlun: Tenant, redis_log: redis.Redis
+) -> None:
+    put(redis_log, DESCRIBED)
+    client.post("/portal/rules/add/?detector=acme_warmth", TYPED)
+    path = f"/portal/rules/{the_rule(kunlun).pk}/"
+    put(redis_log, msgspec.structs.replace(DESCRIBED, state="switched_off"))
+    forget_plugins()
+    assert "is switched off" in page(client, path)
+    assert "Switched off" in page(client, "/portal/rules/")
+    redis_log.flushdb()
+    forget_plugins()
+    assert "acme_warmth, is not here" in page(client, path)
+    for away in (f"{path}edit/", f"/portal/backtests/add/?rule={the_rule(kunlun).pk}"):
+        assert client.get(away).headers["Location"] == path
+        assert "is not here" in page(client, path)
+    page(client, "/portal/rules/")
+    client.post(f"{path}mode", {"mode": "live", "share_pct": "100"})
+    assert the_rule(kunlun).mode == "shadow", "refused, with the reason"
+    client.post(f"{path}mode", {"mode": "disabled"})
+    assert the_rule(kunlun).mode == "disabled"
+
+
+def test_while_redis_is_away_ours_are_there(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_client: redis.Redis) -> list[Report]:
+        raise redis.ConnectionError("away")
+
+    monkeypatch.setattr(detectors, "reports", away)
+    assert "overtemperature" in page(client, "/portal/rules/")
+
+
 # --- back-tests -----------------------------------------------------------------------------------
 
 
@@ -212,6 +282,23 @@ def test_its_result_stands_beside_what_is_in_force(
     for said in ("3.50", "Messages by email", "41", "1 / 1", "0.125", "4.2 days ahead", "SN-0001"):
         assert said in shown, said
     assert "7" in page(client, "/portal/backtests/")
+
+
+def test_it_is_judged_on_a_set_of_ground_truth(client: Client, kunlun: Tenant) -> None:
+    entered = {"serial": "SN-0002", "found_on": NOW.date(), "cause": "cooling"}
+    client.post("/portal/truth/add/", entered)
+    asking = "/portal/backtests/add/?detector=overtemperature"
+    assert "Ground truth, HV-250, all months: 1 faults, 0 nothings" in page(client, asking)
+    days = {"start": NOW.date(), "end": NOW.date(), "truth": f"HV-250/{NOW:%Y-%m}"}
+    plain = {"name": "Trial", "mode": "live", "share_pct": "100"}
+    asked = client.post(asking, {**plain, **days})
+    with tenant_context(kunlun):
+        row = BackTest.objects.get()
+    assert (row.among, row.connectors_total) == ([str(cast.BENS_SECOND_CONNECTOR)], 1)
+    assert row.end - row.start == timedelta(days=90)
+    assert f"Judged on the ground truth of HV-250 in {NOW:%Y-%m}." in page(
+        client, asked.headers["Location"]
+    )
 
 
 # --- ground truth ---------------------------------------------------------------------------------

@@ -1,20 +1,30 @@
 """Who is erased is in no index any more, others are untouched, and the account still closes."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
+from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import pytest
+import redis
+from django.conf import settings
 from django.core.management import CommandError, call_command
+from django_tenants.utils import tenant_context
+from elasticsearch import Elasticsearch
 
-from apps.telemetry import erasing, parsing
-from apps.telemetry.answers import LedgerEntry
+from apps.accounts.models import Organisation
+from apps.platform import traces
+from apps.telemetry import cluster, erasing, parsing
+from apps.telemetry.answers import ItemResult, LedgerEntry
 from apps.telemetry.erasing import erase
-from apps.telemetry.errors import WrongQuestion
+from apps.telemetry.errors import StoreUnavailable, WrongQuestion
 from apps.telemetry.rollups import Builder, Pace
+from apps.telemetry.slices import Retention
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
-from apps.tenants.models import Tenant
+from apps.tenants.models import Erasure, Tenant
 from apps.tenants.operations import change_retention, drop_tenant
 from tests.integration.telemetry.conftest import NOW, NOW_MS, reading_lines
 
@@ -120,6 +130,8 @@ def test_the_command_erases_schema_hosts_and_record(
 ) -> None:
     call_command("create_tenant", "doomed", "Doomed", stdout=StringIO())
     store.bulk(reading_lines(store, "doomed", [(NOW_MS, {"current_a": 1.0})]))
+    with tenant_context(Tenant.objects.get(slug="doomed")):
+        Organisation.objects.create(name="Doomed Taxi")
     told = StringIO()
     with pytest.raises(ValueError, match="being served"):
         drop_tenant(tenant=Tenant.objects.get(slug="doomed"))
@@ -127,12 +139,145 @@ def test_the_command_erases_schema_hosts_and_record(
     call_command("erase", "--tenant", "doomed", "--yes", "--wait", "0", stdout=told)
 
     assert not Tenant.objects.filter(slug="doomed").exists()
-    assert "schema t_doomed" in told.getvalue()
-    assert "1 documents in all" in told.getvalue()
+    assert "Elasticsearch: 1 documents" in told.getvalue()
     assert "Detection: asked" in told.getvalue()
+    kept = Erasure.objects.get(slug="doomed")
+    assert (kept.failure, kept.report["documents"]) == ("", {"readings": 1})
+    assert kept.report["rows"]["accounts_organisation"] == 1
+    assert kept.report["rows"]["tenants_domain"] == kept.report["rows"]["tenants_tenant"] == 1
+    listed = StringIO()
+    call_command("erase", "--list", stdout=listed)
+    assert listed.getvalue().strip() == told.getvalue().strip()
     call_command("erase", "--tenant", "doomed", "--yes", stdout=told)  # nothing is left to erase
     with pytest.raises(CommandError, match="no tenant"):
         call_command("erase", "--tenant", "doomed", "--connector", "c-1", "--yes")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_erased_before_it_failed_is_kept(
+    store: TelemetryStore, kunlun: Tenant, ours: str, filled: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise StoreUnavailable(status=503)
+
+    monkeypatch.setattr(erasing, "_merge_away", broken)
+
+    with pytest.raises(CommandError, match="ask again"):
+        call_command("erase", "--tenant", ours, "--yes")
+
+    kept = Erasure.objects.get(slug=ours)
+    assert "store_unavailable" in kept.failure
+    assert kept.report["documents"]["readings"] == 10
+
+
+def test_no_kind_of_key_in_redis_is_left_of_a_tenant(
+    elasticsearch: str, redis_log: redis.Redis, transactional_db: None
+) -> None:
+    """One of each kind, which the code names; a device called like the tenant is another's."""
+    with redis.Redis.from_url(settings.REDIS_CACHE_URL) as cache:
+        others = {"ow:clock:kunlun:doomed", "ow:log:7", "ow:seen:doomed-too"}
+        for key in others:
+            redis_log.set(key, "x")
+        for kind in traces.KINDS:
+            for client in (redis_log, cache):
+                client.set(f"ow:{kind}:doomed", "x")
+                client.set(f"ow:{kind}:doomed:more:of:it", "x")
+        for name in traces.BY_SLUG:
+            redis_log.hset(name, mapping={"doomed": 1, "kunlun": 1})
+        cache.set("t_doomed:1:x", "x")
+
+        call_command("erase", "--tenant", "doomed", "--yes", stdout=StringIO())
+
+        left = {key.decode() for client in (redis_log, cache) for key in client.keys("*doomed*")}
+        assert left == others - {"ow:log:7"}
+        assert all(redis_log.hkeys(name) == [b"kunlun"] for name in traces.BY_SLUG)
+
+
+def test_every_key_that_the_code_names_is_a_tenants_or_known_to_be_nobodys() -> None:
+    root = Path(__file__).parents[3]
+    code = [
+        path for folder in ("apps", "workers", "config") for path in (root / folder).rglob("*.py")
+    ]
+    named = {kind for path in code for kind in re.findall(r"[\"']ow:([a-z-]+)", path.read_text())}
+
+    nobodys = {
+        *("log", "lease", "holder", "wake", "acquisition", "acquisition-pressed"),
+        *("account", "rollup-lag", "rollups", "slots-heard", "plugins", "credentials"),
+    }
+    by_slug = {name.removeprefix("ow:") for name in traces.BY_SLUG}
+    assert named == {*traces.KINDS, *nobodys, *by_slug}
+
+
+def test_another_tenants_first_reading_keeps_the_index(
+    elasticsearch: str, ours: str, theirs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes after the first count, and is answered: it must be there afterwards."""
+    store = TelemetryStore(prefix=f"{elasticsearch}rival-", open_days=1)
+    store.prepare(NOW)
+    block = cluster.block_writes
+
+    def just_before(client: Elasticsearch, index: str) -> None:
+        if index == store.reading_index("30d", NOW_MS):
+            lines = reading_lines(store, theirs, [(NOW_MS, {"current_a": 2.0})])
+            assert [result.is_stored for result in store.bulk(lines)] == [True]
+        block(client, index)
+
+    monkeypatch.setattr(cluster, "block_writes", just_before)
+    try:
+        store.bulk(reading_lines(store, ours, [(NOW_MS, {"current_a": 1.0})]))
+
+        report = erase(store, ours, now=NOW)
+
+        assert (report.documents["readings"], report.indices) == (1, [])
+        store.refresh()
+        assert store.client.count(index=store.reading_index("30d", NOW_MS))["count"] == 1
+        more = reading_lines(store, theirs, [(NOW_MS - 1, {"current_a": 2.0})])
+        assert store.bulk(more)[0].is_stored  # it takes writes again
+    finally:
+        cluster.delete(store.client, store.indices())
+
+
+def test_who_writes_while_an_index_is_dropped_is_refused_and_tries_again(
+    elasticsearch: str, ours: str, theirs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = TelemetryStore(prefix=f"{elasticsearch}rival-", open_days=1)
+    store.prepare(NOW)
+    lines = reading_lines(store, theirs, [(NOW_MS, {"current_a": 2.0})])
+    answers: list[ItemResult] = []
+    counted = erasing._counted
+
+    def meanwhile(*arguments: Any) -> Any:
+        if len(arguments) == 4:
+            answers.extend(store.bulk(lines))
+        return counted(*arguments)
+
+    monkeypatch.setattr(erasing, "_counted", meanwhile)
+    try:
+        store.bulk(reading_lines(store, ours, [(NOW_MS, {"current_a": 1.0})]))
+
+        report = erase(store, ours, now=NOW)
+
+        assert report.indices == [store.reading_index("30d", NOW_MS)]
+        assert [answer.error_type for answer in answers] == ["cluster_block_exception"]
+        assert store.bulk(lines)[0].is_stored
+    finally:
+        cluster.delete(store.client, store.indices())
+
+
+def test_a_block_that_a_killed_run_left_goes(elasticsearch: str, ours: str, theirs: str) -> None:
+    store = TelemetryStore(prefix=f"{elasticsearch}rival-", open_days=1)
+    store.prepare(NOW)
+    try:
+        for tenant in (ours, theirs):
+            store.bulk(reading_lines(store, tenant, [(NOW_MS, {"current_a": 1.0})]))
+        cluster.block_writes(store.client, store.reading_index("30d", NOW_MS))
+
+        assert erase(store, ours, now=NOW).documents["readings"] == 1
+
+        more = reading_lines(store, theirs, [(NOW_MS - 1, {"current_a": 2.0})])
+        assert store.bulk(more)[0].is_stored
+    finally:
+        cluster.delete(store.client, store.indices())
 
 
 def test_nothing_is_erased_without_the_word(
@@ -156,7 +301,8 @@ def test_a_tenant_is_moved_to_another_class(
     assert Tenant.objects.get(slug="kunlun").retention_class == "90d"
     assert store.reading_index("90d", NOW_MS) in store.indices()
     assert "90 days" in told.getvalue()
-    change_retention(tenant=kunlun, retention_class="30d")
+    change_retention(tenant=kunlun, retention_class="30d", now=NOW)
+    assert Tenant.objects.get(slug="kunlun").retention == Retention("30d")  # it never began
     with pytest.raises(CommandError):
         call_command("retention", "nobody", "30d")
 

@@ -1,6 +1,7 @@
 """A recording holds every reading once, in order of arrival, and is gone on with where it ended."""
 
 import csv
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
@@ -26,7 +27,7 @@ Export = Callable[..., list[Written]]
 @pytest.fixture
 def exported(telemetry: TenantTelemetry, tmp_path: Path) -> Export:
     def run(wanted: Wanted = WANTED, form: str = "csv") -> list[Written]:
-        return list(export(telemetry, wanted, tmp_path, form=form, now=NOW))
+        return list(export(telemetry, wanted, tmp_path, form=form))
 
     return run
 
@@ -86,6 +87,23 @@ def test_who_asks_again_gets_what_is_missing(
 
     assert [file.readings for file in again] == [None, 1]
     assert {path.suffix for path in tmp_path.iterdir()} == {".csv"}
+
+
+def test_a_file_of_a_day_that_was_not_over_is_no_whole_day(
+    ours: str, write: Write, exported: Export
+) -> None:
+    """It was asked for at noon, and more came in the afternoon."""
+    noon = (NOW_MS // DAY_MS - 3) * DAY_MS + DAY_MS // 2
+    write(ours, [(noon - 1000, {"current_a": 1.0})], arrived_ms=noon - 500)
+    (file,) = exported()
+    os.utime(file.path, (noon / 1000, noon / 1000))
+    write(ours, [(noon + 1000, {"current_a": 2.0})], arrived_ms=noon + 1500)
+
+    (again,) = exported()
+
+    assert again.readings == 2
+    assert [row["current_a"] for row in rows_of(again.path)] == ["1.0", "2.0"]
+    assert [file.readings for file in exported()] == [None]
 
 
 def test_connectors_can_be_chosen(ours: str, write: Write, exported: Export) -> None:

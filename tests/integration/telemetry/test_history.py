@@ -2,19 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from apps.telemetry import history, questions
+from apps.telemetry import cluster, history, questions
 from apps.telemetry.answers import Group, Series
 from apps.telemetry.bins import BINS
-from apps.telemetry.errors import AskedTooMuch, WrongQuestion
+from apps.telemetry.documents import STATE
+from apps.telemetry.errors import AskedTooMuch, StoreSlow, WrongQuestion
 from apps.telemetry.levels import DAY, HOUR, HOUR_MS, MINUTE, RAW
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import FleetFilter, StateFilter, TelemetryStore, TenantTelemetry
+from tests.acquisition import elasticsearch_behind, elasticsearch_port
+from tests.faults.proxy import between
 from tests.integration.telemetry.conftest import CONNECTOR, NOW, NOW_MS, Write
 
 A_DAY = timedelta(days=1)
@@ -336,6 +340,114 @@ def test_now_and_over_a_range_by_age(
         "temperature_pos_c", now=NOW, by="model", filters=StateFilter(connector=["c-1"])
     )
     assert (model.group.values, model.count) == (("HV-250",), 1)
+
+
+def test_groups_are_ranked_by_their_margin_now(
+    telemetry: TenantTelemetry, store: TelemetryStore, ours: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest group is not the worst one; the one without a margin is none."""
+    margins = {"A": [40, 41, 42, 43], "B": [5, 50, 60], "C": [20, 21], "D": [None] * 5}
+    rows = [
+        {"tenant": ours, "connector": f"{model}-{n}", "model": model, "margin_k": margin}
+        for model, found in margins.items()
+        for n, margin in enumerate(found)
+    ]
+    store.update_states(rows)
+    store.refresh()
+    ask = partial(telemetry.top_now, "margin_k", by="model", now=NOW)
+
+    worst = ask(statistic="minimum", lowest=True)
+    assert [(row.group.values[0], row.minimum) for row in worst.rows] == [
+        ("B", 5.0), ("C", 20.0), ("A", 40.0),
+    ]  # fmt: skip
+    assert not worst.cut
+    by_median = ask(statistic="p50", lowest=True)
+    assert [(row.group.values[0], row.percentiles[50.0]) for row in by_median.rows] == [
+        ("C", 20.5), ("A", 41.5), ("B", 50.0),
+    ]  # fmt: skip
+
+    monkeypatch.setattr(questions, "GROUPS_LIMIT", 2)
+    cut = ask(statistic="p50", size=1)
+    assert [row.group.values[0] for row in cut.rows] == ["B"]
+    assert (cut.total, cut.cut) == (2, True)
+    with pytest.raises(AskedTooMuch) as caught:
+        telemetry.percentiles_now("margin_k", by="model", now=NOW)
+    assert caught.value.data == {"what": "groups", "asked": 3, "limit": 2}
+    with pytest.raises(WrongQuestion):
+        ask(statistic="mode")
+
+
+def test_alarms_of_more_batches_than_a_page_are_all_counted(
+    telemetry: TenantTelemetry, store: TelemetryStore, ours: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "GROUPS_LIMIT", 3)
+    store.index_events([
+        {"tenant": ours, "event": f"e-{n}", "number": n, "alarm": f"a-{n}", "kind": "opened",
+         "batch": f"B-{n // 2}", "connector": f"c-{n}", "judged_at": NOW_MS}
+        for n in range(15)
+    ])  # fmt: skip
+    store.refresh()
+
+    counts = telemetry.alarm_counts(by="batch")
+
+    assert [(each.value, each.alarms) for each in counts] == [
+        *((f"B-{n}", 2) for n in range(7)), ("B-7", 1),
+    ]  # fmt: skip
+    monkeypatch.setattr(questions, "ALARM_COUNTS_LIMIT", 6)
+    with pytest.raises(AskedTooMuch):
+        telemetry.alarm_counts(by="batch")
+
+
+def test_a_facet_that_has_more_values_than_are_told_says_so(
+    telemetry: TenantTelemetry, store: TelemetryStore, ours: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "FACET_SIZE", 2)
+    for n in range(3):
+        row = {"tenant": ours, "connector": f"c-{n}", "batch": f"B-{n}", "model": "HV-250"}
+        store.update_states([row])
+        event = {"event": f"e-{n}", "number": n, "judged_at": NOW_MS}
+        store.index_events([{**row, **event}])
+    store.refresh()
+
+    for page in (
+        telemetry.states(facets=["batch", "model", "health"]),
+        telemetry.events(facets=["batch", "model"]),
+    ):
+        assert page.cut == {"batch"}
+        assert len(page.facets["batch"]) == 2
+
+
+def test_a_distribution_that_is_not_kept_is_refused_with_those_that_are(
+    telemetry: TenantTelemetry,
+) -> None:
+    for quantity in ("interlock", "mated", "mating_cycles", "x_own"):
+        with pytest.raises(WrongQuestion) as caught:
+            telemetry.percentiles(quantity, start=NOW - A_DAY, end=NOW)
+        assert caught.value.data["ask"] == list(BINS)
+        assert "temperature_pos_c" in str(caught.value)
+
+
+def test_a_store_that_answers_too_late_is_told_as_slow_whatever_is_asked(
+    ours: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store itself is behind a proxy that lets nothing through any more."""
+    monkeypatch.setattr(cluster, "ANSWER_LIMIT_S", 0.3)
+    with between(elasticsearch_port()) as way:
+        behind = TelemetryStore(client=cluster.client_of(elasticsearch_behind(way.port)))
+        telemetry = TenantTelemetry(ours, store=behind)
+        assert telemetry.states().total == 0
+        way.freeze()
+        for question in (
+            lambda: telemetry.states(),
+            lambda: telemetry.readings(CONNECTOR, start=NOW - A_DAY, end=NOW),
+            lambda: telemetry._ask([(STATE, [], {}), (STATE, [], {})]),
+        ):
+            with pytest.raises(StoreSlow) as caught:
+                question()
+            assert caught.value.data == {"limit_s": 0.3}
+        way.cut_connections()
+        way.mend()
+        assert telemetry.states().total == 0
 
 
 def test_alarms_are_counted_by_batch_and_month(

@@ -258,3 +258,22 @@ def test_a_question_that_cannot_be_is_refused(telemetry: TenantTelemetry) -> Non
         telemetry.series(CONNECTOR, ["tenant"], start=NOW - HOUR, end=NOW)
     with pytest.raises(WrongQuestion):
         telemetry.series(CONNECTOR, ["current_a"], start=NOW, end=NOW - HOUR)
+
+
+def test_around_an_instant_are_the_nearest_readings_of_both_sides(
+    telemetry: TenantTelemetry, ours: str, theirs: str, write: Write
+) -> None:
+    at = NOW - 6 * HOUR
+    for tenant, ampere in ((ours, 1.0), (theirs, 900.0)):
+        rows = [(minutes_ago(360 - step), {"current_a": ampere + step}) for step in range(-9, 9)]
+        write(tenant, rows)
+    write(ours, [(minutes_ago(360 + 26 * 60), {"current_a": -1.0})])
+
+    def around(**more: int) -> list[float]:
+        found = telemetry.readings_around(
+            CONNECTOR, at, **{"before": 3, "after": 2, **more}, within=24 * HOUR
+        )
+        return [each.values["current_a"] for each in found]
+
+    assert around() == [-1.0, 0.0, 1.0, 2.0, 3.0]
+    assert around(before=50)[0] == -8.0  # a day away is another day

@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from apps.telemetry import cluster, reindexing
+from apps.telemetry import cluster, documents, reindexing
+from apps.telemetry.answers import LedgerEntry
 from apps.telemetry.differences import differences, mend
-from apps.telemetry.documents import KINDS, READINGS, STATE
-from apps.telemetry.errors import StoreRefused, WrongQuestion
+from apps.telemetry.documents import KINDS, READINGS, STATE, STATE_INDEX, VERSION
+from apps.telemetry.erasing import erase
+from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
 from apps.telemetry.reindexing import Copy
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
@@ -112,6 +115,10 @@ def test_a_slice_is_written_anew_while_readings_come_in(
         if first is not None:
             lines = reading_lines(old_store, TENANT, rows[first : first + 20])
             assert all(result.is_stored for result in old_store.bulk(lines))
+            old_store.refresh()
+            seen = old_store.client.count(index=f"{old_store.prefix}readings-*")["count"]
+            assert seen == first + 20  # none of them twice
+            assert old_store.unfinished() == [f"{index}.2"]
 
     monkeypatch.setattr(Copy, "_write", meanwhile)
     done = Copy(old_store, index).run()
@@ -119,6 +126,8 @@ def test_a_slice_is_written_anew_while_readings_come_in(
 
     assert (done.new, done.documents) == (f"{index}.2", 400)
     assert done.old not in old_store.indices()
+    assert done.new in old_store.indices()
+    assert old_store.unfinished() == []
     assert not [each for each in differences(old_store) if each.where == done.new]
     assert old_store.ensure_slices(NOW) == []
     late = reading_lines(old_store, TENANT, [(NOW_MS, {"current_a": 5.0}), rows[7]])
@@ -150,6 +159,166 @@ def test_a_copy_that_fails_leaves_all_as_it_was(
     assert old_store.indices() == before
     lines = reading_lines(old_store, TENANT, [(NOW_MS - 1, {"current_a": 2.0})])
     assert old_store.bulk(lines)[0].is_stored  # it takes writes again
+
+
+def test_a_slice_keeps_its_shards(elasticsearch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TelemetryStore, "_shards_of", lambda *_: 3)
+    store = TelemetryStore(prefix=f"{elasticsearch}shards-", open_days=1)
+    store.prepare(NOW)
+    try:
+        index = store.reading_index("30d", NOW_MS)
+        lines = b"".join(
+            reading_lines(store, TENANT, [(NOW_MS, {"current_a": 1.0})], connector=f"c-{n}")
+            for n in range(40)
+        )
+        store.bulk(lines)
+
+        done = Copy(store, index).run()
+
+        held = store.client.indices.get_settings(index=done.new, flat_settings=True)[done.new]
+        assert held["settings"]["index.number_of_shards"] == "3"
+        assert done.documents == 40
+        assert all(result.is_duplicate for result in store.bulk(lines))
+        assert differences(store) == []
+    finally:
+        _forget(store)
+
+
+def test_states_are_written_anew_while_they_change(
+    elasticsearch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is changed and one deleted after it was copied; and a field is of another type."""
+    store = TelemetryStore(prefix=f"{elasticsearch}anew-", open_days=1)
+    older = {**STATE.mappings, "properties": {**STATE.mappings["properties"]}}
+    older["properties"]["margin_k"] = {"type": "long"}
+    del older["properties"]["change"]
+    plain = READINGS.mappings
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            type(STATE),
+            "mappings",
+            property(lambda kind: older if kind is STATE else _shape(kind, plain)),
+        )
+        store.prepare(NOW)
+    index = f"{store.prefix}{STATE_INDEX}"
+    write = Copy._write
+    rows = [{"tenant": TENANT, "connector": f"c-{n}", "margin_k": 1} for n in range(4)]
+
+    def meanwhile(self: Copy, page: list[dict[str, Any]]) -> None:
+        write(self, page)
+        monkeypatch.setattr(Copy, "_write", write)
+        store.update_states([{**rows[0], "open_alarms": 7}])
+        store.delete_states(TENANT, ["c-1"])
+        store.refresh()
+        assert TenantTelemetry(TENANT, store=store).states().total == 3
+
+    try:
+        store.update_states(rows)
+        assert store.prepare(NOW) == []  # it teaches what it can, and stands what it can't
+        (different,) = differences(store)
+        assert (different.where, different.what) == (index, "margin_k")
+        monkeypatch.setattr(Copy, "_write", meanwhile)
+
+        done = Copy(store, index).run()
+
+        assert done.new == f"{index}.2"
+        assert differences(store) == []
+        assert store.prepare(NOW) == []
+        assert store.update_states([{**rows[2], "margin_k": 1.5}])[0].is_stored
+        store.refresh()
+        ours = TenantTelemetry(TENANT, store=store)
+        assert {(each.connector, each.margin_k) for each in ours.states().states} == {
+            ("c-0", 1.0), ("c-2", 1.5), ("c-3", 1.0),
+        }  # fmt: skip
+        assert ours.latest(["c-0"])["c-0"].open_alarms == 7
+    finally:
+        _forget(store)
+
+
+def test_who_writes_a_state_while_its_index_is_shut_tries_again(store: TelemetryStore) -> None:
+    index = f"{store.prefix}{STATE_INDEX}"
+    cluster.block_writes(store.client, index)
+    try:
+        with pytest.raises(StoreUnavailable):
+            store.update_states([{"tenant": TENANT, "connector": CONNECTOR}])
+    finally:
+        cluster.unblock_writes(store.client, index)
+
+
+def test_a_killed_copy_is_no_hindrance_and_goes_with_its_tenant(
+    elasticsearch: str, ours: str
+) -> None:
+    store = TelemetryStore(prefix=f"{elasticsearch}killed-", open_days=1)
+    store.prepare(NOW)
+    index = store.reading_index("30d", NOW_MS)
+    store.bulk(reading_lines(store, ours, [(NOW_MS, {"current_a": 1.0})]))
+    try:
+        _killed_before_the_switch(store, index)
+        assert store.unfinished() == [f"{index}.2"]
+        assert Copy(store, index).run().documents == 1
+        _killed_before_the_switch(store, f"{index}.2")
+
+        erase(store, ours, now=NOW)
+
+        assert store.unfinished() == []
+        assert store.client.count(index=f"{store.prefix}readings-*")["count"] == 0
+    finally:
+        _forget(store)
+
+
+def test_a_template_of_another_version_or_with_other_settings_is_told(
+    elasticsearch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = TelemetryStore(prefix=f"{elasticsearch}older-", open_days=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(documents, "VERSION", documents.VERSION - 1)
+        patch.setitem(READINGS.settings, "index.refresh_interval", "9s")
+        store.prepare(NOW)
+    try:
+        found = {(each.where, each.what): each for each in differences(store)}
+
+        template = f"template {store.prefix}readings"
+        assert found.pop((template, "index.refresh_interval")).found == "9s"
+        assert {what for _where, what in found} == {"version"}
+        assert len(found) == len(KINDS)
+        assert not any(each.needs_rewriting for each in found.values())
+        store.prepare(NOW)
+        assert differences(store) == []
+    finally:
+        _forget(store)
+
+
+def test_a_higher_version_goes_on_with_the_same_states_and_events() -> None:
+    source = Path(documents.__file__).read_text()
+    assert f"VERSION = {VERSION}\n" in source
+    later: dict[str, Any] = {"__name__": "documents_of_a_later_version"}
+
+    exec(source.replace(f"VERSION = {VERSION}\n", f"VERSION = {VERSION + 1}\n"), later)
+
+    assert later["VERSION"] == VERSION + 1
+    for name in ("STATE_INDEX", "EVENTS_INDEX", "MARKS_INDEX"):
+        assert later[name] == getattr(documents, name)
+
+
+def test_an_account_that_has_refused_something_is_as_wanted(
+    store: TelemetryStore, ours: str
+) -> None:
+    store.write_ledger([LedgerEntry(ours, 7, NOW_MS, 0, 0, {"out_of_range": 1})])
+
+    assert [each for each in differences(store) if each.what == "quarantined"] == []
+
+
+def _killed_before_the_switch(store: TelemetryStore, index: str) -> None:
+    copy = Copy(store, index)
+    copy._make()
+    copy._copy_what_is_new()
+    cluster.block_writes(store.client, index)
+
+
+def _forget(store: TelemetryStore) -> None:
+    cluster.delete(store.client, [*store.indices(), *store.unfinished()])
+    for kind in KINDS:
+        store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
 
 
 @pytest.mark.parametrize("index", ["*", "state-1", "nothing", "readings-30d-19700101"])

@@ -54,6 +54,18 @@ def test_the_worst_comes_first_and_who_never_reported_last(fleet: TenantTelemetr
     assert page.states[-1].health == "unknown"
 
 
+def test_who_has_no_margin_at_rated_load_follows_by_what_is_left_now(
+    store: TelemetryStore, fleet: TenantTelemetry
+) -> None:
+    """At rest all are cool: a headroom is no margin, and is never weighed against one."""
+    rows = [("c-5", 3.0), ("c-6", 2.0), ("c-3", 1.0)]
+    fleet.update_states({"connector": name, "headroom_k": left_k} for name, left_k in rows)
+    store.refresh()
+    page = fleet.states(sort="margin")
+    assert connectors(page) == ["c-1", "c-2", "c-4", "c-3", "c-6", "c-5"]
+    assert [each.outlook.headroom_k for each in page.states[-3:]] == [1.0, 2.0, 3.0]
+
+
 def test_facets_count_what_the_filter_leaves(fleet: TenantTelemetry) -> None:
     page = fleet.states(StateFilter(model="HV-250"), facets=["model", "organisation", "health"])
 

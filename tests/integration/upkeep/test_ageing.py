@@ -52,7 +52,9 @@ def fleet(slug: str, *, beside: int = 20) -> list[str]:
     return [BENS, *(str(cast.fixed_id(1_000 + number)) for number in range(beside))]
 
 
-def know(slug: str, connectors: list[str], *, ahead: float, at: datetime = NOW) -> None:
+def know(
+    slug: str, connectors: list[str], *, ahead: float, at: datetime = NOW, **first: Any
+) -> None:
     """What detection writes of each: all have aged alike, but for the first."""
     chance = np.random.default_rng(3)
     growth = [ahead, *(0.03 + chance.normal(0, 0.01, len(connectors) - 1))]
@@ -65,6 +67,8 @@ def know(slug: str, connectors: list[str], *, ahead: float, at: datetime = NOW) 
                 "base_since": _ms(at - 200 * DAY),
                 "measured_at": _ms(at),
                 "arrived_at": _ms(at) + 100,
+                "learnt_at": _ms(at) - 1000,
+                **(first if connector == connectors[0] else {}),
             }
             for connector, change in zip(connectors, growth, strict=True)
         ]
@@ -107,6 +111,16 @@ def test_one_that_ages_faster_is_seen_and_its_end_too(in_kunlun: Tenant) -> None
     judge()
     (over,) = found()
     assert (over.pk, over.state) == (alarm.pk, "cleared")
+
+
+def test_who_was_parked_has_not_aged_since(in_kunlun: Tenant) -> None:
+    """Its last load was long ago: what it had grown by then is compared with its like of then."""
+    connectors = fleet("kunlun")
+    know("kunlun", connectors, ahead=0.2, learnt_at=_ms(NOW - 190 * DAY))
+    judge()
+    (alarm,) = found()
+    assert alarm.evidence["known_for_s"] == 10 * 86_400
+    assert alarm.evidence["expected_growth_pct"] < 0.5
 
 
 def test_its_page_says_how_far_ahead_of_whom_it_is(kunlun: Tenant, ben: User, clara: User) -> None:

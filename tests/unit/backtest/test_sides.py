@@ -7,7 +7,7 @@ import pytest
 
 from ohmwatch.backtest.installed import Installed
 from ohmwatch.backtest.run import run
-from ohmwatch.backtest.sides import Side, Sided, split
+from ohmwatch.backtest.sides import Side, Sided, related_to, split
 from ohmwatch.checks.detectors import EXAMPLE
 from ohmwatch.detector import Batch
 from ohmwatch.detectors.mating_cycles_exceeded import MatingCyclesExceeded
@@ -24,10 +24,11 @@ def warming() -> Batch:
 
 
 def alarms(*judges: tuple[Side, Judge]) -> list[tuple[Side, str, str, int]]:
-    detectors = [Sided(side, judge) for side, judge in judges]
+    detectors = [Sided(judge, side) for side, judge in judges]
     events = run([warming()], INSTALLED, detectors)
     return [
-        (*split(event.condition), event.severity.name.lower(), event.time_ms) for event in events
+        (split(event.connector)[0], event.condition, event.severity.name.lower(), event.time_ms)
+        for event in events
     ]
 
 
@@ -61,11 +62,43 @@ class Staged(Overtemperature):
 
 
 def test_what_a_detector_stands_on_goes_along() -> None:
-    assert Sided(Side.TRIED, Judge("o", Staged())).stages == ("contacts",)
+    assert Sided(Judge("o", Staged()), Side.TRIED).stages == ("contacts",)
     alone = Judge("mating_cycles_exceeded", MatingCyclesExceeded())
-    assert Sided(Side.TRIED, alone).stages == ()
+    assert Sided(alone, Side.TRIED).stages == ()
 
 
 def test_a_side_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="overtemperature"):
-        split("overtemperature/x")
+    with pytest.raises(ValueError, match="inlet"):
+        split("inlet/x")
+
+
+@dataclass(frozen=True)
+class Burning(Overtemperature):
+    """States a loose contact where the other states that it is hot: its cause."""
+
+    name: str = "contact_loose"
+    condition: str = "contact_loose"
+
+
+def told_of(*judges: Sided) -> set[tuple[Side, str]]:
+    """Which condition people would have heard of, on which side."""
+    events = run([warming()], INSTALLED, judges, with_notes=True)
+    return {(split(each.connector)[0], each.condition) for each in events if each.tell}
+
+
+def test_a_cause_silences_its_consequence_on_its_own_side_only() -> None:
+    cause = Judge("contact_loose", Burning(margin_k=40.0))
+    tried, held = Sided(EARLIER, Side.TRIED), Sided(DEFAULT, Side.IN_FORCE)
+    assert told_of(tried, held) == {(side, "overtemperature") for side in Side}
+    both = told_of(tried, held, Sided(cause, *Side))
+    assert both == {(side, "contact_loose") for side in Side}
+    one = told_of(tried, held, Sided(cause, Side.TRIED))
+    assert one == {(Side.TRIED, "contact_loose"), (Side.IN_FORCE, "overtemperature")}
+
+
+def test_who_decides_whether_anybody_is_told() -> None:
+    assert related_to("overvoltage") == {"overvoltage"}
+    assert related_to("of_a_plug_in") == {"of_a_plug_in"}
+    heating = related_to("overtemperature")
+    assert heating == related_to("pole_imbalance") >= {"contact_loose", "cooling_reduced"}
+    assert "insulation_low" not in heating

@@ -172,6 +172,18 @@ def test_time_left_is_an_interval_around_what_came(
     assert np.mean(held) > 0.6
 
 
+def test_where_no_time_is_left_to_tell_the_reason_is(stories: dict[str, list[Finding]]) -> None:
+    """High from the first day and as ever since: no growth leads to a limit."""
+    high = [each for each in stories["assembly"] if each.condition == "contact_resistance_high"]
+    said = {each.evidence.get("time_left_unknown") for each in high if each.severity}
+    assert said == {"too_few_points", "not_growing"}
+    assert high[0].evidence["time_left_unknown"] == "too_few_points"
+    for each in [*stories["assembly"], *stories["ageing"]]:
+        if each.condition in ("contact_resistance_high", "contact_resistance_rising"):
+            is_refused = "time_left_unknown" in each.evidence
+            assert is_refused == (each.time_left_s is None and not each.ended)
+
+
 def test_measured_resistance_is_told_in_microohms(stories: dict[str, list[Finding]]) -> None:
     rising = [
         each for each in stories["ageing_measured"] if each.condition == "contact_resistance_rising"
@@ -220,6 +232,23 @@ def test_lying_sensor_is_called_one_and_raises_no_alarm(
     assert conditions(stories[name], Severity.WARNING) == set()
 
 
+@pytest.mark.parametrize(
+    ("name", "least"), [("stuck", 0.0), ("leapt", 0.0), ("noisy", 0.0), ("scaled", 0.5)]
+)
+def test_findings_of_a_connector_whose_sensor_lies_say_that_they_are_less_sure(
+    fleet: Fleet, name: str, least: float
+) -> None:
+    """Also those of detectors that ask no sensor whether it lies. The limit is a low one."""
+    low = replace(MODEL, temperature_limit_c=45.0)
+    said = Watch(default_detectors()).observe(fleet.batch(), [low] * len(CAST)).findings
+    trust = {"healthy": [], name: []}  # type: dict[str, list[float]]
+    for each in said:
+        if each.connector in trust and each.condition == "overtemperature" and day_of(each) > 8.0:
+            trust[each.connector].append(float(each.evidence["trust"]))
+    assert set(trust["healthy"]) == {1.0}
+    assert np.median(trust[name]) == least
+
+
 def test_margin_at_rated_load_shrinks_with_the_contact(fleet: Fleet) -> None:
     batch = fleet.batch()
     state = np.zeros(len(CAST), dtype=CONTACT_DTYPE)
@@ -233,6 +262,20 @@ def test_margin_at_rated_load_shrinks_with_the_contact(fleet: Fleet) -> None:
     assert np.isnan(worst["parked"])
     low, high = margin.from_k[ends][_AT["healthy"]], margin.to_k[ends][_AT["healthy"]]
     assert low < worst["healthy"] < high
+
+
+def test_what_lies_teaches_nothing_and_neither_does_a_rest(fleet: Fleet) -> None:
+    """Since when nothing was learnt is told: knowledge grows old, whatever still comes in."""
+    batch = fleet.batch()
+    columns = CONTACTS.columns(batch, [MODEL] * len(CAST), np.zeros(len(CAST), CONTACT_DTYPE))
+    ends = np.flatnonzero(np.diff(batch.connector, append=-1))
+    learnt_ms = with_known(batch, columns).column("estimate.learnt_ms")[ends]
+    days = dict(zip(CAST, ((learnt_ms - START_MS) / 86_400_000).tolist(), strict=True))
+    assert days["healthy"] > DAYS - 1.0
+    assert days["ageing"] > DAYS - 1.0
+    assert ONSET_DAY - 1.0 < days["stuck"] <= ONSET_DAY
+    assert ONSET_DAY - 1.0 < days["leapt"] <= ONSET_DAY
+    assert np.isnan(days["parked"])
 
 
 def test_growth_over_its_own_base_tells_who_ages_faster(fleet: Fleet) -> None:
@@ -277,6 +320,27 @@ def test_workshop_that_mates_anew_starts_a_new_past(fleet: Fleet) -> None:
     again = np.zeros(len(CAST), dtype=CONTACT_DTYPE)
     CONTACTS.columns(batch, [daily] * len(CAST), again)
     assert set(again["anew_ms"]) == {START_MS}
+
+
+def test_the_step_between_two_matings_is_told(fleet: Fleet) -> None:
+    """The bad assembly is mended on day 8: from then on it is as its healthy neighbour."""
+    batch = fleet.batch()
+    late = fleet.day > 8.0
+    values = {name: column.copy() for name, column in fleet.values.items()}
+    for column in values.values():
+        column[late, _AT["assembly"]] = column[late, _AT["healthy"]]
+    shown = {name: column.T.ravel() for name, column in values.items()}
+    shown["mating_cycles"] = np.where(batch.time_ms > START_MS + 8 * 86_400_000, 4.0, 3.0)
+    state = np.zeros(len(CAST), dtype=CONTACT_DTYPE)
+    columns = CONTACTS.columns(replace(batch, values=shown), [MODEL] * len(CAST), state)
+    told = with_known(batch, columns)
+    day, end = (batch.time_ms - START_MS) / 86_400_000, np.diff(batch.connector, append=-1) != 0
+    for name, pos, neg in (("assembly", 0.1, -1.0), ("healthy", 0.0, 0.0)):
+        own = batch.connector == _AT[name]
+        pos_log, neg_log = (known(told, f"mating_step_{pole}") for pole in ("pos", "neg"))
+        assert np.isnan(pos_log[own & (day < 8.0)]).all()
+        assert pos_log[own & end] == pytest.approx(pos, abs=0.15)
+        assert neg_log[own & end] == pytest.approx(neg, abs=0.15)
 
 
 def test_all_that_is_kept_of_a_connector_is_bounded() -> None:

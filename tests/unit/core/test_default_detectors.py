@@ -1,5 +1,6 @@
 """Every detector that watches by default passes the suite, and healthy noise moves none of them."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,13 @@ DETECTORS = default_detectors()
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: detector.name)
 def test_detector_passes_the_suite(detector: Detector, check: Any) -> None:
     check(detector, EXAMPLE)
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: detector.name)
+def test_data_sheet_tells_what_it_keeps(detector: Detector) -> None:
+    said = re.search(r"state: (\d+) bytes", type(detector).__doc__ or "")
+    assert said
+    assert int(said[1]) == detector.state_dtype.itemsize
 
 
 def healthy(

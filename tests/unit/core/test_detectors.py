@@ -3,6 +3,7 @@
 Their numbers, and what noise, gaps and late news do to them.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from ohmwatch.checks.detectors import (
     CHECKS,
     EXAMPLE,
     START_MS,
+    TURN_READINGS,
     CheckFailed,
     check_detector,
     observed,
@@ -129,6 +131,22 @@ def test_the_suite_catches_a_broken_detector(broken: Detector, check: str) -> No
     with pytest.raises(CheckFailed) as caught:
         check_detector(broken)
     assert caught.value.check == check
+
+
+class Ponders(Broken):
+    """Slow over the largest batch only."""
+
+    def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
+        if len(batch) == TURN_READINGS:
+            time.sleep(0.3)
+        return super().observe(batch, ratings, state)
+
+
+def test_the_suite_catches_one_that_takes_too_long_by_the_limit_that_is_given() -> None:
+    with pytest.raises(CheckFailed, match=r"31,200 readings took .* at most 0\.2 s") as caught:
+        check_detector(Ponders(), turn_s=0.2)
+    assert caught.value.check == "ends_its_turn_in_time"
+    check_detector(Ponders(), turn_s=60.0)
 
 
 # --- overtemperature --------------------------------------------------------------------------

@@ -1,13 +1,26 @@
 """The time to the limit: intervals hold as often as they say, whatever law the growth follows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ohmwatch.checks.detectors import EXAMPLE
 from ohmwatch.detector import State
-from ohmwatch.physics.estimate.outlook import add_point, forecast, growth_to_limit
+from ohmwatch.physics.estimate.outlook import (
+    FORESEEN,
+    LIMIT_UNKNOWN,
+    LITTLE_LOAD,
+    LONGEST_DAYS,
+    NOT_GROWING,
+    OUT_OF_REACH,
+    TOO_FEW_POINTS,
+    add_point,
+    forecast,
+    growth_to_limit,
+    why_unforeseen,
+)
 from ohmwatch.physics.estimate.record import (
     APART,
     CONTACT_DTYPE,
@@ -107,6 +120,23 @@ def test_interval_is_told_in_order_and_shrinks_towards_the_limit() -> None:
 
 def test_few_points_tell_nothing() -> None:
     assert np.isnan(told_days(np.arange(3.0), np.array([0.0, 0.2, 0.4]))).all()
+
+
+def test_why_nothing_is_told_is_said() -> None:
+    """Each reason, in the order in which they go away."""
+    record, model = contact()[0], parameters_of([EXAMPLE])[0]
+    nobodys = parameters_of([replace(EXAMPLE, temperature_limit_c=np.nan)])[0]
+    assert why_unforeseen(record, model, 1.0) == TOO_FEW_POINTS
+    for day in range(12):
+        add_point(record, float(day), 0.04 * day, 0.0)
+    forecast(record, 1.0, LIMIT)
+    assert why_unforeseen(record, model, np.nan) == NOT_GROWING
+    assert why_unforeseen(record, nobodys, 1.0) == LIMIT_UNKNOWN
+    assert why_unforeseen(record, model, 1.0) == LITTLE_LOAD
+    record["peak"] = 0.5
+    assert why_unforeseen(record, model, 1.0) == FORESEEN
+    record["left_s"] = 0.95 * LONGEST_DAYS * DAY_S
+    assert why_unforeseen(record, model, 1.0) == OUT_OF_REACH
 
 
 @pytest.mark.parametrize("base", [0.0, 0.8, -0.3])

@@ -13,8 +13,9 @@ from ohmwatch.checks.detectors import EXAMPLE, recording
 from ohmwatch.detector import Batch, Columns, Detector, Ratings, State
 from ohmwatch.detectors.defaults import default_detectors
 from ohmwatch.detectors.overtemperature import Overtemperature
-from ohmwatch.findings import Finding
+from ohmwatch.findings import Finding, Severity
 from ohmwatch.physics.heat import allowed_rise_per_a2, derated_current_a
+from ohmwatch.physics.known import Doubts
 from ohmwatch.physics.sequence import Runs, first_order
 from ohmwatch.rated import Rated
 from ohmwatch.watch import Judgement, Post, Watch
@@ -189,3 +190,27 @@ def test_stricter_limit_of_rise_and_derating_counts() -> None:
     at_edge_k = float(allowed_rise_per_a2([generous], connector, warm)[0]) * 120.0**2
     assert at_edge_k == pytest.approx(20.0)
     assert np.isnan(allowed_rise_per_a2([Ratings()], connector, cold)[0])
+
+
+def test_what_temperatures_show_is_told_with_the_trust_in_them() -> None:
+    """Of any detector's, at the reading that it needed; insulation asks no thermometer."""
+    trusted = {f"estimate.trust_{place}": np.array([1.0, 1.0]) for place in ("neg", "air")}
+    batch = Batch.of_one("c1", [1000, 2000], current_a=[1.0, 1.0]).with_columns(
+        {**trusted, "estimate.trust_pos": np.array([1.0, 0.0])}
+    )
+
+    def said(condition: str, at_ms: int, connector: str = "c1") -> Finding:
+        return Finding(connector, condition, Severity.WARNING, at_ms, at_ms, at_ms, "any", "1")
+
+    asked = [
+        said("overtemperature", 1000),
+        said("overtemperature", 2000),
+        said("acme_warmth", 2000),
+        said("insulation_low", 2000),
+        said("overtemperature", 1500),
+        said("overtemperature", 2500),
+        said("overtemperature", 2000, "c2"),
+    ]
+    told = [each.evidence.get("trust") for each in Doubts(batch).of(asked)]
+    assert told == [1.0, 0.0, 0.0, None, None, None, None]
+    assert Doubts(Batch.of_one("c1", [])).of(asked) == asked

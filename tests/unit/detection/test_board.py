@@ -59,9 +59,7 @@ def test_newest_reading_and_its_margin_are_written() -> None:
             "measured_at": 2000,
             "arrived_at": 2000,
             "judged_at": 2500,
-            "margin_k": 29.0,
-            "margin_from_k": None,
-            "margin_to_k": None,
+            "headroom_k": 29.0,
         }
     ]
 
@@ -80,6 +78,41 @@ def test_margin_at_rated_load_is_written_with_its_interval_where_it_is_known() -
     # 30 K at 20 °C are 30·1.078/(1 − 0.0039·30) = 36.6 K at 40 °C; the limit is 90 °C.
     assert row["margin_k"] == pytest.approx(13.4, abs=0.1)
     assert row["margin_from_k"] < row["margin_k"] < row["margin_to_k"]
+    assert row["headroom_k"] == 29.0
+
+
+def test_margin_at_rated_load_and_headroom_of_now_are_never_mixed() -> None:
+    """A connector at rest is far below its limit, and may be close to it at rated load."""
+    each, store, _ = board()
+    unknown = {"estimate.heating_pos_k": np.array([NAN])}
+    each.note(of_one(1000, temperature_pos_c=[21.0]), [EXAMPLE], judged_ms=1, known=unknown)
+    each.post()
+    (row,) = store.written
+    assert (row["headroom_k"], row["margin_k"], row["margin_from_k"]) == (69.0, None, None)
+
+
+def test_time_left_is_written_or_why_it_is_not_known_and_what_was_learnt_when() -> None:
+    each, store, clock = board()
+    told = {
+        **{f"estimate.left_{name}s": np.array([NAN, 7200.0]) for name in ("", "from_", "to_")},
+        "estimate.left_why": np.array([1.0, 0.0]),
+        "estimate.learnt_ms": np.array([NAN, 900.0]),
+        "estimate.mating_step_neg": np.array([NAN, np.log(0.4)]),
+    }
+    both = of_one(1000, 2000, current_a=[0.0, 1.0])
+    for at in range(2):
+        own = {name: column[[at]] for name, column in told.items()}
+        each.note(both.rows(np.arange(2) == at), [EXAMPLE], judged_ms=1, known=own)
+        each.post()
+        clock.now_s += WRITE_EVERY_S
+    first, second = store.written
+    assert (first["left_s"], first["left_unknown"], first["learnt_at"]) == (
+        None,
+        "too_few_points",
+        None,
+    )
+    assert (second["left_s"], second["left_unknown"], second["learnt_at"]) == (7200.0, None, 900)
+    assert second["mating_step_neg"] == pytest.approx(-0.6)
 
 
 def test_quantities_that_come_in_turns_are_merged() -> None:
@@ -88,14 +121,14 @@ def test_quantities_that_come_in_turns_are_merged() -> None:
     each.note(batch, [EXAMPLE], judged_ms=2500)
     each.post()
     assert store.written[0]["last"] == {"current_a": 12.0, "voltage_v": 700.0}
-    assert "margin_k" not in store.written[0]
+    assert "headroom_k" not in store.written[0]
 
 
 def test_model_without_a_limit_has_no_margin() -> None:
     each, store, _ = board()
     each.note(of_one(1000, temperature_pos_c=[50.0]), [Ratings()], judged_ms=1)
     each.post()
-    assert "margin_k" not in store.written[0]
+    assert "headroom_k" not in store.written[0]
 
 
 def test_at_most_once_a_second_and_nothing_is_forgotten() -> None:

@@ -7,11 +7,14 @@ import pytest
 from apps.devices.clocks import LIMIT_MS, SAMPLES_NEEDED, judge
 from apps.devices.directory import DeviceEntry
 from apps.devices.models import ClockState
+from apps.telemetry.slices import Retention
 from ohmwatch.codecs.json import decode
 from workers.acquisition.batches import Message
 from workers.acquisition.clocks import DEVICES_LIMIT, SAMPLE_EVERY_MS, Clocks, newest_measured
 from workers.acquisition.parcels import Parcel
 from workers.acquisition.sorting import Sorted
+
+KEPT = Retention("30d")
 
 T = 1_795_420_800_000
 HOUR = 3_600_000
@@ -92,10 +95,10 @@ def test_memory_is_bounded() -> None:
 
 
 def test_what_will_be_refused_for_its_time_is_a_sample_all_the_same() -> None:
-    entry = DeviceEntry("kunlun", "30d", "tbox-1", "1", enabled=True, codec="json", channels={})
+    entry = DeviceEntry("kunlun", KEPT, "tbox-1", enabled=True, codec="json")
     work = Sorted(
         parcels=[
-            Parcel(number, Message("", body), "kunlun.tbox-1", entry, "30d", decode(body))
+            Parcel(number, Message("", body), "kunlun.tbox-1", entry, KEPT, decode(body))
             for number, body in enumerate(
                 [
                     b'{"time": 5, "current_a": 1}',

@@ -4,7 +4,14 @@ from itertools import pairwise
 
 import pytest
 
-from tests.faults.checker import History, Outcome, value_of, violations
+from tests.faults.checker import (
+    History,
+    Outcome,
+    detection_violations,
+    value_of,
+    violations,
+)
+from tests.unit.faults import detection
 from tests.unit.faults.model import CONNECTORS, MUTANTS, play
 
 SEEDS = range(60)
@@ -20,6 +27,17 @@ def test_each_mutant_is_caught(mutant: str) -> None:
     caught = [seed for seed in SEEDS if violations(*play(seed, mutant))]
     assert caught, mutant
     assert violations(*play(caught[0], mutant)) == violations(*play(caught[0], mutant))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_detection_that_is_right_passes_whenever_it_is_killed(seed: int) -> None:
+    assert detection_violations(detection.play(seed)) == []
+
+
+@pytest.mark.parametrize("mutant", detection.MUTANTS)
+def test_each_mutant_of_detection_is_caught(mutant: str) -> None:
+    caught = [seed for seed in SEEDS if detection_violations(detection.play(seed, mutant))]
+    assert caught, mutant
 
 
 def test_what_is_wrong_is_told_with_the_seed() -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ import pytest
 from ohmwatch.checks.detectors import EXAMPLE, check_detector, recording
 from ohmwatch.detector import Detector
 from ohmwatch.findings import Finding
+from ohmwatch.parameters import ParametersRefused, parameters_of, variant_of, with_parameters
 from ohmwatch.plugins import errors
+from ohmwatch.plugins.budget import Budget
 from ohmwatch.plugins.remote import SWITCHED_OFF_AFTER, RemoteDetector
 from ohmwatch.watch import Watch
 from tests import packages
-from tests.packages import PLUGIN, RIGHT
+from tests.packages import ADJUSTABLE, PLUGIN, RIGHT
 
 Installed = Callable[..., str]
 
@@ -30,7 +33,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
 def made() -> Iterator[Callable[..., RemoteDetector]]:
     living: list[RemoteDetector] = []
 
-    def make(name: str, **limits: float) -> RemoteDetector:
+    def make(name: str, **limits: Any) -> RemoteDetector:
         living.append(RemoteDetector(name, **limits))
         return living[-1]
 
@@ -115,6 +118,66 @@ def test_who_fails_again_and_again_is_switched_off(
     assert detector.is_switched_off
     with pytest.raises(errors.PluginSwitchedOff, match="5 times"):
         observe(detector)
+
+
+def test_who_answers_rightly_but_takes_too_much_of_our_time_is_switched_off(
+    installed: Installed, made: Callable[..., RemoteDetector]
+) -> None:
+    """Each of its answers is valid and within the limit: 3.9 s, one after the other."""
+    name, clock = installed(), iter(np.arange(1000) * 3.9)
+    detector = made(name, budget=Budget(), monotonic=lambda: float(next(clock)))
+    turns = 0
+    while not detector.is_switched_off:
+        observe(detector)
+        turns += 1
+    assert turns == 8
+    with pytest.raises(errors.PluginSwitchedOff, match="of 60 s, at most 30 s"):
+        observe(detector)
+    assert detector.failures == 0
+    moderate = made(name, budget=Budget(), monotonic=lambda: float(next(rare)))
+    rare = iter(np.cumsum(np.tile([6.1, 3.9], 200)))  # 3.9 s of each ten
+    for _ in range(50):
+        observe(moderate)
+    assert not moderate.is_switched_off
+
+
+def test_a_rules_parameters_reach_it(
+    installed: Installed, made: Callable[..., RemoteDetector]
+) -> None:
+    """One process for all variants; the failures of one are not the others'."""
+    detector = made(installed(module=ADJUSTABLE))
+    (limit,) = parameters_of(detector)
+    assert (limit.name, limit.default, limit.unit, limit.reason) == (
+        *("limit_c", 90.0, "°C"),
+        "where it hurts.",
+    )
+    assert detector.about == "Says that a hand would find it hot."
+    warmer = with_parameters(detector, {"limit_c": 30})
+    assert (variant_of(detector), variant_of(warmer)) == ("hot_hand", "hot_hand(limit_c=30)")
+    assert len(said(warmer)) > len(said(detector)) > 0
+    with pytest.raises(ParametersRefused, match="limit_c"):
+        with_parameters(detector, {"limit_c": 9999})
+
+
+def said(detector: RemoteDetector) -> list[Finding]:
+    batch = recording(connectors=2)
+    return Watch([detector]).observe(batch, [EXAMPLE] * 2).findings
+
+
+def test_a_variant_that_fails_again_and_again_leaves_the_others_on(
+    installed: Installed, made: Callable[..., RemoteDetector]
+) -> None:
+    grumpy = ADJUSTABLE.replace(
+        "findings = []", "findings = []\n        if self.limit_c == 13: raise ValueError('unlucky')"
+    )
+    detector = made(installed(module=grumpy))
+    unlucky = with_parameters(detector, {"limit_c": 13})
+    for _ in range(SWITCHED_OFF_AFTER):
+        with pytest.raises(errors.PluginFailed, match="unlucky"):
+            observe(unlucky)
+    assert unlucky.is_switched_off
+    assert not detector.is_switched_off
+    observe(detector)
 
 
 @pytest.mark.parametrize(

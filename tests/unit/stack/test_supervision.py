@@ -8,7 +8,7 @@ from supervisor.options import ServerOptions
 
 from deploy.stack import supervisor
 from deploy.stack.services import GROUPS, services
-from deploy.stack.stack import Stack
+from deploy.stack.stack import SLOTS_LIMIT, Stack
 
 LOG = """\
 2026-11-24 00:10:26,809 INFO supervisord started with pid 1
@@ -41,7 +41,8 @@ def test_supervisord_reads_what_we_write(stack: Stack) -> None:
     groups = {group.name: group for group in options.process_group_configs}
     assert list(groups) == list(GROUPS)
     programs = {p.name: p for group in groups.values() for p in group.process_configs}
-    assert set(programs) == {service.name for service in services(stack)}
+    slots = {f"acquisition-{number}" for number in range(SLOTS_LIMIT)}
+    assert set(programs) == {service.name for service in services(stack)} | slots
     worker = programs["acquisition-1"]
     assert worker.command.endswith(
         "-n acquisition-1@%h --loglevel INFO --without-gossip --without-mingle"

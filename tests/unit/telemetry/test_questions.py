@@ -95,6 +95,8 @@ def test_gaps_are_told_only_where_there_are_some() -> None:
         (ItemResult(429, "es_rejected_execution_exception"), True),
         (ItemResult(503, "unavailable_shards_exception"), True),
         (ItemResult(404, "index_not_found_exception"), True),
+        (ItemResult(403, "cluster_block_exception"), True),
+        (ItemResult(403, "security_exception"), False),
         (ItemResult(404, "document_missing_exception"), False),
     ],
 )

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from apps.telemetry import slices
-from apps.telemetry.slices import DAY_MS, slice_of, to_ms
+from apps.telemetry.slices import DAY_MS, Retention, slice_of, to_ms
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 NOON = MONDAY + timedelta(hours=12)
@@ -83,3 +83,31 @@ def test_what_is_no_slice_never_expires() -> None:
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="zone"):
         to_ms(datetime(2026, 11, 23))  # noqa: DTZ001
+
+
+def test_a_move_holds_from_a_midnight_that_no_reading_has_reached() -> None:
+    for hour in range(24):
+        now = MONDAY + timedelta(hours=hour, minutes=30)
+        since = slices.move_begins(now)
+        assert (since.hour, since.minute) == (0, 0)
+        assert since - now >= slices.MOVE_LEAD > slices.AHEAD
+        assert since - now <= timedelta(days=1) + slices.MOVE_LEAD
+
+
+def test_a_reading_stays_in_the_class_of_its_time_whatever_comes_after() -> None:
+    kept = Retention("30d").moved("90d", 1_000).moved("1y", 2_000).moved("30d", 3_000)
+
+    assert [kept.at(time) for time in (999, 1_000, 1_999, 2_000, 2_999, 3_000)] == [
+        "30d", "90d", "90d", "1y", "1y", "30d",
+    ]  # fmt: skip
+    assert kept.between(0, 999) == {"30d"}
+    assert kept.between(999, 1_000) == {"30d", "90d"}
+    assert kept.between(0, 9_000) == kept.names == {"30d", "90d", "1y"}
+
+
+def test_a_move_that_has_not_begun_can_be_changed_and_undone() -> None:
+    first = Retention("30d").moved("90d", 1_000)
+
+    assert first.moved("1y", 1_000) == Retention("1y", (("30d", 1_000),))
+    assert first.moved("30d", 1_000) == Retention("30d")
+    assert Retention("30d").moved("30d", 1_000) == Retention("30d")

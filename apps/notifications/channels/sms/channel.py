@@ -74,7 +74,7 @@ class SmsChannel:
             return 0.0  # a counter that is away must not hold back an alarm
         if verdict.full == limits.DAY:
             budget.used_up(tenant)
-            if urgent:
+            if message.first.pressing:
                 raise TransportError("sms_cap_reached", permanent=True)
         elif not verdict.wait_s:
             budget.warn_early(tenant, now=now)

@@ -2,37 +2,59 @@
 
 import time
 from argparse import ArgumentParser
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from apps.partitions.wakeups import send_farewell
+from apps.platform.traces import forget
 from apps.telemetry.erasing import Report, erase
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.store import the_store
-from apps.tenants.models import Tenant
-from apps.tenants.operations import close_tenant, drop_tenant
+from apps.tenants.models import Erasure, Tenant
+from apps.tenants.operations import close_tenant, drop_tenant, note_erasure
 
-_KEYS = ("counts", "seen", "status", "unknown-fields")
 _STRAGGLERS_S = 5.0
 """Workers learn within 2 s that a tenant is closed; what is in their hands is written by then."""
+
+
+@dataclass
+class Erased:
+    """What is gone so far: of Elasticsearch, of Postgres by table, of Redis."""
+
+    telemetry: Report = field(default_factory=Report)
+    rows: dict[str, int] = field(default_factory=dict)
+    keys: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "documents": dict(self.telemetry.documents),
+            "indices": self.telemetry.indices,
+            "rows": self.rows,
+            "keys": self.keys,
+        }
 
 
 class Command(BaseCommand):
     help = "Erase a tenant completely, or all telemetry of one connector, for good."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--tenant", required=True, metavar="SLUG")
+        parser.add_argument("--tenant", metavar="SLUG")
         parser.add_argument("--connector", metavar="ID", help="its telemetry only")
         parser.add_argument("--yes", action="store_true", help="don't ask")
         parser.add_argument("--wait", type=float, default=_STRAGGLERS_S, metavar="S")
+        parser.add_argument("--list", action="store_true", help="tell what was erased before")
 
     def handle(self, *args: Any, **options: Any) -> None:
         slug, connector = options["tenant"], options["connector"]
+        if options["list"]:
+            return self._tell_all(slug)
+        if not slug:
+            raise CommandError("Whom? Name the --tenant.")
         tenant = Tenant.objects.filter(slug=slug).first()
         if tenant is None and connector is not None:
             raise CommandError(f"no tenant has the slug {slug}")
@@ -44,30 +66,60 @@ class Command(BaseCommand):
         if tenant is not None and connector is None:
             close_tenant(tenant=tenant)
             time.sleep(options["wait"])
+        self.stdout.write(as_table(self._erase(slug, connector, tenant)))
+        return None
+
+    def _erase(self, slug: str, connector: str | None, tenant: Tenant | None) -> Erasure:
+        """The rest of it; what was erased is kept, also where it ended in the middle."""
+        began_at, erased, failure = timezone.now(), Erased(), "it was stopped"
         try:
-            report = erase(the_store(), slug, connector, now=timezone.now())
-        except TelemetryError as error:
+            erase(the_store(), slug, connector, now=began_at, report=erased.telemetry)
+            if connector is None:
+                _forget_records(slug, tenant, erased)
+            failure = ""
+        except (TelemetryError, redis.RedisError, OperationalError) as error:
+            failure = f"{type(error).__name__}: {error}"
             raise CommandError(f"{error}; ask again, and the rest goes") from error
-        if connector is None:
-            self._forget_records(slug, tenant)
-        self.stdout.write(as_table(report, what))
+        finally:
+            kept = note_erasure(
+                slug=slug,
+                connector=connector or "",
+                began_at=began_at,
+                ended_at=timezone.now(),
+                report=erased.to_json(),
+                failure=failure,
+            )
+        return kept
 
-    def _forget_records(self, slug: str, tenant: Tenant | None) -> None:
-        if tenant is not None:
-            drop_tenant(tenant=tenant)
-            self.stdout.write(f"Postgres: schema {tenant.schema_name}, its hosts, its record")
-        with redis.Redis.from_url(settings.REDIS_LOG_URL, socket_timeout=5) as client:
-            gone = client.delete(*(f"ow:{key}:{slug}" for key in _KEYS))
-        self.stdout.write(f"Redis: {gone} counters and boards")
-        try:
-            send_farewell(slug)
-        except OperationalError as error:
-            raise CommandError(f"detection could not be asked to forget it: {error}") from error
-        self.stdout.write("Detection: asked to drop its states and what its log still holds")
+    def _tell_all(self, slug: str | None) -> None:
+        found = Erasure.objects.filter(slug=slug) if slug else Erasure.objects.all()
+        for each in found:
+            self.stdout.write(f"{as_table(each)}\n")
 
 
-def as_table(report: Report, what: str) -> str:
-    """The report, a line a kind."""
-    rows = [f"{kind:<12}{count:>12}" for kind, count in sorted(report.documents.items())]
-    dropped = [f"dropped whole: {index}" for index in report.indices]
-    return "\n".join([f"Erased {what}:", *rows, *dropped, f"{report.total} documents in all."])
+def _forget_records(slug: str, tenant: Tenant | None, erased: Erased) -> None:
+    if tenant is not None:
+        erased.rows = drop_tenant(tenant=tenant)
+    erased.keys = forget(slug)
+    send_farewell(slug)  # detection drops its states and what its log still holds
+
+
+def as_table(kept: Erasure) -> str:
+    """The report, a line a kind of document and a table."""
+    report = kept.report
+    whose = f"the telemetry of connector {kept.connector} of" if kept.connector else "all of"
+    lines = [f"{kept.ended_at:%Y-%m-%d %H:%M} UTC: erased {whose} {kept.slug}"]
+    for title, counts in (("Elasticsearch", report["documents"]), ("Postgres", report["rows"])):
+        lines.append(f"{title}: {sum(counts.values())} {_ROWS[title]}")
+        lines += [f"  {name:<36}{number:>12}" for name, number in sorted(counts.items())]
+    lines += [f"  dropped whole: {index}" for index in report["indices"]]
+    if not kept.connector:
+        lines.append(f"Redis: {report['keys']} counters and boards")
+    if kept.failure:
+        return "\n".join([*lines, f"It was not finished: {kept.failure}"])
+    if not kept.connector:
+        lines.append("Detection: asked to drop its states and what its log still holds")
+    return "\n".join(lines)
+
+
+_ROWS = {"Elasticsearch": "documents", "Postgres": "rows"}

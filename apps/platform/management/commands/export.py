@@ -42,7 +42,7 @@ class Command(BaseCommand):
         telemetry = TenantTelemetry(tenant.slug)
         total = 0
         try:
-            for file in export(telemetry, wanted, folder, form=options["form"], now=now):
+            for file in export(telemetry, wanted, folder, form=options["form"]):
                 total += file.readings or 0
                 told = "was there" if file.readings is None else f"{file.readings} readings"
                 self.stdout.write(f"{file.path.name}: {told}")

@@ -1,4 +1,4 @@
-"""Move a tenant to another retention class: how long its readings are kept from now on."""
+"""Move a tenant to another retention class: how long what it measures from then on is kept."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -24,10 +24,11 @@ class Command(BaseCommand):
         if tenant is None:
             raise CommandError(f"no tenant has the slug {options['tenant']}")
         kept = CLASSES[options["kept_for"]]
-        the_store().ensure_slices(timezone.now(), classes=[kept.name])
-        change_retention(tenant=tenant, retention_class=kept.name)
+        now = timezone.now()
+        the_store().ensure_slices(now, classes=[kept.name])
+        since = change_retention(tenant=tenant, retention_class=kept.name, now=now)
         self.stdout.write(
             f"{tenant.slug}: readings are kept {kept.keep_days} days, minutes "
             f"{kept.rollup_days['1m']}, hours {kept.rollup_days['1h']}, days "
-            f"{kept.rollup_days['1d']}, for what comes from now on."
+            f"{kept.rollup_days['1d']}, for what is measured from {since:%Y-%m-%d %H:%M} UTC on."
         )

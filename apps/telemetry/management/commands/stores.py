@@ -17,7 +17,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--mend", action="store_true", help="add what can be added in place")
-        parser.add_argument("--rewrite", metavar="INDEX", help="copy one slice into a new shape")
+        parser.add_argument("--rewrite", metavar="INDEX", help="copy one index into a new shape")
 
     def handle(self, *args: Any, **options: Any) -> None:
         store = the_store()

@@ -206,6 +206,7 @@ def hear(s, number, value, variance, step, believed, t_ms):  # type: ignore[no-u
     c.newest_ms = t_ms
     if not believed:
         return
+    s.learnt_s = (t_ms - s.first_ms) // 1000
     last = c.newest - c.base
     c.newest = value
     if c.count < BASE_EPISODES or t_ms - s.anew_ms < BASE_MS:

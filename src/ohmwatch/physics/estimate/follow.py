@@ -7,8 +7,20 @@ import numpy as np
 
 from ohmwatch.compiled import compiled, inlined
 from ohmwatch.detector import Batch, Floats, Ratings, State
-from ohmwatch.physics.estimate.episodes import LOADED, close, is_over, note_drop, pair_shift_k
-from ohmwatch.physics.estimate.outlook import add_point, forecast, growth_to_limit
+from ohmwatch.physics.estimate.episodes import (
+    BASE_EPISODES,
+    LOADED,
+    close,
+    is_over,
+    note_drop,
+    pair_shift_k,
+)
+from ohmwatch.physics.estimate.outlook import (
+    add_point,
+    forecast,
+    growth_to_limit,
+    why_unforeseen,
+)
 from ohmwatch.physics.estimate.record import (
     AIR,
     APART,
@@ -87,6 +99,7 @@ OF_PRESENT = (
     "apart_now_k",  # heating of the positive over the negative pole in the present episode
     "apart_now_sd_k",
     "slower_fit",  # over 0: more heat explains the mean of the poles better than slower cooling
+    "left_why",  # 0: the time left is told; else which of outlook's reasons it is not
     "limit_share",  # growth of the worse pole over the growth that takes it to its limit
 )
 OF_HISTORY = (
@@ -101,6 +114,9 @@ OF_HISTORY = (
     "resistance_pos_base_uohm",
     "resistance_neg_base_uohm",
     "anew_ms",  # since when the unit's own base holds: first seen, or mated anew
+    "learnt_ms",  # when an episode last taught something; NaN: none did
+    "mating_step_pos",  # heating after the newest mating over that before it, in logs; NaN: unknown
+    "mating_step_neg",
 )
 OF_SENSORS = (
     "trust_pos",
@@ -143,6 +159,9 @@ BASE_DAYS = 4.0
 LATE_S = 3 * 3600.0
 LATE_MS = 20 * 60_000
 """A reading that comes so much after its measurement was held back, or its clock is behind."""
+
+GROWS = 6.0
+"""Logs of odds of a growth from which on it is carried to its limit."""
 
 _COLUMN = {name: number for number, name in enumerate(TOLD)}
 PREFIX = "estimate."
@@ -263,25 +282,63 @@ def _note_delay(s, t_ms, arrived_ms):  # type: ignore[no-untyped-def]
 @inlined
 def _note_mating(s, p, t_ms, mated, cycles):  # type: ignore[no-untyped-def]
     """A connector that a workshop opened and closed starts anew."""
-    reopened = not math.isnan(mated) and mated > 0.5 and s.mated <= 0.5
+    reopened = not math.isnan(mated) and mated > 0.5 and s.mated == 0
     counted = not math.isnan(cycles) and cycles > s.cycles
     if (reopened or counted) and not p.routine:
+        _keep_heating(s)
         for number in range(5):
             c = s.channels[number]
             c.precision = c.count = c.up = c.down = c.level = 0.0
             c.scatter = 1.0
         s.anew_ms = t_ms
         s.point_count = 0
+        s.left_s = s.left_from_s = s.left_to_s = math.nan
         start_episode(s, p, t_ms)
     if not math.isnan(mated):
-        s.mated = mated
+        s.mated = 1 if mated > 0.5 else 0
     if not math.isnan(cycles):
         s.cycles = cycles
 
 
 @inlined
+def _heatings(s):  # type: ignore[no-untyped-def]
+    """What the positive and the negative pole heat, in rated rises."""
+    common, apart = s.channels[COMMON], s.channels[APART]
+    mean, half = math.exp(common.base + common.level), 0.5 * apart.base
+    return mean + half + max(apart.level, 0.0), mean - half + max(-apart.level, 0.0)
+
+
+@inlined
+def _keep_heating(s):  # type: ignore[no-untyped-def]
+    """What the contacts heat before they are mated anew, if that is known: the step is asked."""
+    if s.channels[COMMON].count >= BASE_EPISODES:
+        pos, neg = _heatings(s)
+        s.before_pos, s.before_neg = _as_thousandths(pos), _as_thousandths(neg)
+
+
+@inlined
+def _as_thousandths(heating):  # type: ignore[no-untyped-def]
+    """Of its logarithm, as an integer that is not 0."""
+    kept = round(1000.0 * min(max(math.log(max(heating, 1e-6)), -30.0), 30.0))
+    return kept if kept != 0 else 1
+
+
+@inlined
+def _mating_step(s, before, side):  # type: ignore[no-untyped-def]
+    """By which the newest mating has changed the heating of a pole, in logs."""
+    if before == 0 or s.channels[COMMON].count < BASE_EPISODES:
+        return math.nan
+    heating = math.exp(s.channels[COMMON].base) + 0.5 * side * s.channels[APART].base
+    return math.log(max(heating, 1e-6)) - before / 1000.0
+
+
+@inlined
 def _note_peak(s, p, t_ms, load):  # type: ignore[no-untyped-def]
-    """The hottest hours of a day by load and air, averaged over days: the unit's own duty."""
+    """The hottest hours of a day by load and air, averaged over days: the unit's usual peak.
+
+    A mean that forgets, not a high percentile of its duty: a rare day above it is in the width
+    of the forecast (LIMIT_SD there).
+    """
     day = t_ms // 86_400_000
     if day != s.day:
         if s.day_most_a > 0.1 * p.rated_a:
@@ -318,18 +375,27 @@ def _look_ahead(s, p, t_ms):  # type: ignore[no-untyped-def]
         if apart.count == 0.0 and c.count > 0.0 and c.newest_ms == t_ms:
             lean += sign * (c.newest - c.base)
     add_point(s, t_ms / 86_400_000.0 - s.first_ms / 86_400_000.0, lean, both)
-    strongest = max(apart.up, apart.down)
     s.limit_share = 0.0
-    single = apart.count == 0.0 and common.up >= 6.0 and s.slower_fit > 0.0
-    if strongest < 6.0 and not single:
+    side = _leaning_side(s)
+    if math.isnan(side):
         # Both poles alike: cooling, which doesn't grow by a law.
         s.left_s = s.left_from_s = s.left_to_s = math.nan
         return
-    side = 0.0 if single else (1.0 if apart.up > apart.down else -1.0)
     growth = growth_to_limit(s, p, side)
-    grown = math.exp(common.level) - 1.0 if single else side * apart.level
+    grown = math.exp(common.level) - 1.0 if side == 0.0 else side * apart.level
     s.limit_share = grown / max(growth, 0.02) if growth == growth else 0.0
     forecast(s, side, growth)
+
+
+@inlined
+def _leaning_side(s):  # type: ignore[no-untyped-def]
+    """1 or −1: the pole that there is evidence of; 0: one that is measured alone; NaN: none."""
+    apart, common = s.channels[APART], s.channels[COMMON]
+    if apart.count == 0.0 and common.up >= GROWS and s.slower_fit > 0.0:
+        return 0.0
+    if max(apart.up, apart.down) < GROWS:
+        return math.nan
+    return 1.0 if apart.up > apart.down else -1.0
 
 
 @inlined
@@ -339,7 +405,7 @@ def _tell(s, p, t_ms, told, at):  # type: ignore[no-untyped-def]
     for value in _of_contacts(s, p):
         told[row, at] = value
         row += 1
-    for value in _of_present(s):
+    for value in _of_present(s, p):
         told[row, at] = value
         row += 1
     for value in _of_history(s, t_ms):
@@ -355,8 +421,7 @@ def _of_contacts(s, p):  # type: ignore[no-untyped-def]
     apart, common = s.channels[APART], s.channels[COMMON]
     pos, neg = s.channels[DROP_POS], s.channels[DROP_NEG]
     mean_k = p.rise_k * math.exp(common.base + common.level)
-    half_k = 0.5 * p.rise_k * apart.base
-    change_k = p.rise_k * apart.level
+    heating_pos, heating_neg = _heatings(s)
     known = common.count > 0.0
     return (
         apart.level + 0.0,
@@ -371,8 +436,8 @@ def _of_contacts(s, p):  # type: ignore[no-untyped-def]
         pos.up + 0.0,
         neg.level + 0.0 if neg.count > 0.0 else math.nan,
         neg.up + 0.0,
-        mean_k + half_k + max(change_k, 0.0) if known else math.nan,
-        mean_k - half_k + max(-change_k, 0.0) if known else math.nan,
+        p.rise_k * heating_pos if known else math.nan,
+        p.rise_k * heating_neg if known else math.nan,
         math.sqrt(mean_k**2 * common.level_var + p.rise_k**2 * apart.level_var)
         if known
         else math.nan,
@@ -389,8 +454,14 @@ def _of_contacts(s, p):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _of_present(s):  # type: ignore[no-untyped-def]
-    return s.apart.heat_k, math.sqrt(s.apart.hh), s.slower_fit + 0.0, s.limit_share + 0.0
+def _of_present(s, p):  # type: ignore[no-untyped-def]
+    return (
+        s.apart.heat_k,
+        math.sqrt(s.apart.hh),
+        s.slower_fit + 0.0,
+        float(why_unforeseen(s, p, _leaning_side(s))),
+        s.limit_share + 0.0,
+    )
 
 
 @inlined
@@ -402,11 +473,11 @@ def _news(s, t_ms):  # type: ignore[no-untyped-def]
         flags = 2 * flags + (1 if is_noisy(s.sensors[place]) else 0)
         flags = 2 * flags + (1 if abs(leapt_k(s.sensors[place], t_ms)) >= LEAP_K else 0)
     flags = 2 * flags + (1 if s.delayed_s > LATE_S else 0)
-    if s.episodes != s.told:
+    if s.episodes & 255 != s.told:
         news += 1.0
     if flags != s.flags:
         news += 2.0
-    s.told, s.flags = s.episodes, flags
+    s.told, s.flags = s.episodes & 255, flags
     return news
 
 
@@ -426,6 +497,9 @@ def _of_history(s, t_ms):  # type: ignore[no-untyped-def]
         math.exp(pos.base) if pos.count > 0.0 else math.nan,
         math.exp(neg.base) if neg.count > 0.0 else math.nan,
         float(s.anew_ms),
+        s.first_ms + 1000.0 * s.learnt_s if s.learnt_s > 0 else math.nan,
+        _mating_step(s, s.before_pos, 1.0),
+        _mating_step(s, s.before_neg, -1.0),
     )
 
 

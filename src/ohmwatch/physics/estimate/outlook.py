@@ -55,6 +55,16 @@ TEMPER = 0.27
 errors of their own. Chosen on the tuning seeds, as are the shares and the widths."""
 
 LONGEST_DAYS = 3650.0
+BEYOND_DAYS = 0.9 * LONGEST_DAYS
+"""A middle of the interval beyond which no limit is within reach."""
+
+LEAST_POINTS = 4
+LITTLE_LOAD_SHARE = 0.02
+"""Of the rated current's square: who never carried more has a limit that nobody can know."""
+
+FORESEEN, TOO_FEW_POINTS, NOT_GROWING, LIMIT_UNKNOWN, LITTLE_LOAD, OUT_OF_REACH = range(6)
+"""Whether the time left is told, or why not."""
+
 OFFSET_SD = 0.02
 """How well a unit's base is known: the course may begin so far off it."""
 
@@ -331,6 +341,25 @@ def growth_to_limit(s, p, side):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def why_unforeseen(s, p, side):  # type: ignore[no-untyped-def]
+    """0 where `forecast` tells the time left, else which of the reasons there is against it.
+
+    `side` as there; NaN where there is evidence of no growth.
+    """
+    if s.point_count < LEAST_POINTS:
+        return TOO_FEW_POINTS
+    if math.isnan(side):
+        return NOT_GROWING
+    if math.isnan(p.limit_c):
+        return LIMIT_UNKNOWN
+    if max(s.peak, s.day_peak) < LITTLE_LOAD_SHARE:
+        return LITTLE_LOAD
+    if not s.left_s < BEYOND_DAYS * 86_400.0:
+        return OUT_OF_REACH
+    return FORESEEN
+
+
+@inlined
 def forecast(s, side, growth_limit):  # type: ignore[no-untyped-def]
     """Seconds to the limit, into `left_from_s`, `left_s`, `left_to_s`; NaN where data are thin.
 
@@ -339,7 +368,7 @@ def forecast(s, side, growth_limit):  # type: ignore[no-untyped-def]
     pole in parts of the rise at rated current, of both in parts of their base.
     """
     s.left_s = s.left_from_s = s.left_to_s = math.nan
-    if s.point_count < 4 or math.isnan(growth_limit):
+    if s.point_count < LEAST_POINTS or math.isnan(growth_limit):
         return
     growth_limit = max(growth_limit, 0.02)
     span = s.points[s.point_count - 1].day - s.points[0].day

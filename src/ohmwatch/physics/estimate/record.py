@@ -119,7 +119,10 @@ CONTACT_DTYPE = np.dtype(
         ("under_turn", "<f4"),  # … smaller
         ("rest_ms", "<i8"),
         ("cycles", "<f4"),
-        ("mated", "<f4"),
+        ("mated", "u1"),
+        ("before_pos", "<i2"),  # thousandths of the log of the heating before the newest mating,
+        ("before_neg", "<i2"),  # … in rated rises; 0: unknown
+        ("learnt_s", "<u4"),  # after the first reading: an episode taught something; 0: none did
         ("most_a", "<f4"),  # largest current of a day: the unit's own, at first, and now
         ("most_base_a", "<f4"),
         ("most_last_a", "<f4"),  # of the newest whole day with load
@@ -143,7 +146,7 @@ CONTACT_DTYPE = np.dtype(
         ("flutter", "<f4"),
         ("flutter_base", "<f4"),
         ("episodes", "<i4"),
-        ("told", "<i4"),  # episodes and flags of the sensors as the reading before was told
+        ("told", "u1"),  # episodes, but for 256s, and flags of the sensors as told last
         ("flags", "<u2"),
     ]
 )
