@@ -15,7 +15,7 @@ from ohmwatch.physics.estimate.record import CONTACT_DTYPE
 class Contacts:
     """Estimates of the two contacts of each connector; `ohmwatch.physics.estimate` has the how.
 
-    Cost: about 0.3 µs a reading in batches; state: CONTACT_DTYPE, 1.2 KiB a connector.
+    Cost: 0.5 µs a reading in batches; state: CONTACT_DTYPE, 1.2 KiB a connector.
     """
 
     name: str = "contacts"

@@ -38,7 +38,7 @@ class ContactLoose:
 
     Can't see: flutter that is over between two readings of a device that measures rarely.
 
-    Cost: 0.1 µs a reading beside the contacts stage; state: 34 bytes a connector.
+    Cost: 0.01 µs a reading beside the contacts stage; state: 34 bytes a connector.
 
     >>> [level.severity.name for level in ContactLoose().levels]
     ['NOTICE', 'WARNING']

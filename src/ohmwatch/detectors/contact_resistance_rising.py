@@ -76,7 +76,7 @@ class ContactResistanceRising:
     Can't see: both poles ageing alike without a voltage drop (see cooling_reduced); the pole that
     is not measured; anything without current.
 
-    Cost: 0.2 µs a reading beside the contacts stage; state: 26 bytes a connector.
+    Cost: 0.01 µs a reading beside the contacts stage; state: 26 bytes a connector.
 
     >>> [level.severity.name for level in ContactResistanceRising().levels]
     ['NOTICE', 'WARNING', 'CRITICAL']

@@ -39,7 +39,7 @@ class InterlockOpen:
     Can't see: an inlet that is unplugged where the device reports neither `mated` nor
     `mating_cycles` (what is left out is taken as mated); which place of the loop is open.
 
-    Cost: about 1 µs a reading in batches; state: 47 bytes a connector.
+    Cost: 0.02 µs a reading in batches; state: 47 bytes a connector.
 
     >>> detector = InterlockOpen()
     >>> state = np.zeros(1, detector.state_dtype)

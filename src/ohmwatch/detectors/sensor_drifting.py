@@ -34,7 +34,7 @@ class SensorDrifting:
     Can't see: drift of a connector that never rests, or of one sensor alone; a fault that keeps
     a connector warm for hours without current.
 
-    Cost: 0.1 µs a reading beside the contacts stage; state: 14 bytes a connector.
+    Cost: 0.01 µs a reading beside the contacts stage; state: 14 bytes a connector.
 
     >>> SensorDrifting().levels[0].severity.name
     'NOTICE'

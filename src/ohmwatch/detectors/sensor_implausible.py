@@ -50,7 +50,7 @@ class SensorImplausible:
 
     Can't see: a wrong scale or clock from the first day; poles exchanged in a healthy connector.
 
-    Cost: 0.2 µs a reading beside the contacts stage; state: 24 bytes a connector.
+    Cost: 0.01 µs a reading beside the contacts stage; state: 24 bytes a connector.
 
     >>> SensorImplausible().levels[0].severity.name
     'NOTICE'

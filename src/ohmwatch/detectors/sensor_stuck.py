@@ -34,7 +34,7 @@ class SensorStuck:
 
     Can't see: a stuck sensor of a connector that carries nothing.
 
-    Cost: 0.1 µs a reading beside the contacts stage; state: 24 bytes a connector.
+    Cost: 0.01 µs a reading beside the contacts stage; state: 24 bytes a connector.
 
     >>> SensorStuck().levels[0].severity.name
     'NOTICE'

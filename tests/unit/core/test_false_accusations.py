@@ -8,6 +8,7 @@ import pytest
 from ohmwatch.checks.detectors import EXAMPLE, START_MS
 from ohmwatch.conditions import Pole
 from ohmwatch.detector import Batch, Detector, Floats
+from ohmwatch.detectors.contact_resistance_high import ContactResistanceHigh
 from ohmwatch.detectors.contact_resistance_rising import ContactResistanceRising
 from ohmwatch.detectors.cooling_reduced import CoolingReduced
 from ohmwatch.detectors.pole_imbalance import PoleImbalance
@@ -76,12 +77,6 @@ def test_a_unit_that_was_always_warm_is_no_warning_one_that_became_so_is() -> No
     assert said(TemperatureRiseHigh(), {**HOT, **LESS}) == []
 
 
-def test_of_a_unit_just_met_both_poles_may_be_warm_by_nature_one_may_not() -> None:
-    assert worst(said(TemperatureRiseHigh(), HOT, witnesses=2.0)) == Severity.NOTICE
-    one = {**HOT, "temperature_neg_c": 40.0}
-    assert worst(said(TemperatureRiseHigh(), one, witnesses=2.0)) == Severity.WARNING
-
-
 def test_heat_that_a_small_current_or_hanging_air_would_explain_is_no_warning_yet() -> None:
     gained = {"common_up": 20.0, "heating_pos_k": 70.0, "most_today": 0.7, "most_last": 0.7}
     assert worst(said(TemperatureRiseHigh(), HOT, **gained)) == Severity.NOTICE
@@ -115,6 +110,18 @@ def test_poles_differ_by_more_where_both_are_warmer_and_by_their_sensors_own() -
     assert said(PoleImbalance(), UNEQUAL, pair_k=4.0) == []
     # Of a unit it hardly knows the stage has no say about what its sensors are used to.
     assert said(PoleImbalance(), UNEQUAL, pair_k=4.0, witnesses=2.0) != []
+
+
+@pytest.mark.parametrize(
+    ("base", "witnesses", "severity"),
+    [(0.5, 1.0, None), (0.5, 2.0, Severity.WARNING), (0.8, 1.0, Severity.WARNING)],
+)
+def test_of_a_plainly_bad_contact_one_half_hour_is_enough(
+    base: float, witnesses: float, severity: Severity | None
+) -> None:
+    told = {"apart_base": base, "witnesses": witnesses, "common_base": 0.0}
+    resistances = dict.fromkeys(("resistance_pos_base_uohm", "resistance_neg_base_uohm"), np.nan)
+    assert worst(said(ContactResistanceHigh(), HOT, **told, **resistances)) == severity
 
 
 SLOWER = {"cooling_up": 30.0, "cooling": 0.9}
