@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import redis
 from django.conf import settings
 
+from apps.telemetry.board import LAG_KEY
 from apps.tenants.changes import COUNTERS_KEY
 from apps.tenants.identifiers import schema_name_of
 
@@ -16,7 +17,7 @@ KINDS = (
     *("counts", "seen", "status", "unknown-fields"),
     *("clock", "clock-news", "allowance"),
 )
-BY_SLUG = (COUNTERS_KEY, "ow:states-seen")
+BY_SLUG = (COUNTERS_KEY, LAG_KEY, "ow:states-seen")
 """Hashes of all tenants, by slug."""
 
 

@@ -202,7 +202,7 @@ def test_every_key_that_the_code_names_is_a_tenants_or_known_to_be_nobodys() -> 
 
     nobodys = {
         *("log", "lease", "holder", "wake", "acquisition", "acquisition-pressed"),
-        *("account", "rollup-lag", "rollups", "slots-heard", "plugins", "credentials"),
+        *("account", "rollup-lag", "rollups", "slots-heard", "plugins", "credentials", "late"),
     }
     by_slug = {name.removeprefix("ow:") for name in traces.BY_SLUG}
     assert named == {*traces.KINDS, *nobodys, *by_slug}
