@@ -239,6 +239,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"queue": "detection", "expires": 60},
     },
+    "detection.judge_again": {
+        "task": "detection.judge_again",
+        "schedule": 60.0,
+        "options": {"queue": "backtest", "expires": 60},
+    },
+    "detection.snapshots": {
+        "task": "detection.snapshots",
+        "schedule": 600.0,
+        "options": {"queue": "upkeep", "expires": 600},
+    },
     "devices.publish_credentials": {
         "task": "devices.publish_credentials",
         "schedule": 60.0,

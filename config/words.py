@@ -144,6 +144,7 @@ REASON_WORDS: Words = {
     "cause_of_what_is_known": _("It explains what is known already: nobody was woken."),
     "comes_and_goes": _("It comes and goes: held open until it stays quiet."),
     "stayed_quiet": _("It came and went, and has stayed quiet since."),
+    "late_readings": _("Readings that came late show that it was otherwise."),
     "by_person": _("By a person."),
     "found_fault": _("A fault was found."),
     "found_nothing": _("Nothing was found."),

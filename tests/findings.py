@@ -29,9 +29,12 @@ def finding(
         since_ms=_ms(since or at),
         measured_ms=_ms(at),
         arrived_ms=_ms(arrived or at + timedelta(seconds=1)),
-        detector="overtemperature",
-        detector_version="1",
-        **{"evidence": {"temperature_pos_c": 131.0, "limit_c": 125.0}, **more},
+        **{
+            "detector": "overtemperature",
+            "detector_version": "1",
+            "evidence": {"temperature_pos_c": 131.0, "limit_c": 125.0},
+            **more,
+        },
     )
 
 

@@ -14,9 +14,12 @@ import orjson
 from django.conf import settings
 from django_tenants.utils import schema_context
 
-from apps.alarms.models import AlarmEvent
+from apps.alarms.models import Alarm, AlarmEvent, Kind, State
 from apps.partitions.log import Chunk, PartitionLog, partition_of
+from apps.partitions.models import Checkpoint
 from apps.telemetry.store import the_store
+from ohmwatch.detector import Clocked, Detector
+from ohmwatch.watch import Watch
 from tests import cast
 
 SECONDS = 900
@@ -58,6 +61,29 @@ def story(
                 delay_ms = int(chance.integers(0, 30_000))
                 chunks.append(replace(chunk, arrived_ms=chunk.arrived_ms + delay_ms))
     return sorted(chunks, key=lambda chunk: chunk.arrived_ms)
+
+
+def disturbed(chunks: Sequence[Chunk], *, seed: int = 7) -> list[Chunk]:
+    """The same readings, 5 % of them late by up to a day and 1 % twice, in order of arrival."""
+    chance = np.random.default_rng(seed)
+    found: list[Chunk] = []
+    for chunk in chunks:
+        fate = chance.random(len(chunk.time_ms))
+        found += [_rows(chunk, fate >= 0.05)] if (fate >= 0.05).any() else []
+        for at in np.flatnonzero(fate < 0.05):
+            delay_ms = int(chance.integers(1_000, 24 * 3_600_000 - SECONDS * 1000))
+            late = _rows(chunk, np.arange(len(fate)) == at)
+            found.append(replace(late, arrived_ms=chunk.arrived_ms + delay_ms))
+        for at in np.flatnonzero(fate > 0.99):
+            delay_ms = int(chance.choice([0, 10_000, 3_600_000]))
+            again = _rows(chunk, np.arange(len(fate)) == at)
+            found.append(replace(again, arrived_ms=chunk.arrived_ms + delay_ms))
+    return sorted(found, key=lambda each: each.arrived_ms)
+
+
+def _rows(chunk: Chunk, chosen: np.ndarray) -> Chunk:
+    values = {name: column[chosen] for name, column in chunk.values.items()}
+    return replace(chunk, time_ms=chunk.time_ms[chosen], values=values)
 
 
 def parts(chunks: Sequence[Chunk], *, each_s: int = 60) -> Iterator[list[Chunk]]:
@@ -123,6 +149,69 @@ def _events_of(tenant: str) -> list[Line]:
             )
             for row in rows
         ]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Standing:
+    """A step of an alarm that nothing has corrected; that one opened once more counts as opened."""
+
+    tenant: str
+    connector: str
+    condition: str
+    measured_at: datetime
+    kind: str
+    severity: str
+    evidence: str
+
+
+def standing() -> list[Standing]:
+    """What is true of all connectors, as the stories tell it: in order of measurement."""
+    return sorted(line for tenant in ("kunlun", "aurora") for line in _standing_of(tenant))
+
+
+def open_alarms() -> list[tuple[str, ...]]:
+    """What the open alarms say of now."""
+    found: list[tuple[str, ...]] = []
+    for tenant in ("kunlun", "aurora"):
+        with schema_context(f"t_{tenant}"):
+            for row in Alarm.objects.filter(state=State.OPEN):
+                about = (row.connector_id, row.condition, row.severity, row.pole, row.since)
+                found.append(
+                    (tenant, *map(str, about), str(row.last_measured_at), str(row.evidence))
+                )
+    return sorted(found)
+
+
+def _standing_of(tenant: str) -> Iterator[Standing]:
+    with schema_context(f"t_{tenant}"):
+        rows = AlarmEvent.objects.select_related("alarm").filter(corrected_by=None)
+        for row in rows.exclude(kind=Kind.WITHDRAWN):
+            if row.measured_at is not None:
+                yield Standing(
+                    tenant=tenant,
+                    connector=str(row.alarm.connector_id),
+                    condition=row.alarm.condition,
+                    measured_at=row.measured_at,
+                    kind="opened" if row.kind == Kind.REOPENED else row.kind,
+                    severity=row.severity,
+                    evidence=orjson.dumps(row.evidence, option=orjson.OPT_SORT_KEYS).decode(),
+                )
+
+
+def learnt(detectors: Sequence[Detector]) -> dict[str, bytes]:
+    """By connector, all that the checkpoints know of it, but for what the clock has shown."""
+    found: dict[str, bytes] = {}
+    for row in Checkpoint.objects.all():
+        watch = Watch.load(bytes(row.state), detectors)
+        for name in watch.connectors:
+            one = watch.copy_of([name])
+            records = [
+                one._states[each.name].tobytes()
+                for each in one._turns()
+                if not isinstance(each, Clocked)
+            ]
+            found[name] = b"".join([str(one.clock_ms(name)).encode(), *records])
+    return found
 
 
 def _of_one(tenant: str, connector: str, start_ms: int, number: int) -> Iterator[Chunk]:

@@ -52,6 +52,7 @@ class Kind(models.TextChoices):
     NOTED = "noted", _("Note")
     INSPECTED = "inspected", _("Inspected")
     CLEARED = "cleared", _("Cleared")
+    WITHDRAWN = "withdrawn", _("Withdrawn")
 
 
 class Consumer(models.TextChoices):
@@ -206,6 +207,10 @@ class AlarmEvent(Judged):
     note = models.TextField(_("note"), blank=True, default="", max_length=2000)
     # Measured so long before it was judged that it woke nobody.
     old_news = models.BooleanField(default=False)
+    # What late readings have shown to be otherwise: this stands in its place, or withdraws it.
+    corrects = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="corrected_by"
+    )
 
     class Meta:
         verbose_name = _("alarm event")

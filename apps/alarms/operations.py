@@ -186,21 +186,24 @@ class Journal:
         actor: User | None = None,
         text: str = "",
         evidence: Mapping[str, float | str] | None = None,
+        severity: str = "",
+        corrects: AlarmEvent | None = None,
     ) -> None:
         shown = finding.evidence if finding else evidence or {}
         event = AlarmEvent(
             number=self.numbers.next(),
             alarm=alarm,
             kind=kind,
-            severity=alarm.severity,
+            severity=severity or alarm.severity,
+            corrects=corrects,
             reason=reason,
-            measured_at=_instant(finding.measured_ms) if finding else None,
-            arrived_at=_instant(finding.arrived_ms) if finding else None,
+            measured_at=instant_of(finding.measured_ms) if finding else None,
+            arrived_at=instant_of(finding.arrived_ms) if finding else None,
             judged_at=self.judged_at,
             evidence=evidence_of(shown),
             actor=actor,
             note=text,
-            **(_judged_by(finding) if finding else {}),
+            **(judged_by(finding) if finding else {}),
             old_news=finding is not None and not is_fresh(finding, now=self.judged_at),
         )
         consumers = [Consumer.LIVE, Consumer.INDEX]
@@ -251,7 +254,7 @@ class _Stories:
             _as_open(alarm, course) if alarm else None,
             finding,
             now=now,
-            cleared=ClearedAlarm(_milliseconds(past.last_measured_at)) if past else None,
+            cleared=ClearedAlarm(milliseconds(past.last_measured_at)) if past else None,
             companions=self._companions(key),
         )
 
@@ -267,15 +270,15 @@ class _Stories:
 
         An end that changes nothing, because the alarm flaps, is noted since when it holds.
         """
-        measured_at = _instant(finding.measured_ms)
+        measured_at = instant_of(finding.measured_ms)
         alarm = self.open.get(_key(finding))
         if alarm is None:
             return
         taken: dict[str, Any] = {
             "last_measured_at": measured_at,
-            "evidence": _evidence(finding, now),
-            "time_left_s": _finite(finding.time_left_s),
-            **_judged_by(finding),
+            "evidence": evidence_for(finding, now),
+            "time_left_s": finite(finding.time_left_s),
+            **judged_by(finding),
         }
         if finding.severity is not None:
             taken["pole"] = str(finding.pole)
@@ -323,7 +326,7 @@ class _Stories:
         else:
             alarm = Alarm(connector_id=key[0], condition=key[1])
         alarm.state, alarm.cleared_at = State.OPEN, None
-        alarm.opened_at, alarm.since = now, _instant(min(finding.since_ms, finding.measured_ms))
+        alarm.opened_at, alarm.since = now, instant_of(min(finding.since_ms, finding.measured_ms))
         alarm.acknowledged_at, alarm.acknowledged_by, alarm.told_severity = None, None, ""
         self.open[key] = alarm
         opened_ms = (*self.courses.get(key, _NO_COURSE).opened_ms, finding.measured_ms)
@@ -353,9 +356,10 @@ def _courses(findings: Sequence[Finding], alarms: Mapping[Key, Alarm]) -> dict[K
     if not known:
         return {}
     since_ms = min(each.measured_ms for each in ended.values()) - int(FLAP_WINDOW_S * 1000)
-    opened = Q(kind__in=(Kind.OPENED, Kind.REOPENED), measured_at__gte=_instant(since_ms))
+    opened = Q(kind__in=(Kind.OPENED, Kind.REOPENED), measured_at__gte=instant_of(since_ms))
     flapped = Q(reason=str(Reason.COMES_AND_GOES))
-    events = AlarmEvent.objects.filter(opened | flapped, alarm__in=known).order_by("number")
+    standing = AlarmEvent.objects.filter(corrected_by=None, alarm__in=known)
+    events = standing.filter(opened | flapped).order_by("number")
     found: dict[Key, _Course] = {}
     for event in events:
         key = known[event.alarm_id]
@@ -367,22 +371,22 @@ def _with_step(course: _Course, event: AlarmEvent, alarm: Alarm) -> _Course:
     if event.reason == Reason.COMES_AND_GOES:
         return replace(course, flaps=event.judged_at >= alarm.opened_at)
     assert event.measured_at is not None
-    opened_ms = (*course.opened_ms, _milliseconds(event.measured_at))
+    opened_ms = (*course.opened_ms, milliseconds(event.measured_at))
     return _Course(opened_ms[-FLAPS:])
 
 
-def _evidence(finding: Finding, now: datetime) -> dict[str, float | str | None]:
+def evidence_for(finding: Finding, now: datetime) -> dict[str, float | str | None]:
     """The finding's evidence, for an open alarm; of an end, with since when it is held open."""
     evidence = evidence_of(finding.evidence)
     return {**evidence, HELD_OPEN_SINCE: now.isoformat()} if finding.ended else evidence
 
 
 def _take_in(finding: Finding, alarm: Alarm, now: datetime, *, worse: bool) -> None:
-    alarm.last_measured_at = max(_instant(finding.measured_ms), alarm.since)
+    alarm.last_measured_at = max(instant_of(finding.measured_ms), alarm.since)
     is_open = alarm.state == State.OPEN
-    alarm.evidence = _evidence(finding, now) if is_open else evidence_of(finding.evidence)
-    alarm.time_left_s = _finite(finding.time_left_s)
-    for name, value in _judged_by(finding).items():
+    alarm.evidence = evidence_for(finding, now) if is_open else evidence_of(finding.evidence)
+    alarm.time_left_s = finite(finding.time_left_s)
+    for name, value in judged_by(finding).items():
         setattr(alarm, name, value)
     if finding.severity is not None:
         alarm.severity, alarm.pole = Severity[finding.severity.name], str(finding.pole)
@@ -390,7 +394,7 @@ def _take_in(finding: Finding, alarm: Alarm, now: datetime, *, worse: bool) -> N
         alarm.acknowledged_at, alarm.acknowledged_by = None, None
 
 
-def _judged_by(finding: Finding) -> dict[str, Any]:
+def judged_by(finding: Finding) -> dict[str, Any]:
     """The fields of `Judged`; a rule that is no key is none."""
     by_rule = bool(finding.rule) and key_of(finding.rule) is not None
     return {
@@ -404,7 +408,7 @@ def _judged_by(finding: Finding) -> dict[str, Any]:
 def evidence_of(evidence: Mapping[str, float | str]) -> dict[str, float | str | None]:
     """Evidence as JSON that Postgres takes: what is not finite is null."""
     return {
-        str(name): value if isinstance(value, str) else _finite(value)
+        str(name): value if isinstance(value, str) else finite(value)
         for name, value in evidence.items()
     }
 
@@ -442,8 +446,8 @@ def _as_open(alarm: Alarm, course: _Course) -> OpenAlarm:
     told = bool(alarm.told_severity) and Severity(alarm.told_severity).rank >= severity.rank
     return OpenAlarm(
         severity=core.Severity[severity.name],
-        since_ms=_milliseconds(alarm.since),
-        last_measured_ms=_milliseconds(alarm.last_measured_at),
+        since_ms=milliseconds(alarm.since),
+        last_measured_ms=milliseconds(alarm.last_measured_at),
         told=told,
         opened_ms=course.opened_ms,
         flaps=course.flaps,
@@ -458,15 +462,15 @@ def _key_of(alarm: Alarm) -> Key:
     return alarm.connector_id, alarm.condition
 
 
-def _instant(milliseconds: int) -> datetime:
+def instant_of(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def _milliseconds(instant: datetime) -> int:
+def milliseconds(instant: datetime) -> int:
     return round(instant.timestamp() * 1000)
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return float(value)

@@ -51,7 +51,7 @@ def alarm_for(*, user: User, pk: object) -> Alarm:
 
 def events_of(*, for_user: User, alarm: Alarm) -> QuerySet[AlarmEvent]:
     """The story of an alarm, in order."""
-    return _events(for_user).filter(alarm=alarm)
+    return _events(for_user).select_related("corrects", "corrected_by").filter(alarm=alarm)
 
 
 def events_after(*, for_user: User, number: int) -> QuerySet[AlarmEvent]:

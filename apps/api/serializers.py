@@ -135,6 +135,12 @@ class AlarmEventSerializer(serializers.ModelSerializer[AlarmEvent]):
     condition = serializers.CharField(source="alarm.condition")
     evidence = EvidenceField()
     rule = serializers.UUIDField(source="rule_id", allow_null=True)
+    corrects = serializers.UUIDField(
+        source="corrects_id",
+        allow_null=True,
+        help_text="The event in whose place this one stands, or that it withdraws: readings that "
+        "came late have shown that it was otherwise.",
+    )
 
     class Meta:
         model = AlarmEvent
@@ -156,6 +162,7 @@ class AlarmEventSerializer(serializers.ModelSerializer[AlarmEvent]):
             "detector_version",
             "rule",
             "rule_version",
+            "corrects",
         ]
 
 

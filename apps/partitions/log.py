@@ -22,7 +22,7 @@ from django.conf import settings
 from numpy.typing import NDArray
 
 from apps.partitions.wakeups import PATIENCE_MS, REORDER_WINDOW_MS, send_wakeups, wake_key
-from ohmwatch.readings import Sheet
+from ohmwatch.readings import Sheet, as_stored
 
 GENERATION_KEY = "ow:log:generation"
 START = "0-0"
@@ -59,7 +59,7 @@ class Chunk:
     """Readings of one connector as they were stored together; `arrived_ms` is their arrival.
 
     `time_ms` int64[n]; `values` float64[n] a quantity, NaN for none. The log carries
-    what detectors need: no dimensions.
+    what detectors need: no dimensions; and the values as the store keeps them (`as_stored`).
     """
 
     tenant: str
@@ -293,7 +293,8 @@ def _packed(chunks: Sequence[Chunk]) -> list[_Packed]:
 def _packed_sheet(names: tuple[str, ...], chunks: Sequence[Chunk]) -> _Packed:
     times = np.concatenate([chunk.time_ms for chunk in chunks]).astype("<i8", copy=False)
     matrix = np.concatenate([Sheet.of(chunk.values).matrix for chunk in chunks], axis=1)
-    said = ~np.isnan(matrix).all(axis=1)
+    matrix = as_stored(names, matrix)
+    said = np.logical_not(np.isnan(matrix).all(axis=1))
     return _Packed(
         names=tuple(name for name, is_said in zip(names, said, strict=True) if is_said),
         tenants=[chunk.tenant for chunk in chunks],
@@ -315,7 +316,8 @@ def _packed_rows(rows: Rows, partitions: int) -> Iterator[tuple[int, _Packed]]:
         dtype=np.int64,
     )
     order = np.argsort(homes, kind="stable")
-    times, matrix = rows.time_ms[order].astype("<i8", copy=False), rows.sheet.matrix[:, order]
+    times = rows.time_ms[order].astype("<i8", copy=False)
+    matrix = as_stored(rows.sheet.names, rows.sheet.matrix[:, order])
     is_whole = not np.isnan(matrix).any()
     owners = [(rows.tenants[row], rows.connectors[row]) for row in order.tolist()]
     found, firsts = np.unique(homes[order], return_index=True)

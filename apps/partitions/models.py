@@ -10,6 +10,8 @@ class Checkpoint(models.Model):
     it survives a lost Redis, and a write of an older holder changes no row. `position` names the
     log's generation and the last entry judged (`apps.partitions.log.Position`); `state` is a
     `ohmwatch.watch.Watch`, dumped in the same transaction as the findings that came with it.
+    `late_number` is the watch's newest note of late readings, and `audited_number` up to which note
+    they were looked after (`workers.detection.again`).
     """
 
     partition = models.IntegerField(primary_key=True)
@@ -17,6 +19,8 @@ class Checkpoint(models.Model):
     position = models.TextField(default="", blank=True)
     state = models.BinaryField(default=b"")
     clock_ms = models.BigIntegerField(default=0, help_text="Newest reading judged, device time")
+    late_number = models.BigIntegerField(default=0, db_default=0)
+    audited_number = models.BigIntegerField(default=0, db_default=0)
     updated_at = models.DateTimeField()
 
     class Meta:
@@ -28,3 +32,24 @@ class Checkpoint(models.Model):
 
     def __str__(self) -> str:
         return f"partition {self.partition} at {self.position or 'its beginning'}"
+
+
+class Snapshot(models.Model):
+    """A checkpoint's state as it once was: from here readings that came late are judged again.
+
+    The first of a partition is empty. `clock_ms` is the checkpoint's then. How many are kept does
+    not depend on connectors, nor on how long the partition lives (`apps.partitions.snapshots`).
+    """
+
+    partition = models.IntegerField()
+    taken_at = models.DateTimeField()
+    clock_ms = models.BigIntegerField()
+    state = models.BinaryField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["partition", "taken_at"], name="one_snapshot_at_a_time")
+        ]
+
+    def __str__(self) -> str:
+        return f"partition {self.partition} as of {self.taken_at:%Y-%m-%d %H:%M:%S}"

@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import F
 
-from apps.partitions.models import Checkpoint
+from apps.partitions.models import Checkpoint, Snapshot
 
 
 class Fenced(Exception):
@@ -29,6 +29,7 @@ class Progress:
     position: str
     state: bytes
     clock_ms: int
+    late_number: int = 0
 
 
 def take_over(*, partition: int, now: datetime) -> Checkpoint:
@@ -37,7 +38,10 @@ def take_over(*, partition: int, now: datetime) -> Checkpoint:
     From here on every older holder is fenced off.
     """
     with transaction.atomic():
-        Checkpoint.objects.get_or_create(partition=partition, defaults={"updated_at": now})
+        born = {"updated_at": now}
+        _row, is_new = Checkpoint.objects.get_or_create(partition=partition, defaults=born)
+        if is_new:  # what comes within a day is in reach of the very beginning
+            Snapshot.objects.create(partition=partition, taken_at=now, clock_ms=0, state=b"")
         Checkpoint.objects.filter(partition=partition).update(
             fencing=F("fencing") + 1, updated_at=now
         )
@@ -53,7 +57,15 @@ def commit(progress: Progress, *, now: datetime) -> None:
         position=progress.position,
         state=progress.state,
         clock_ms=progress.clock_ms,
+        late_number=progress.late_number,
         updated_at=now,
     )
     if not written:
         raise Fenced(progress.partition, progress.fencing)
+
+
+def note_audit(*, partition: int, number: int) -> None:
+    """Notes that late readings were looked after, up to the note of this number."""
+    Checkpoint.objects.filter(partition=partition, audited_number__lt=number).update(
+        audited_number=number
+    )

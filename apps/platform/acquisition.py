@@ -16,7 +16,13 @@ from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from apps.telemetry.board import LAG_KEY, counts_of_all, last_account, rollup_lag
+from apps.telemetry.board import (
+    LAG_KEY,
+    counts_of_all,
+    last_account,
+    late_counts,
+    rollup_lag,
+)
 from apps.telemetry.slices import to_ms
 
 OUTCOMES = ("received", "stored", "duplicate", "late")
@@ -142,6 +148,7 @@ class AcquisitionCollector(Collector):
             yield from _slot_metrics(found.slots, now_ms=to_ms(now))
         yield from _account_metrics()
         yield from _rollup_metrics()
+        yield from _late_metrics()
 
 
 def _tenant_metrics(tenants: list[Counts]) -> Iterator[Metric]:
@@ -202,6 +209,14 @@ def _rollup_metrics() -> Iterator[Metric]:
         for level, number in numbers.items():
             gauge.add_metric([level], number)
         yield gauge
+
+
+def _late_metrics() -> Iterator[Metric]:
+    about = "What became of readings that came late, and of their connectors"
+    counter = CounterMetricFamily("ohmwatch_late", about, labels=["what"])
+    for what, number in sorted(late_counts().items()):
+        counter.add_metric([what], number)
+    yield counter
 
 
 def _slot_metrics(found: list[SlotState], *, now_ms: int) -> Iterator[Metric]:

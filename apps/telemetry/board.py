@@ -19,6 +19,7 @@ from apps.telemetry.slices import from_ms
 REPORT_KEY = "ow:account"
 ROLLUPS_KEY = "ow:rollup-lag"
 COUNTS_KEY = "ow:counts:"
+LATE_KEY = "ow:late"
 PRESSED_KEY = "ow:acquisition-pressed"
 LAG_KEY = "ow:lag"
 _LIMIT_S = 2
@@ -126,6 +127,21 @@ def counts_of_all(board: redis.Redis) -> dict[str, dict[str, int]]:
     """The same of every tenant, by slug, in that order. Raises redis.RedisError."""
     keys = sorted(board.scan_iter(f"{COUNTS_KEY}*"))
     return {key.decode().removeprefix(COUNTS_KEY): _numbers(board.hgetall(key)) for key in keys}
+
+
+def count_late(board: redis.Redis, what: str, number: int) -> None:
+    """Adds to what became of late readings. Raises redis.RedisError."""
+    if number:
+        board.hincrby(LATE_KEY, what, number)
+
+
+def late_counts() -> dict[str, int]:
+    """What became of late readings since the board is there; empty where it can't be read."""
+    try:
+        with client() as board:
+            return _numbers(board.hgetall(LATE_KEY))
+    except redis.RedisError:
+        return {}
 
 
 def _numbers(found: Any) -> dict[str, int]:

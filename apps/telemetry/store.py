@@ -71,6 +71,8 @@ KEEP_REFUSED_DAYS = 37
 """How long quarantine and account stay: the shortest class's readings, and a week of late ones."""
 SLICE_DAYS = 7
 REACH_S = 30.0
+COUNTED_AT_ONCE = 100
+"""Connectors whose readings are counted in one request."""
 SHARD_BYTES = 40 << 30
 """Shards of this size are still moved, merged and searched in good time."""
 SHARDS_LIMIT = 16
@@ -640,6 +642,29 @@ class TenantTelemetry(FleetQuestions):
             at_most=at_most,
         )
 
+    def counts(self, spans: Mapping[str, Sequence[tuple[int, int]]]) -> dict[str, list[int]]:
+        """How many readings each connector has in its spans, start_ms ≤ measured < end_ms, of which
+        each has at least one. What was written before the call is counted.
+        """
+        self._store.refresh(READINGS)
+        keys = [checked_key(connector) for connector in spans]
+        found: dict[str, list[int]] = {}
+        for first in range(0, len(keys), COUNTED_AT_ONCE):
+            some = keys[first : first + COUNTED_AT_ONCE]
+            answers = self._ask(
+                [
+                    (READINGS, self._measured([key], *_ends(spans[key])), _in_spans(spans[key]))
+                    for key in some
+                ]
+            )
+            for key, answer in zip(some, answers, strict=True):
+                buckets = answer.get("aggregations", {}).get("spans", {}).get("buckets", {})
+                found[key] = [
+                    int(buckets.get(str(at), {}).get("doc_count", 0))
+                    for at in range(len(spans[key]))
+                ]
+        return found
+
     # --- state ------------------------------------------------------------------------------
 
     def latest(self, connectors: Sequence[Id]) -> dict[str, State]:
@@ -885,6 +910,22 @@ def _reach_of(indices: Iterable[str]) -> dict[str, int]:
             if begin is not None and name.startswith(f"{kind}-"):
                 reach[level] = min(reach.get(level, slices.to_ms(begin)), slices.to_ms(begin))
     return reach
+
+
+def _ends(spans: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return min(start_ms for start_ms, _ in spans), max(end_ms for _, end_ms in spans)
+
+
+def _in_spans(spans: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    named = {
+        str(at): questions.within("@timestamp", start_ms, end_ms)
+        for at, (start_ms, end_ms) in enumerate(spans)
+    }
+    return {
+        "size": 0,
+        "track_total_hits": False,
+        "aggs": {"spans": {"filters": {"filters": named}}},
+    }
 
 
 def _filtered(clauses: Sequence[Clause], body: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from apps.telemetry.pages import StoredReading
 from apps.telemetry.questions import Body, Clause, within
 from ohmwatch.detector import Batch, Floats
+from ohmwatch.readings import as_stored
 
 AT_MOST = 60_000
 """Readings of a stretch, about: 10 MB as columns, and one more than READERS are held."""
@@ -112,9 +113,10 @@ def as_batch(page: Sequence[StoredReading]) -> Batch:
 def _columns(page: Sequence[StoredReading]) -> Iterator[tuple[str, Floats]]:
     """The quantities that any of the readings has."""
     for name in page[0].quantities() if page else ():
+        # The store prints 61.2 for the float that it keeps: it is rounded as the log rounds it.
         column = np.array([getattr(each, name) for each in page], dtype=np.float64)
         if not np.isnan(column).all():
-            yield name, column
+            yield name, as_stored([name], column[None])[0]
 
 
 def joined(pages: Sequence[Batch]) -> Batch:

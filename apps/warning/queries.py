@@ -1,6 +1,7 @@
 """Questions about rules: for people, for detection, for the record."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -152,3 +153,9 @@ def _may_see(user: User) -> bool:
 
 def _all_rules(user: User) -> QuerySet[Rule]:
     return Rule.objects.all() if _may_see(user) else Rule.objects.none()
+
+
+def detectors_changed_since(since: datetime) -> set[str]:
+    """The detectors of which a rule was made, changed, taken back or removed since then."""
+    changed = RuleVersion.objects.filter(changed_at__gt=since)
+    return set(changed.values_list("rule__detector", flat=True))

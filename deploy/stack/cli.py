@@ -118,6 +118,13 @@ def run_account(context: typer.Context) -> None:
     raise typer.Exit(management.manage(_made(), "account", *context.args).returncode)
 
 
+@app.command("recompute", context_settings=_PASS_ON_ALL)
+def run_recompute(context: typer.Context) -> None:
+    """Judge a connector's stored readings again: status 1 where its story isn't the same."""
+    asked = ("recompute", *context.args)
+    raise typer.Exit(management.run_module(_made(), "workers.detection", *asked))
+
+
 @app.command("slots")
 def change_slots(
     number: Annotated[int, typer.Argument(min=1, max=SLOTS_LIMIT, help="So many; remembered.")],

@@ -6,6 +6,7 @@ Reading runs no code: what has not the shape that is asked for is left alone.
 """
 
 from ast import literal_eval
+from collections.abc import Mapping
 from functools import lru_cache
 from io import BytesIO
 from typing import Any
@@ -23,12 +24,13 @@ class _Records(msgspec.Struct, array_like=True):
 
 class Dumped(msgspec.Struct, array_like=True):
     """`versions`: name and version of each who keeps records; `states`: by key, a record for each
-    of the `connectors`; `clocks`: int64 of each, little-endian."""
+    of the `connectors`; `clocks`: int64 of each, little-endian, and so are `counts`, by name."""
 
     connectors: list[str]
     versions: list[str]
     clocks: memoryview
     states: dict[str, _Records]
+    counts: dict[str, memoryview] = {}
 
     @classmethod
     def of(
@@ -37,6 +39,8 @@ class Dumped(msgspec.Struct, array_like=True):
         clock_ms: np.ndarray,
         versions: list[str],
         states: dict[str, State],
+        *,
+        counts: Mapping[str, np.ndarray] | None = None,
     ) -> "Dumped":
         """All of it, without a copy. Raises ValueError for records that hold Python objects."""
         return cls(
@@ -44,6 +48,10 @@ class Dumped(msgspec.Struct, array_like=True):
             versions,
             _memory(clock_ms.astype("<i8", copy=False)),
             {key: _Records(_form(state.dtype), _memory(state)) for key, state in states.items()},
+            {
+                name: _memory(each.astype("<i8", copy=False))
+                for name, each in (counts or {}).items()
+            },
         )
 
     def to_bytes(self) -> bytes:
@@ -53,6 +61,10 @@ class Dumped(msgspec.Struct, array_like=True):
     def clock_ms(self) -> np.ndarray:
         """int64[connectors]."""
         return np.frombuffer(self.clocks, dtype="<i8").astype(np.int64)
+
+    def count(self, name: str) -> np.ndarray:
+        """int64[connectors]. Raises KeyError."""
+        return np.frombuffer(self.counts[name], dtype="<i8").astype(np.int64)
 
     def state(self, key: str, dtype: np.dtype[Any]) -> State | None:
         """The records of this key, to be written to; None where they have another shape.

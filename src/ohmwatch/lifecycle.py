@@ -95,6 +95,7 @@ class Reason(StrEnum):
     CAUSE_FOUND = "cause_of_what_is_known"
     COMES_AND_GOES = "comes_and_goes"
     STAYED_QUIET = "stayed_quiet"
+    LATE_READINGS = "late_readings"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ The table below is the contract with devices (docs/devices/readings.md is tested
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -70,6 +70,21 @@ def quantity_of(name: str) -> Quantity | None:
     if known is None and _OWN_NAME.fullmatch(name):
         return Quantity(name, "", -_FINITE, _FINITE)
     return known
+
+
+def as_stored(names: Sequence[str], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values (a row for each of the names) as the store keeps them: known quantities in single
+    precision, a customer's own as they are. What is judged live and what is read again are the same
+    to the bit.
+
+    >>> as_stored(["x_count", "current_a"], np.array([[61.2], [61.2]])).ravel().tolist()
+    [61.2, 61.20000076293945]
+    """
+    rounded = matrix.astype(np.float32).astype(np.float64)
+    own = [row for row, name in enumerate(names) if name not in QUANTITIES]
+    if own:
+        rounded[own] = matrix[own]
+    return rounded
 
 
 class Sheet(Mapping[str, NDArray[np.float64]]):

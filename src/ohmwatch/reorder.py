@@ -54,3 +54,20 @@ def _late(batch: Batch, window_ms: int) -> Flags:
     # A newest of another connector is smaller, for it stands lower in the upper bits.
     late[order] = (before >= 0) & (newest[before] >= (connector + batch.time_ms)[order])
     return late
+
+
+def in_time(batch: Batch, *, window_ms: int) -> Times:
+    """When each reading (int64[n]) would have come at the latest, had none been overtaken by more
+    than the window: when the first of those came that are as new or newer. The others' arrival is
+    their own.
+
+    What a late reading is judged by: that it alone came late says nothing of its device's clock.
+    """
+    connector = batch.connector.astype(np.int64) << _TIME_BITS
+    order = np.lexsort((batch.time_ms, batch.connector))
+    arrived: Times = (connector + batch.arrived_ms)[order]
+    # From the newest back; an earlier connector's are smaller, for it stands in the upper bits.
+    first = np.minimum.accumulate(arrived[::-1])[::-1]
+    came = np.empty(len(batch), dtype=np.int64)
+    came[order] = np.where(arrived - first > window_ms, first, arrived) - connector[order]
+    return came

@@ -1,12 +1,14 @@
 """Detectors over many connectors, with the clock that keeps order: the engine of detection.
 
-A `Watch` holds the state of its connectors: the clock of each (the newest reading judged) and a
-record for each detector. What is not newer than the clock is late or a duplicate and reaches no
-detector. `dump` and `load` carry all of it through a checkpoint: the same readings give the
+A `Watch` holds the state of its connectors: the clock of each (the newest reading judged), how many
+readings were judged, and a record for each detector. What is not newer than the clock is late or a
+duplicate and reaches no detector; that some came can be noted (`note_late`), and a state that was
+judged elsewhere, in order, put in the place of the connector's (`adopt`). `dump` and `load` carry
+all of it through a checkpoint: the same readings give the
 same findings, however they were cut into batches and whatever was restored in between.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -91,7 +93,7 @@ class Judgement:
 class Watch:
     """The state of detection for a set of connectors that grows as they are met.
 
-    Not thread-safe. Memory: the sum of the stages' and detectors' records and 8 bytes a
+    Not thread-safe. Memory: the sum of the stages' and detectors' records and 32 bytes a
     connector. What detectors share is computed once, by their stages (`ohmwatch.stage`).
     """
 
@@ -102,6 +104,9 @@ class Watch:
         self._absent: dict[str, str] = {}
         self._position: dict[str, int] = {}
         self._clock_ms: Times = np.zeros(0, dtype=np.int64)
+        self._judged: Times = np.zeros(0, dtype=np.int64)
+        self._first_ms: Times = np.zeros(0, dtype=np.int64)
+        self._late: Times = np.zeros(0, dtype=np.int64)
         self._states: dict[str, State] = {
             each.name: np.zeros(0, dtype=each.state_dtype) for each in self._turns()
         }
@@ -110,6 +115,40 @@ class Watch:
         """The newest reading of the connector that was judged; 0 if there was none."""
         position = self._position.get(connector)
         return 0 if position is None else int(self._clock_ms[position])
+
+    def judged(self, connector: str) -> int:
+        """How many readings of the connector were judged."""
+        position = self._position.get(connector)
+        return 0 if position is None else int(self._judged[position])
+
+    def first_ms(self, connector: str) -> int:
+        """The reading of the connector that was judged first; 0 where that is not known."""
+        position = self._position.get(connector)
+        return 0 if position is None else int(self._first_ms[position])
+
+    def knows(self, connector: str) -> bool:
+        """Whether the connector was met."""
+        return connector in self._position
+
+    def begin(self, connector: str, clock_ms: int) -> None:
+        """Meets a connector of which only what is newer than an instant is to be judged."""
+        (at,) = self._positions([connector])
+        self._clock_ms[at] = clock_ms
+
+    def note_late(self, connectors: Iterable[str]) -> None:
+        """Notes that readings came that were not newer than these connectors' clocks. Each time
+        has a number, one more than the last."""
+        own = self._positions(list(dict.fromkeys(connectors)))
+        self._late[own] = self.newest_late() + 1
+
+    def late(self, after: int) -> dict[str, int]:
+        """The connectors of which that was noted after a number, and its newest number."""
+        found = np.flatnonzero(self._late > after).tolist()
+        return {self.connectors[at]: int(self._late[at]) for at in found}
+
+    def newest_late(self) -> int:
+        """The number that was noted last; 0 if there was none."""
+        return int(self._late.max(initial=0))
 
     def newest_ms(self) -> int:
         """The newest reading of all connectors that was judged; 0 if there was none."""
@@ -147,7 +186,9 @@ class Watch:
             for piece, among in _portions(fresh)
         ]
         last = Runs.of(fresh.connector).ends
-        self._clock_ms[own[fresh.connector[last]]] = fresh.time_ms[last]
+        of_run = own[fresh.connector[last]]
+        self._clock_ms[of_run] = fresh.time_ms[last]
+        self._count(of_run, fresh.time_ms, last)
         for several in (whole.findings, *whole.beside.values()):
             several.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
         return replace(whole, known=columns[0] if len(columns) == 1 else _Joined(columns))
@@ -185,6 +226,14 @@ class Watch:
             findings = whole.findings if post.in_force else whole.beside.setdefault(post.key, [])
             findings += doubts.of(said or [])
         return known
+
+    def _count(self, own: np.ndarray, time_ms: Times, last: np.ndarray) -> None:
+        """Counts judged readings: run i ends at last[i], and is of the connector at own[i]."""
+        begins = self._judged[own] == 0
+        if begins.any():
+            start = np.concatenate([[0], last[:-1] + 1])
+            self._first_ms[own[begins]] = time_ms[start[begins]]
+        self._judged[own] += np.diff(last, prepend=-1)
 
     def lapse(
         self,
@@ -230,9 +279,30 @@ class Watch:
             self.connectors = list(compress(self.connectors, stays))
             self._position = {each: at for at, each in enumerate(self.connectors)}
             kept = np.array(stays, dtype=np.bool_)
-            self._clock_ms = self._clock_ms[kept]
+            self._clock_ms, self._judged = self._clock_ms[kept], self._judged[kept]
+            self._late, self._first_ms = self._late[kept], self._first_ms[kept]
             self._states = {key: state[kept] for key, state in self._states.items()}
         return left
+
+    def copy_of(self, connectors: Sequence[str]) -> "Watch":
+        """Another watch that knows of these connectors, as far as they were met, what this does."""
+        met = [each for each in connectors if each in self._position]
+        copy = Watch(self.detectors)
+        own, its = self._positions(met), copy._positions(met)
+        copy._clock_ms[its], copy._judged[its] = self._clock_ms[own], self._judged[own]
+        for key in copy._states:
+            copy._states[key][its] = self._states[key][own]
+        return copy
+
+    def adopt(self, connectors: Sequence[str], other: "Watch") -> None:
+        """Takes the records of these connectors, which both have met, from another watch of the
+        same detectors. Kept are records of what states by the clock (`Clocked`), of what is not in
+        force, what was noted as late, and which reading was judged first."""
+        own, its = self._positions(connectors), other._positions(connectors)
+        self._clock_ms[own], self._judged[own] = other._clock_ms[its], other._judged[its]
+        for each in self._turns():
+            if not isinstance(each, Clocked):
+                self._states[each.name][own] = other._states[each.name][its]
 
     def _posts(self, posts: Sequence[Post] | None) -> Sequence[Post]:
         if posts is None:
@@ -281,7 +351,10 @@ class Watch:
         """Everything that `load` needs, as bytes."""
         versions = [f"{each.name} {each.version}" for each in self._turns()]
         versions += self._absent.values()
-        return Dumped.of(self.connectors, self._clock_ms, versions, self._states).to_bytes()
+        counts = {"judged": self._judged, "first_ms": self._first_ms, "late": self._late}
+        return Dumped.of(
+            self.connectors, self._clock_ms, versions, self._states, counts=counts
+        ).to_bytes()
 
     @classmethod
     def load(
@@ -300,6 +373,9 @@ class Watch:
         kept = read(dumped)
         watch._positions(kept.connectors)
         watch._clock_ms = kept.clock_ms
+        if kept.counts:  # not in what older versions dumped
+            watch._judged, watch._late = kept.count("judged"), kept.count("late")
+            watch._first_ms = kept.count("first_ms")
         keepers = {each.name: each for each in watch._turns()}
         if keep_absent:
             told = {each.partition(" ")[0]: each for each in kept.versions}
@@ -328,7 +404,11 @@ class Watch:
         missing = size - len(self._clock_ms)
         if missing <= 0:
             return
-        self._clock_ms = np.concatenate([self._clock_ms, np.zeros(missing, dtype=np.int64)])
+        none = np.zeros(missing, dtype=np.int64)
+        self._clock_ms = np.concatenate([self._clock_ms, none])
+        self._judged = np.concatenate([self._judged, none])
+        self._late = np.concatenate([self._late, none])
+        self._first_ms = np.concatenate([self._first_ms, none])
         for name, state in self._states.items():
             new = np.zeros(missing, dtype=state.dtype)
             self._states[name] = np.concatenate([state, new])

@@ -9,29 +9,35 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import redis
 from django.conf import settings
 from django.utils import timezone
+from django_tenants.utils import schema_context
 
+from apps.alarms.models import AlarmEvent
 from apps.devices.directory import Directory
 from apps.partitions import operations
 from apps.partitions.lease import LEASE_MS, lease_key
 from apps.partitions.log import Chunk, PartitionLog, log_key
 from apps.partitions.models import Checkpoint
+from apps.partitions.queries import partitions_with_late, snapshots
+from apps.partitions.snapshots import take_snapshot
 from apps.telemetry.store import the_store
 from config.celery import app as celery
 from ohmwatch.watch import Watch, warm_up
-from tests import journal, stores
-from workers.detection import faults, passes
+from tests import cast, journal, stores
+from workers.detection import again, faults, passes
 from workers.detection.board import Board
 from workers.detection.desk import Desk
 from workers.detection.gathering import key_of
 from workers.detection.panel import Panel
+from workers.detection.recompute import recompute
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -308,12 +314,15 @@ def test_an_erased_tenant_leaves_no_state_and_the_others_go_on(
     """Who was half way through a story is forgotten; the other tenant's story ends the same."""
     journal.append(chunks[: len(chunks) // 2], log)
     judge_all(desk)
+    for partition in journal.partitions():
+        take_snapshot(partition, now=timezone.now())
     gone = [passes.forget(each, "aurora", desk=desk) for each in journal.partitions()]
     assert sum(left or 0 for left in gone) == 3
     for partition in journal.partitions():
         state = bytes(Checkpoint.objects.get(partition=partition).state)
-        kept = Watch.load(state, desk.panel.detectors).connectors
-        assert not [each for each in kept if key_of(each)[0] == "aurora"]
+        for each_state in (state, *snapshots(partition)):
+            kept = Watch.load(each_state, desk.panel.detectors).connectors
+            assert not [each for each in kept if key_of(each)[0] == "aurora"]
         assert redis_log.xlen(log_key(partition)) == 0
     assert {passes.forget(each, "aurora", desk=desk) for each in journal.partitions()} == {0}
     journal.append([each for each in chunks[len(chunks) // 2 :] if each.tenant == "kunlun"], log)
@@ -357,6 +366,176 @@ def test_partitions_move_between_workers(
             passes.visit(partition, desk=chance.choice(desks))
     judge_all(desks[0])
     assert journal.events() == undisturbed
+
+
+# --- late -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a quiet run in which every reading came in order has stated and learnt."""
+
+    standing: list[journal.Standing]
+    open_alarms: list[tuple[str, ...]]
+    learnt: dict[str, bytes]
+
+
+def known_now(desk: Desk) -> Truth:
+    detectors = desk.panel.detectors
+    return Truth(journal.standing(), journal.open_alarms(), journal.learnt(detectors))
+
+
+def truth_of(chunks: list[Chunk], log: PartitionLog, desk: Desk) -> Truth:
+    journal.append(sorted(chunks, key=lambda each: int(each.time_ms[0])), log)
+    judge_all(desk)
+    truth = known_now(desk)
+    assert len(truth.standing) > 20
+    stores.restore()
+    stores.flush_redis()
+    return truth
+
+
+def judge_late(desk: Desk) -> int:
+    """Plays the back-test worker; how many connectors were judged again."""
+    return sum(again.judge_again(each, desk=desk) for each in partitions_with_late())
+
+
+def a_day_ago() -> list[Chunk]:
+    ends_ms = int(timezone.now().timestamp()) * 1000 - 25 * 3_600_000
+    return journal.story(late=False, repeated=False, ends_ms=ends_ms)
+
+
+def test_a_backlog_behind_newer_readings_is_judged_at_its_own_time(
+    log: PartitionLog, redis_log: redis.Redis
+) -> None:
+    """A gateway sends what is new first, and then what it had kept."""
+    chunks = a_day_ago()
+    truth = truth_of(chunks, log, new_desk(redis_log))
+    desk = new_desk(redis_log)
+    for part in (chunks[-200:], chunks[:-200]):
+        journal.store(part)
+        journal.append(part, log)
+        time.sleep(0.31)
+        judge_all(desk)
+    assert known_now(desk) != truth
+    assert judge_late(new_desk(redis_log)) == len(journal.CONNECTORS)
+    assert known_now(desk) == truth
+    assert judge_late(new_desk(redis_log)) == 0
+    judge_all(desk)
+    assert known_now(desk) == truth
+
+
+def test_stored_readings_give_the_same_findings_bit_for_bit(
+    log: PartitionLog, redis_log: redis.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chunks = a_day_ago()
+    journal.store(chunks)
+    journal.append(chunks, log)
+    judge_all(new_desk(redis_log))
+    told = [line for line in journal.standing() if line.tenant == "kunlun"]
+    asked = partial(recompute, start=None, end=None, desk=new_desk(redis_log))
+    for connector in (cast.BENS_CONNECTOR, cast.BENS_SECOND_CONNECTOR, cast.CLARAS_CONNECTOR):
+        assert asked("kunlun", str(connector)) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("same ") == len(told) + 3
+    assert asked("kunlun", "nothing of this name") == 2
+
+    with schema_context("t_kunlun"):
+        event = AlarmEvent.objects.filter(alarm__connector=cast.BENS_CONNECTOR).latest("number")
+        evidence = dict(event.evidence)
+        name = next(iter(evidence))
+        evidence[name] = float(np.nextafter(evidence[name], np.inf))
+        AlarmEvent.objects.filter(pk=event.pk).update(evidence=evidence)
+    assert asked("kunlun", str(cast.BENS_CONNECTOR)) == 1
+    assert f"#{event.number}" in next(
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("differs")
+    )
+
+
+class Died(Exception):
+    """As if the process had ended here."""
+
+
+def test_all_of_it_at_once_equals_a_quiet_run_in_order(
+    log: PartitionLog, redis_log: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed, flushed, moved, held by two at once, 1 % twice, 5 % late by up to a day."""
+    chunks = a_day_ago()
+    truth = truth_of(chunks, log, new_desk(redis_log))
+    chunks = journal.disturbed(chunks)
+    ends_ms = chunks[0].arrived_ms + journal.SECONDS * 1000
+    story = [each for each in chunks if each.arrived_ms < ends_ms]
+    afterwards = [each for each in chunks if each.arrived_ms >= ends_ms]
+    assert len(afterwards) > len(truth.learnt) * journal.SECONDS * 0.04
+    chance = random.Random(3)
+    desks = [new_desk(redis_log) for _ in range(3)]
+
+    def come(part: list[Chunk]) -> None:
+        journal.store(part)
+        journal.append(part, log)
+        time.sleep(0.31)
+
+    def look(partition: int) -> None:
+        passes.visit(partition, desk=chance.choice(desks))
+
+    first, killed, flushed, held_twice, *rest = journal.parts(story, each_s=180)
+    come(first)
+    for partition in journal.partitions():
+        look(partition)
+
+    journal.store(killed)
+    journal.append(killed, PartitionLog(redis_log))
+    with worker(fault="before_commit") as process:
+        sweep_until(partial(_has_ended, process))
+    _let_leases_run_out(redis_log)
+
+    come(flushed)
+    redis_log.flushdb()
+
+    come(held_twice)
+    with monkeypatch.context() as patch:
+        patch.setattr(faults, "point", partial(_overtake, desks[0], desks[1], redis_log))
+        outcomes = {passes.visit(each, desk=desks[0]) for each in journal.partitions()}
+    assert passes.Outcome.FENCED in outcomes
+    for partition in journal.partitions():
+        take_snapshot(partition, now=timezone.now())
+
+    for part in rest:
+        come(part)
+        for partition in journal.partitions():
+            look(partition)
+    for first_of in range(0, len(afterwards), 100):
+        come(afterwards[first_of : first_of + 100])
+        for partition in journal.partitions():
+            look(partition)
+        if first_of == 100:
+            judge_all(desks[0])
+            with monkeypatch.context() as patch:
+                patch.setattr(faults, "point", _die)
+                with pytest.raises(Died):
+                    judge_late(new_desk(redis_log))
+            assert judge_late(new_desk(redis_log)) > 0
+            for partition in journal.partitions():
+                take_snapshot(partition, now=timezone.now())
+    judge_all(desks[0])
+    assert known_now(desks[0]) != truth
+    while judge_late(new_desk(redis_log)):
+        pass
+    assert known_now(desks[0]) == truth
+
+
+def _overtake(paused: Desk, rival: Desk, client: redis.Redis, point: str) -> None:
+    """At the moment of a commit, the holder's lease has run out, and another has taken over."""
+    for partition in list(paused.holdings):
+        is_its = client.get(lease_key(partition)) == paused.holder.encode()
+        if point == "before_checkpoint" and is_its:
+            client.delete(lease_key(partition))
+            passes.visit(partition, desk=rival)
+
+
+def _die(point: str) -> None:
+    if point == "before_commit":
+        raise Died
 
 
 # --- Celery's order ---------------------------------------------------------------------------

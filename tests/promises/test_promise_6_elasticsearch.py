@@ -203,6 +203,7 @@ ROWS: dict[str, Ask] = {
     "readings": lambda t, i: t.readings(i, start=START, end=END),
     "readings_around": lambda t, i: t.readings_around(i, NOW, before=9, after=9, within=DAY),
     "replay": lambda t, i: list(t.replay([SHARED, i], since_ms=0)),
+    "counts": lambda t, i: t.counts({SHARED: [(0, 1 << 60)], i or SHARED: [(0, 1 << 60)]}),
     "latest": lambda t, i: t.latest([SHARED, i]),
     "states": lambda t, i: (
         t.states(facets=STATE_FACETS),

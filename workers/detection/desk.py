@@ -10,6 +10,7 @@ import redis
 from apps.devices.directory import Directory
 from apps.partitions.lease import Lease
 from apps.partitions.log import PartitionLog
+from apps.telemetry.board import count_late
 from apps.telemetry.store import TelemetryStore
 from ohmwatch.detector import Ratings
 from workers.detection.board import Board
@@ -71,6 +72,10 @@ class Desk:
     def note_visit(self, took_s: float) -> None:
         """Takes in how long one took."""
         self.visit_s += (took_s - self.visit_s) / VISITS_REMEMBERED
+
+    def count_late(self, what: str, number: int) -> None:
+        """Adds to what became of late readings, on the notice board."""
+        count_late(self.client, what, number)
 
     def lease(self, partition: int) -> Lease:
         """This worker's lease of a partition, taken or not."""

@@ -15,6 +15,9 @@ from ohmwatch.detector import Batch, Detector, Flags
 from ohmwatch.findings import Finding
 from ohmwatch.watch import Watch
 
+REACH_MS = 24 * 3_600_000
+"""Behind the connector's clock. What is later than this is judged by nobody."""
+
 
 @dataclass
 class Holding:
@@ -23,6 +26,7 @@ class Holding:
     `early` are readings that were judged before their turn, by the reorder window, and will be
     read once more. `lapsed_ms` is when the clock was looked at last, 0 if it was not. `ripe_at`,
     on the monotonic clock, is when the next entry has waited the reorder window out.
+    `out_of_reach` are readings that came so late that nobody judges them, as yet untold.
     """
 
     partition: int
@@ -36,6 +40,7 @@ class Holding:
     early: Counter[tuple[str, int]] = field(default_factory=Counter)
     lapsed_ms: int = 0
     ripe_at: float = 0.0
+    out_of_reach: int = 0
 
     @classmethod
     def of(
@@ -63,27 +68,40 @@ class Holding:
             position=str(self.position),
             state=self.watch.dump(),
             clock_ms=self.watch.newest_ms(),
+            late_number=self.watch.newest_late(),
         )
 
     def count_late(self, batch: Batch, mature: Flags, released: Flags) -> int:
         """How many mature readings were too late; keeps account of those taken early.
 
-        To be asked before the watch sees the batch.
+        To be asked before the watch sees the batch. It is noted of whom they are, for that they be
+        judged again; not of those that are out of reach.
         """
         clocks = np.array([self.watch.clock_ms(each) for each in batch.connectors], dtype=np.int64)
         passed = batch.time_ms <= clocks[batch.connector]
         behind = np.flatnonzero(mature & (passed | ~released)).tolist()
         ahead = np.flatnonzero(released & ~mature & ~passed).tolist()
-        late = 0
+        late: list[int] = []
         for at in behind:
             key = (batch.connectors[batch.connector[at]], int(batch.time_ms[at]))
             if self.early[key] > 0:
                 self.early[key] -= 1
             else:
-                late += 1
+                late.append(at)
         if behind:
             self.early += Counter()  # drops what has been read again
         self.early.update(
             (batch.connectors[batch.connector[at]], int(batch.time_ms[at])) for at in ahead
         )
-        return late
+        self._note_late(batch, np.array(late, dtype=np.int64), clocks)
+        return len(late)
+
+    def _note_late(self, batch: Batch, late: np.ndarray, clocks: np.ndarray) -> None:
+        if not len(late):
+            return
+        owner = batch.connector[late]
+        in_reach = clocks[owner] - batch.time_ms[late] <= REACH_MS
+        self.out_of_reach += int((~in_reach).sum())
+        if in_reach.any():
+            whose = np.unique(owner[in_reach]).tolist()
+            self.watch.note_late(batch.connectors[each] for each in whose)

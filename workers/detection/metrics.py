@@ -5,7 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram
 JUDGED = Counter("ohmwatch_detection_readings_judged", "Readings shown to the detectors")
 LATE = Counter(
     "ohmwatch_detection_readings_late",
-    "Readings not newer than their connector's clock: late or repeated, judged by nobody",
+    "Readings not newer than their connector's clock: repeated, or late and judged afterwards",
 )
 UNREADABLE = Counter("ohmwatch_detection_entries_unreadable", "Log entries that can't be decoded")
 FINDINGS = Counter("ohmwatch_detection_findings", "Findings stated", ["condition", "severity"])

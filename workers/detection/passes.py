@@ -7,8 +7,10 @@ findings.
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 import numpy as np
@@ -21,13 +23,14 @@ from apps.partitions import operations
 from apps.partitions.lease import Lease
 from apps.partitions.log import START, Entry, Page, Position, is_behind
 from apps.partitions.queries import positions
+from apps.partitions.snapshots import rewrite
 from apps.partitions.visits import Arrival, come, go
 from apps.partitions.wakeups import LATEST_MS, REORDER_WINDOW_MS, SOONEST_MS
 from apps.warning.shadows import note_findings
 from ohmwatch.detector import Batch, Flags
 from ohmwatch.findings import Finding
 from ohmwatch.reorder import in_order
-from ohmwatch.watch import Judgement
+from ohmwatch.watch import Judgement, Watch
 from workers.detection import faults, metrics
 from workers.detection.desk import Desk
 from workers.detection.gathering import as_batch, key_of
@@ -50,6 +53,10 @@ VISITS_SHARE = 0.5
 
 SETTLE_MS = 2 * REORDER_WINDOW_MS
 """After a flush, how long what was appended before it may take to be found in Elasticsearch."""
+
+
+Also = Callable[[datetime], None]
+"""What is written beside a checkpoint, given the moment of the commit."""
 
 
 class Outcome(StrEnum):
@@ -78,7 +85,7 @@ def visit(partition: int, *, desk: Desk) -> Outcome:
 
 
 def forget(partition: int, slug: str, *, desk: Desk) -> int | None:
-    """Drops what the partition's checkpoint and log hold of an erased tenant.
+    """Drops what the partition's checkpoint, its snapshots and log hold of an erased tenant.
 
     How many connectors those were; None while another worker holds the partition, or while there
     is something to judge yet: it may be the tenant's.
@@ -97,6 +104,7 @@ def forget(partition: int, slug: str, *, desk: Desk) -> int | None:
         left = holding.watch.leave(lambda name: key_of(name)[0] == slug)
         if left or holding.is_dirty:
             _commit(holding, desk)
+        rewrite(partition, lambda state: _without(slug, state, desk))
     except BaseException:
         desk.holdings.pop(partition, None)
         raise
@@ -104,6 +112,39 @@ def forget(partition: int, slug: str, *, desk: Desk) -> int | None:
         lease.release()
     logger.info("tenant_forgotten", partition=partition, tenant=slug, connectors=left)
     return left
+
+
+def _without(slug: str, state: bytes, desk: Desk) -> bytes:
+    watch = Watch.load(state, desk.panel.detectors, keep_absent=True)
+    watch.leave(lambda name: key_of(name)[0] == slug)
+    return watch.dump()
+
+
+def hold(partition: int, work: Callable[[Holding], Also | None], *, desk: Desk) -> bool:
+    """Takes a partition over for a moment, to change what is known of it.
+
+    `work` changes the holding; what it answers is written in the transaction of the checkpoint.
+    None: nothing is. False: another worker holds the partition, or its log is gone. Who held it
+    goes on from the checkpoint. Raises Fenced.
+    """
+    lease = desk.lease(partition)
+    found = come(lease)
+    if not found.is_taken:
+        return False
+    try:
+        # Who changes this has no plug-ins: what they know stays as it is.
+        holding = _hold(found, lease, desk, keep_absent=True)
+        if _log_is_gone(holding, found):
+            return False
+        also = work(holding)
+        if also is not None:
+            _renew(lease)
+            _commit(holding, desk, also=also)
+    finally:
+        desk.holdings.pop(partition, None)
+        lease.release()
+        desk.log.wake(partition)
+    return True
 
 
 def wake_unread(*, desk: Desk) -> list[int]:
@@ -175,7 +216,7 @@ def next_visit_ms(*, ripe_in_ms: float, visit_s: float, partitions: int) -> int:
     return round(min(max(ripe_in_ms, rest_ms, SOONEST_MS), LATEST_MS))
 
 
-def _hold(found: Arrival, lease: Lease, desk: Desk) -> Holding:
+def _hold(found: Arrival, lease: Lease, desk: Desk, *, keep_absent: bool = False) -> Holding:
     """The partition as we know it, if nobody had it since; else as its checkpoint says."""
     known = desk.holdings.get(lease.partition)
     if known is not None and found.holder == lease.mark(known.fencing):
@@ -183,8 +224,8 @@ def _hold(found: Arrival, lease: Lease, desk: Desk) -> Holding:
     now = desk.clock()
     checkpoint = operations.take_over(partition=lease.partition, now=now)
     lease.sign(checkpoint.fencing)
-    awaited = desk.agency.is_waiting
-    holding = Holding.of(checkpoint, desk.panel.detectors, now=now, keep_absent=awaited)
+    keep_absent = keep_absent or desk.agency.is_waiting
+    holding = Holding.of(checkpoint, desk.panel.detectors, now=now, keep_absent=keep_absent)
     desk.holdings[lease.partition] = holding
     return holding
 
@@ -262,6 +303,9 @@ def _judge_next(holding: Holding, desk: Desk) -> bool:
     batch, mature = page.gather()
     choice = in_order(batch, mature=mature, window_ms=REORDER_WINDOW_MS)
     metrics.LATE.inc(holding.count_late(batch, mature, choice.released))
+    if holding.out_of_reach:
+        desk.count_late("readings_out_of_reach", holding.out_of_reach)
+        holding.out_of_reach = 0
     holding.position = replace(holding.position, entry=page.entries[page.mature - 1].id)
     holding.is_dirty = True
     _judge(batch.rows(choice.released), holding, desk)
@@ -358,6 +402,8 @@ def _replay(holding: Holding, generation: str, lease: Lease, desk: Desk) -> None
         metrics.REPLAYED.inc(int(choice.released.sum()))
         _judge(batch.rows(choice.released), holding, desk)
         _renew(lease)
+    # What was late is not judged here, nor can it be told from the log any more whose it was.
+    holding.watch.note_late(holding.watch.connectors)
     holding.position = Position(generation, START)
     holding.early.clear()
     _commit(holding, desk)
@@ -366,15 +412,16 @@ def _replay(holding: Holding, generation: str, lease: Lease, desk: Desk) -> None
 # --- committing -------------------------------------------------------------------------------
 
 
-def _commit(holding: Holding, desk: Desk) -> None:
+def _commit(holding: Holding, desk: Desk, *, also: Also | None = None) -> None:
     """Findings and checkpoint in one transaction, then the log is trimmed. Raises Fenced."""
     now = desk.clock()
     stories = _by_schema(holding.findings, desk)
     shadows = _by_schema(holding.in_shadow, desk)
-    holding.watch.forget(desk.rulebooks.is_gone)
+    if also is None:
+        holding.watch.forget(desk.rulebooks.is_gone)
     faults.point("before_checkpoint")
     # A checkpoint alone is one statement, which is a transaction by itself.
-    with transaction.atomic() if stories or shadows else nullcontext():
+    with transaction.atomic() if stories or shadows or also else nullcontext():
         # First, for it locks the row: a newer holder waits, an older one is turned away here.
         operations.commit(holding.progress(), now=now)
         for schema in sorted({*stories, *shadows}):
@@ -383,6 +430,8 @@ def _commit(holding: Holding, desk: Desk) -> None:
                     apply_findings(stories[schema], judged_at=now)
                 if schema in shadows:
                     note_findings(shadows[schema], judged_at=now)
+        if also is not None:
+            also(now)
         faults.point("before_commit")
     faults.point("after_commit")
     for finding in holding.findings:

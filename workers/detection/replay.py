@@ -7,7 +7,7 @@ both are stored, so the same readings are chosen as an undisturbed run would hav
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from apps.telemetry.stretches import joined
 from ohmwatch.detector import Batch
 from ohmwatch.watch import Watch
-from workers.detection.gathering import name_of
+from workers.detection.gathering import key_of, name_of
 
 AT_ONCE = 200_000
 """Readings kept in memory before they are judged, about 30 MB. Beyond it, how late a reading
@@ -55,6 +55,24 @@ def missed(
                     held = []
     if any(map(len, held)):
         yield joined(held)
+
+
+def between(store: TelemetryStore, watch: Watch, until_ms: Mapping[str, int]) -> Iterator[Batch]:
+    """Every stored reading of these connectors (names) that is newer than its connector's clock in
+    the watch, and not newer than the instant given; in order of measurement."""
+    tenants: defaultdict[str, list[str]] = defaultdict(list)
+    for name, end_ms in until_ms.items():
+        tenant, connector = key_of(name)
+        if watch.clock_ms(name) < end_ms:
+            tenants[tenant].append(connector)
+    for tenant, own in tenants.items():
+        telemetry = TenantTelemetry(tenant, store=store)
+        for since_ms, connectors in _questions(tenant, own, watch):
+            last_ms = max(until_ms[name_of(tenant, each)] for each in connectors)
+            for batch in telemetry.replay(connectors, since_ms=since_ms, until_ms=last_ms + 1):
+                newer = _unjudged(batch, tenant, watch)
+                ends_ms = np.array([until_ms[each] for each in newer.connectors], dtype=np.int64)
+                yield newer.rows(newer.time_ms <= ends_ms[newer.connector])
 
 
 def _questions(

@@ -4,9 +4,14 @@ A task only wakes: it carries a partition's number, and may come late, twice, ou
 never. A visit takes 2 s at most, or a replay as long as it needs. Prefetch is 1. The work in hand
 of a killed worker is done again from the checkpoint by whoever comes next, once its lease has
 run out (10 s).
+
+Two tasks are of detection and not of its worker: what came late is judged again in the back-test
+worker, each minute for at most AGAIN_S, and checkpoints are copied in the upkeep worker.
 """
 
 import os
+import random
+import time
 from functools import cache
 
 import redis
@@ -19,11 +24,13 @@ from django.utils import timezone
 from apps.devices.directory import Directory
 from apps.partitions.log import PartitionLog
 from apps.partitions.operations import Fenced
+from apps.partitions.queries import partitions_with_late
+from apps.partitions.snapshots import take_snapshots
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.store import the_store
 from apps.tenants.tasks import public_task
 from ohmwatch.watch import warm_up
-from workers.detection import passes
+from workers.detection import again, passes
 from workers.detection.board import Board
 from workers.detection.desk import Desk
 from workers.detection.panel import DETECTORS, Panel
@@ -33,6 +40,9 @@ logger = structlog.get_logger(__name__)
 NICENESS = 5
 """Taking in comes first: what waits for detection lies safe in the log, and costs less in larger
 pieces."""
+
+AGAIN_S = 20.0
+"""Of a minute: back-tests share the process."""
 
 FORGET_AGAIN_S, FORGET_TRIES = 10, 1_000
 """A lease lasts 10 s; stores may be away for hours, and what is erased has to go all the same."""
@@ -75,6 +85,46 @@ def forget(self: Task, *, partition: int, slug: str, **later: object) -> None:
         raise self.retry(countdown=FORGET_AGAIN_S, exc=error) from error
     if left is None:
         raise self.retry(countdown=FORGET_AGAIN_S)
+
+
+@public_task(name="detection.judge_again", queue="backtest")
+def judge_again(**later: object) -> None:
+    """Judge connectors again of which readings came late; all partitions get their turn."""
+    ends_at = time.monotonic() + AGAIN_S
+    try:
+        waiting = partitions_with_late()
+        for partition in random.sample(waiting, len(waiting)):
+            again.judge_again(
+                partition, desk=the_bench(), is_time_up=lambda: time.monotonic() >= ends_at
+            )
+            if time.monotonic() >= ends_at:
+                return
+    except STORES_AWAY as error:
+        logger.warning("judging_again_failed", error=repr(error))
+
+
+@public_task(name="detection.snapshots", queue="upkeep")
+def snapshots(**later: object) -> None:
+    """Copy the checkpoints that were not copied within the hour."""
+    take_snapshots(now=timezone.now())
+
+
+@cache
+def the_bench() -> Desk:
+    """Where late readings are judged: by our own detectors, for plug-ins work for one process."""
+    warm_up(DETECTORS)
+    client = redis.Redis.from_url(
+        settings.REDIS_LOG_URL, socket_timeout=10, socket_connect_timeout=5
+    )
+    return Desk(
+        client=client,
+        log=PartitionLog(client),
+        directory=Directory(),
+        telemetry=the_store(),
+        panel=Panel(DETECTORS),
+        board=Board(the_store()),
+        clock=timezone.now,
+    )
 
 
 @cache

@@ -82,4 +82,8 @@ def test_an_archive_of_before_is_read() -> None:
     )
     again = Watch.load(target.getvalue(), default_detectors())
     assert again.connectors == watch.connectors
-    assert again.dump() == watch.dump()
+    for name in watch.connectors:  # all but how many readings were judged, which nobody counted
+        assert again.clock_ms(name) == watch.clock_ms(name)
+        assert again.judged(name) == 0
+    for key, state in watch._states.items():
+        assert again._states[key].tobytes() == state.tobytes()
