@@ -77,7 +77,7 @@ WOBBLE_BASE = 0.01
 """Standard deviation of a point: of the estimate, of the growth itself, as its share, and as a
 share of what the poles differed by from the first day."""
 
-LIMIT_SD = 0.24
+LIMIT_SD = 0.19
 LEAPT_LIMIT = -0.4
 """How well the growth that reaches the limit is known, in logarithms: of the unit's duty and its
 air only the usual peak is known, and loose contacts flutter, so that theirs is reached sooner."""
@@ -91,7 +91,7 @@ LEAST_BASE = 0.2
 
 TIME_SD = 0.15
 LEAP_TIME_SD = 0.4
-PEAK_DAYS, PEAK_SD = 0.65, 0.75
+PEAK_DAYS, PEAK_SD = 0.65, 0.62
 """No contact keeps to a law, in logarithms of time; and the time until usual load comes that takes
 what is due to its limit, and its spread."""
 
