@@ -80,7 +80,8 @@ def as_stored(names: Sequence[str], matrix: NDArray[np.float64]) -> NDArray[np.f
     >>> as_stored(["x_count", "current_a"], np.array([[61.2], [61.2]])).ravel().tolist()
     [61.2, 61.20000076293945]
     """
-    rounded = matrix.astype(np.float32).astype(np.float64)
+    with np.errstate(over="ignore"):  # of what is their own, and stays as it is
+        rounded = matrix.astype(np.float32).astype(np.float64)
     own = [row for row, name in enumerate(names) if name not in QUANTITIES]
     if own:
         rounded[own] = matrix[own]

@@ -15,6 +15,10 @@ Key = tuple[str, str, int]
 _SHOWN = 3
 
 
+SINGLE_PRECISION = 1e-4
+"""The store keeps no more of a quantity; neighbours differ by 0.02 at least."""
+
+
 def value_of(key: Key) -> float:
     """The value that belongs to a reading and to no neighbour: what is mixed up is seen."""
     tenant, connector, time_ms = key
@@ -87,7 +91,7 @@ def violations(history: History, outcome: Outcome) -> list[str]:
     wrong_values = [
         (tenant, connector, time)
         for tenant, connector, time, value in outcome.readings
-        if abs(value - value_of((tenant, connector, time))) > 1e-9
+        if abs(value - value_of((tenant, connector, time))) > SINGLE_PRECISION
     ]
     found = [
         _told("acknowledged and lost", history.acknowledged - held.keys()),

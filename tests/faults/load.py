@@ -167,7 +167,8 @@ class Load:
                 raise AssertionError(f"not healed within {within_s:.0f} s: {found}")
             time.sleep(0.3)
         print(f"seed {self.seed}: {len(self.history.acknowledged)} readings acknowledged")
-        assert violations(self.history, self.outcome(memory_mb=memory_mb)) == []
+        found = violations(self.history, self.outcome(memory_mb=memory_mb))
+        assert not found, found
 
 
 _CONNECTORS = (cast.BENS_CONNECTOR, cast.CLARAS_CONNECTOR)

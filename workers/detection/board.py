@@ -18,6 +18,7 @@ from apps.telemetry.errors import TelemetryError
 from ohmwatch.detector import Batch, Floats, Ratings
 from ohmwatch.physics.known import ageing, knowledge, margins, with_known
 from ohmwatch.physics.sequence import Runs
+from ohmwatch.readings import QUANTITIES
 from workers.detection.gathering import key_of
 
 logger = structlog.get_logger(__name__)
@@ -142,7 +143,7 @@ class Board:
     def _write(self, names: list[str], rows: dict[str, dict[str, Any]], now: float) -> bool:
         """Writes these of the rows; all that are not written wait again where that fails."""
         try:
-            self._store.update_states([rows[name] for name in names])
+            self._store.update_states([_as_measured(rows[name]) for name in names])
         except TelemetryError as error:
             logger.warning("states_not_written", connectors=len(names), error=str(error))
             self._paused_until = now + PAUSE_S
@@ -165,6 +166,15 @@ def _newest(runs: Runs, column: Floats) -> Floats:
         at = runs.latest(~np.isnan(column))[runs.ends]
         newest = np.where(at >= 0, column[at], np.nan)
     return newest
+
+
+def _as_measured(row: dict[str, Any]) -> dict[str, Any]:
+    """61.2 as a person reads it, not 61.20000076293945 as single precision keeps it."""
+    last = {
+        name: float(f"{value:.7g}") if name in QUANTITIES else value
+        for name, value in row["last"].items()
+    }
+    return {**row, "last": last}
 
 
 def _merged(row: dict[str, Any] | None, newer: dict[str, Any]) -> dict[str, Any]:

@@ -59,8 +59,8 @@ def late(redis_log: redis.Redis) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def desk(late: Desk) -> Desk:
-    """One whose plug-ins have started, or were refused."""
+def desk(empty_elasticsearch: str, late: Desk) -> Desk:
+    """One whose plug-ins have started, or were refused. Who begins anew reads all that is stored."""
     begun = time.monotonic()
     while late.agency.is_waiting and time.monotonic() - begun < START_S:
         late.admit_plugins()

@@ -124,6 +124,15 @@ def test_quantities_that_come_in_turns_are_merged() -> None:
     assert "headroom_k" not in store.written[0]
 
 
+def test_values_read_as_they_were_measured() -> None:
+    """Judged are the bits that the store keeps, in single precision; people read 61.2."""
+    each, store, _ = board()
+    stored = float(np.float32(61.2))
+    each.note(of_one(1000, temperature_pos_c=[stored], x_own=[stored]), [EXAMPLE], judged_ms=1)
+    each.post()
+    assert store.written[0]["last"] == {"temperature_pos_c": 61.2, "x_own": stored}
+
+
 def test_model_without_a_limit_has_no_margin() -> None:
     each, store, _ = board()
     each.note(of_one(1000, temperature_pos_c=[50.0]), [Ratings()], judged_ms=1)

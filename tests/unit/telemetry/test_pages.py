@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from apps.telemetry import pages
 from apps.telemetry.stretches import as_batch
 
@@ -37,7 +39,7 @@ def test_page_becomes_columns_in_its_order() -> None:
     assert batch.time_ms.tolist() == [2_000, 1_000]
     assert batch.arrived_ms.tolist() == [2_500, 0]
     assert sorted(batch.values) == ["current_a", "mated", "x_own"]
-    assert batch.column("current_a").tolist() == [61.2, -0.001]
+    assert batch.column("current_a").tolist() == [np.float32(61.2), np.float32(-0.001)]
     assert batch.column("x_own")[1] == -1.5e-7
     assert math.isnan(batch.column("mated")[1])
     assert bytes(page.hits.hits[-1].sort) == b"[1,99]"
