@@ -60,7 +60,7 @@ def late(redis_log: redis.Redis) -> Iterator[Desk]:
 
 @pytest.fixture
 def desk(empty_elasticsearch: str, late: Desk) -> Desk:
-    """One whose plug-ins have started, or were refused. Who begins anew reads all that is stored."""
+    """One whose plug-ins have started, or were refused. Who begins anew reads what is stored."""
     begun = time.monotonic()
     while late.agency.is_waiting and time.monotonic() - begun < START_S:
         late.admit_plugins()
