@@ -113,6 +113,23 @@ def snapshots(**later: object) -> None:
 def the_bench() -> Desk:
     """Where late readings are judged: by our own detectors, for plug-ins work for one process."""
     warm_up(DETECTORS)
+    return _desk(Board(the_store()))
+
+
+@cache
+def the_desk() -> Desk:
+    """This process's own; made at its first task, after any fork."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+    board = Board(the_store())
+    board.begin()
+    desk = _desk(board)
+    desk.agency.call()
+    # Compiling takes longer than a detector's turn may; plug-ins load their models meanwhile.
+    warm_up(DETECTORS)
+    return desk
+
+
+def _desk(board: Board) -> Desk:
     client = redis.Redis.from_url(
         settings.REDIS_LOG_URL, socket_timeout=10, socket_connect_timeout=5
     )
@@ -122,30 +139,6 @@ def the_bench() -> Desk:
         directory=Directory(),
         telemetry=the_store(),
         panel=Panel(DETECTORS),
-        board=Board(the_store()),
-        clock=timezone.now,
-    )
-
-
-@cache
-def the_desk() -> Desk:
-    """This process's own; made at its first task, after any fork."""
-    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
-    client = redis.Redis.from_url(
-        settings.REDIS_LOG_URL, socket_timeout=10, socket_connect_timeout=5
-    )
-    board = Board(the_store())
-    board.begin()
-    desk = Desk(
-        client=client,
-        log=PartitionLog(client),
-        directory=Directory(),
-        telemetry=the_store(),
-        panel=Panel(DETECTORS),
         board=board,
         clock=timezone.now,
     )
-    desk.agency.call()
-    # Compiling takes longer than a detector's turn may; plug-ins load their models meanwhile.
-    warm_up(DETECTORS)
-    return desk
