@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 import structlog
@@ -46,6 +46,8 @@ CARRIERS_AT_ONCE = 1_000
 """Of so many vehicles the connectors share one: those of a vehicle come after one another, nearly
 always."""
 _NAN = float("nan")
+
+Entry = TypeVar("Entry")
 
 
 class ModelEntry(Struct, frozen=True, gc=False):
@@ -309,8 +311,7 @@ class _Reader:
             codec=sys.intern(codec),
             channels=tuple(channels),
         )
-        known = self._known.devices.get(identifier)
-        entry = known if known is not None and known == entry else entry
+        entry = _kept(self._known.devices, identifier, entry)
         self.devices[entry.identifier] = entry
 
     def _take_connector(self, row: Sequence[Any]) -> ConnectorEntry:
@@ -323,8 +324,7 @@ class _Reader:
             position=sys.intern(position),
             carrier=self._carrier(vehicle, organisation),
         )
-        known = self._known.connectors.get(key)
-        entry = known if known is not None and known == entry else entry
+        entry = _kept(self._known.connectors, key, entry)
         self.connectors[entry.id] = entry
         return entry
 
@@ -366,9 +366,14 @@ class _Models(dict[str, ModelEntry]):
 
     def _take(self, row: ConnectorModel) -> ModelEntry:
         key, entry = str(row.pk), ModelEntry(row.code, ratings_of_model(row))
-        known = self._known.get(key)
-        self[key] = known if known is not None and known == entry else entry
+        self[key] = _kept(self._known, key, entry)
         return self[key]
+
+
+def _kept(known: Mapping[str, Entry], key: str, entry: Entry) -> Entry:
+    """The object that stands for the same already, if there is one."""
+    found = known.get(key)
+    return found if found is not None and found == entry else entry
 
 
 def ratings_of_model(model: ConnectorModel) -> Ratings:
