@@ -92,12 +92,12 @@ def replay_page(claimed: Sequence[Held], *, desk: Desk, now_ms: int) -> Page:
     desk.partition_log.append(chunk for one in attempts for chunk in one.chunks)
     found = _held_under(attempts, desk)
     entries = [_entry(one, found.get(one.held.batch), desk) for one in attempts]
-    moves = [entry for entry in entries if entry is not None]
-    desk.store.write_ledger([part for entry in moves for part in _by_tenant(entry, desk)])
+    moves = [part for entry in entries if entry is not None for part in _by_tenant(entry, desk)]
+    desk.store.write_ledger(moves)
     faults.point("replay_after_ledger")
     settled = [_settled(one, entry) for one, entry in zip(attempts, entries, strict=True)]
     desk.quarantine.settle(settled, now_ms=now_ms)
-    for part in (part for entry in moves for part in _by_tenant(entry, desk)):
+    for part in moves:
         desk.board.note_replay(part.tenant, [part])
     faults.point("replay_after_settling")
     return _page(settled, entries)
