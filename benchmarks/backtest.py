@@ -26,7 +26,7 @@ from ohmwatch.backtest.recording import ROWS
 SEED = 7
 CONNECTORS_JUDGED, QUICK_CONNECTORS = 1_000, 100
 PARTS = 4
-PART_HOURS, QUICK_PART_HOURS = 6, 6
+PART_HOURS = 6
 TARGET_TIMES = 100.0
 TARGET_GROWTH = 1.1
 PROFILE = replace(
@@ -57,13 +57,12 @@ class Run:
 
 def main(quick: bool) -> int:
     count = QUICK_CONNECTORS if quick else CONNECTORS_JUDGED
-    hours = QUICK_PART_HOURS if quick else PART_HOURS
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        parts = record(folder, count, hours)
+        parts = record(folder, count)
         run(folder, [parts[0]])  # compiles what is not compiled yet
         short, long = run(folder, [parts[0]]), run(folder, parts)
-    span_s = PARTS * hours * 3600.0
+    span_s = PARTS * PART_HOURS * 3600.0
     times, rate = span_s / long.wall_s, long.readings / long.wall_s
     measures = [
         Measure.at_least(f"{count:,} connectors, times real time", times, "", TARGET_TIMES),
@@ -81,12 +80,12 @@ def main(quick: bool) -> int:
     return 0
 
 
-def record(folder: Path, connectors: int, hours: int) -> list[Path]:
+def record(folder: Path, connectors: int) -> list[Path]:
     """Writes the recording, a file a part, and connectors.csv beside it."""
-    scenario = generate(replace(PROFILE, days=PARTS * hours / 24), SEED, connectors)
+    scenario = generate(replace(PROFILE, days=PARTS * PART_HOURS / 24), SEED, connectors)
     (folder / READINGS).mkdir()
     files = []
-    for number, batch in enumerate(scenario.batches(hours)):
+    for number, batch in enumerate(scenario.batches(PART_HOURS)):
         files.append(folder / READINGS / f"part-{number + 1}.parquet")
         write_parquet(files[-1], batch, np.argsort(batch.arrived_ms, kind="stable"))
     write_connectors(folder / CONNECTORS, scenario)
