@@ -25,11 +25,11 @@ from apps.alarms.operations import (
     evidence_for,
     evidence_of,
     finite,
-    instant_of,
     judged_by,
     milliseconds,
 )
 from apps.fleet.models import Connector
+from apps.telemetry.slices import from_ms
 from ohmwatch import findings as core
 from ohmwatch.findings import Finding
 from ohmwatch.lifecycle import (
@@ -275,7 +275,7 @@ class _Story:
                     self.condition,
                     str(step.kind.value),
                     step.severity.name.lower(),
-                    instant_of(step.finding.measured_ms),
+                    from_ms(step.finding.measured_ms),
                     event.number if event else None,
                 )
             )
@@ -404,7 +404,7 @@ class _Changes:
 
     def _alarm_for(self, step: Step, now: datetime) -> Alarm:
         """The alarm whose story is near; else one that is over already, until it is held open."""
-        at = instant_of(step.finding.measured_ms)
+        at = from_ms(step.finding.measured_ms)
         near = [(abs(_happened(each) - at), self.rows[each.alarm_id]) for each in self.story.events]
         apart, nearest = min(near, key=lambda each: each[0], default=(NEAR, None))
         if nearest is not None and apart < NEAR:
@@ -416,7 +416,7 @@ class _Changes:
             severity=step.severity.name.lower(),
             pole=str(finding.pole),
             state=State.CLEARED,
-            since=instant_of(min(finding.since_ms, finding.measured_ms)),
+            since=from_ms(min(finding.since_ms, finding.measured_ms)),
             last_measured_at=at,
             opened_at=now,
             cleared_at=now,
@@ -441,7 +441,7 @@ class _Changes:
             alarm.acknowledged_at, alarm.acknowledged_by = None, None
         alarm.severity = severity
         if self.course.since_ms is not None:
-            alarm.since = instant_of(self.course.since_ms)
+            alarm.since = from_ms(self.course.since_ms)
         if newest is not None:
             held_since = alarm.evidence.get(HELD_OPEN_SINCE) if newest.ended else None
             alarm.evidence = evidence_for(newest, now)
@@ -452,7 +452,7 @@ class _Changes:
                 setattr(alarm, name, value)
             if newest.severity is not None:
                 alarm.pole = str(newest.pole)
-        alarm.last_measured_at = max(instant_of(truth.last_measured_ms), alarm.since)
+        alarm.last_measured_at = max(from_ms(truth.last_measured_ms), alarm.since)
         alarm.save()
 
     def _close(self, alarm: Alarm, journal: Journal, *, is_told: bool) -> None:

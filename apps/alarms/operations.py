@@ -6,7 +6,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,7 @@ from apps.alarms import signals
 from apps.alarms.models import Alarm, AlarmEvent, Consumer, Kind, Outbox, Severity, State
 from apps.alarms.numbering import Numbers
 from apps.fleet.models import Connector
+from apps.telemetry.slices import from_ms
 from apps.tenants.lookups import key_of
 from apps.tenants.schema import current_schema
 from ohmwatch import findings as core
@@ -197,8 +198,8 @@ class Journal:
             severity=severity or alarm.severity,
             corrects=corrects,
             reason=reason,
-            measured_at=instant_of(finding.measured_ms) if finding else None,
-            arrived_at=instant_of(finding.arrived_ms) if finding else None,
+            measured_at=from_ms(finding.measured_ms) if finding else None,
+            arrived_at=from_ms(finding.arrived_ms) if finding else None,
             judged_at=self.judged_at,
             evidence=evidence_of(shown),
             actor=actor,
@@ -270,7 +271,7 @@ class _Stories:
 
         An end that changes nothing, because the alarm flaps, is noted since when it holds.
         """
-        measured_at = instant_of(finding.measured_ms)
+        measured_at = from_ms(finding.measured_ms)
         alarm = self.open.get(_key(finding))
         if alarm is None:
             return
@@ -326,7 +327,7 @@ class _Stories:
         else:
             alarm = Alarm(connector_id=key[0], condition=key[1])
         alarm.state, alarm.cleared_at = State.OPEN, None
-        alarm.opened_at, alarm.since = now, instant_of(min(finding.since_ms, finding.measured_ms))
+        alarm.opened_at, alarm.since = now, from_ms(min(finding.since_ms, finding.measured_ms))
         alarm.acknowledged_at, alarm.acknowledged_by, alarm.told_severity = None, None, ""
         self.open[key] = alarm
         opened_ms = (*self.courses.get(key, _NO_COURSE).opened_ms, finding.measured_ms)
@@ -356,7 +357,7 @@ def _courses(findings: Sequence[Finding], alarms: Mapping[Key, Alarm]) -> dict[K
     if not known:
         return {}
     since_ms = min(each.measured_ms for each in ended.values()) - int(FLAP_WINDOW_S * 1000)
-    opened = Q(kind__in=(Kind.OPENED, Kind.REOPENED), measured_at__gte=instant_of(since_ms))
+    opened = Q(kind__in=(Kind.OPENED, Kind.REOPENED), measured_at__gte=from_ms(since_ms))
     flapped = Q(reason=str(Reason.COMES_AND_GOES))
     standing = AlarmEvent.objects.filter(corrected_by=None, alarm__in=known)
     events = standing.filter(opened | flapped).order_by("number")
@@ -382,7 +383,7 @@ def evidence_for(finding: Finding, now: datetime) -> dict[str, float | str | Non
 
 
 def _take_in(finding: Finding, alarm: Alarm, now: datetime, *, worse: bool) -> None:
-    alarm.last_measured_at = max(instant_of(finding.measured_ms), alarm.since)
+    alarm.last_measured_at = max(from_ms(finding.measured_ms), alarm.since)
     is_open = alarm.state == State.OPEN
     alarm.evidence = evidence_for(finding, now) if is_open else evidence_of(finding.evidence)
     alarm.time_left_s = finite(finding.time_left_s)
@@ -460,10 +461,6 @@ def _key(finding: Finding) -> Key:
 
 def _key_of(alarm: Alarm) -> Key:
     return alarm.connector_id, alarm.condition
-
-
-def instant_of(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def milliseconds(instant: datetime) -> int:

@@ -12,6 +12,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
+from django.utils.dateparse import parse_datetime
+
 DAY_MS = 86_400_000
 AHEAD = timedelta(minutes=5)  # READINGS.md: how far a device's clock may be ahead
 FIRST_MONDAY_MS = 4 * DAY_MS  # 1970-01-05: widths of 7 days count from here
@@ -160,6 +162,15 @@ def to_ms(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise ValueError("a time without a zone means nothing here")
     return int(moment.timestamp() * 1000)
+
+
+def moment_of(text: str) -> datetime | None:
+    """2026-11-24T10:00Z, with any offset, or a day alone; without an offset it is UTC. None: no
+    time."""
+    found = parse_datetime(text) or parse_datetime(f"{text}T00:00:00")
+    if found is None:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def from_ms(time_ms: int | float | str) -> datetime:

@@ -1,10 +1,11 @@
 """What rules in shadow state: by the decisions of an alarm's life, kept and told to nobody."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from apps.fleet.models import Connector
+from apps.telemetry.slices import from_ms
 from apps.warning.models import Rule, ShadowAlarm
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.lifecycle import Action, ClearedAlarm, OpenAlarm, decide
@@ -59,13 +60,13 @@ def _begun(finding: Finding, judged_at: datetime) -> ShadowAlarm:
         rule_version=finding.rule_version,
         connector_id=connector,
         condition=condition,
-        since=_instant(min(finding.since_ms, finding.measured_ms)),
+        since=from_ms(min(finding.since_ms, finding.measured_ms)),
         opened_at=judged_at,
     )
 
 
 def _take_in(finding: Finding, row: ShadowAlarm) -> None:
-    row.last_measured_at = max(_instant(finding.measured_ms), row.since)
+    row.last_measured_at = max(from_ms(finding.measured_ms), row.since)
     row.evidence = {
         name: value if isinstance(value, str) or abs(value) < float("inf") else None
         for name, value in finding.evidence.items()
@@ -120,10 +121,6 @@ def _key(finding: Finding) -> Key:
 
 def _key_of(row: ShadowAlarm) -> Key:
     return row.rule_id, row.connector_id, row.condition
-
-
-def _instant(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _milliseconds(instant: datetime) -> int:

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from itertools import pairwise
 
@@ -23,6 +23,7 @@ from apps.alarms.correcting import Retelling, correct
 from apps.partitions import operations, queries
 from apps.partitions.log import partition_of
 from apps.partitions.wakeups import REORDER_WINDOW_MS
+from apps.telemetry.slices import from_ms
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from apps.warning.queries import detectors_changed_since
 from ohmwatch.detector import Batch, Clocked, Detector, Times
@@ -31,7 +32,7 @@ from ohmwatch.reorder import in_time
 from ohmwatch.watch import Watch
 from workers.detection import passes
 from workers.detection.desk import Desk
-from workers.detection.gathering import key_of
+from workers.detection.gathering import key_of, name_of
 from workers.detection.holding import REACH_MS, Holding
 from workers.detection.replay import between
 
@@ -193,7 +194,7 @@ class Bases:
             clocks = [each.clock_ms(name) for each in self._steps(name)]
             tenants[tenant][connector] = [(a + 1, max(a, b) + 1) for a, b in pairwise(clocks)]
         return {
-            f"{tenant}/{connector}": found
+            name_of(tenant, connector): found
             for tenant, spans in tenants.items()
             for connector, found in TenantTelemetry(tenant, store=store).counts(spans).items()
         }
@@ -238,7 +239,7 @@ class _Course:
     def retelling(self, name: str) -> Retelling:
         """What is true of a connector of the current tenant."""
         connector, since_ms = key_of(name)[1], self.since_ms[name]
-        changed = detectors_changed_since(datetime.fromtimestamp(since_ms / 1000, UTC))
+        changed = detectors_changed_since(from_ms(since_ms))
         judges = self.desk.rulebooks.lineup([name]).plans[name].judges
         return Retelling(
             connector=connector,

@@ -1,16 +1,15 @@
 """Stored readings of a connector judged once more, and each step of its story held against them."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django_tenants.utils import schema_context
 
 from apps.alarms.correcting import Outcome, Verdict, compare
 from apps.fleet.models import Connector
 from apps.partitions.models import Checkpoint
-from apps.telemetry.slices import to_ms
+from apps.telemetry.slices import from_ms, moment_of, to_ms
 from apps.tenants.lookups import key_of
 from workers.detection import again
 from workers.detection.desk import Desk
@@ -54,8 +53,8 @@ def _verdicts(desk: Desk, slug: str, connector: str, start: datetime | None) -> 
         key = own.first() or rows.filter(serial=connector).first()
         if key is None:
             raise _CantTell(f"{slug} has no connector {connector}.")
-        from_ms = to_ms(start) if start else None
-        told = again.recompute(name_of(slug, str(key)), desk=desk, from_ms=from_ms)
+        start_ms = to_ms(start) if start else None
+        told = again.recompute(name_of(slug, str(key)), desk=desk, from_ms=start_ms)
         if told is None:
             raise _CantTell("Not all of its readings are stored and judged: late ones may wait.")
         print(f"Judged from {_instant(told.since_ms)} to {_instant(told.until_ms)}.")  # noqa: T201
@@ -70,13 +69,13 @@ def _line(verdict: Verdict) -> str:
 
 
 def _instant(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return from_ms(ms).isoformat(timespec="milliseconds")
 
 
 def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
-    found = parse_datetime(text) or parse_datetime(f"{text}T00:00:00")
+    found = moment_of(text)
     if found is None:
         raise _CantTell(f"Not a time: {text!r}; write it like 2026-11-24T10:00:00Z.")
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found

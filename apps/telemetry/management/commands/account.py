@@ -6,15 +6,14 @@ Per tenant and in total, over any stretch of arrival. Exit status 1 where anythi
 import json
 import time
 from argparse import ArgumentParser
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from apps.telemetry.answers import AccountLine, total_of
-from apps.telemetry.slices import CLASSES, DEFAULT_CLASS, to_ms
+from apps.telemetry.slices import CLASSES, DEFAULT_CLASS, moment_of, to_ms
 from apps.telemetry.store import the_store
 
 DEFAULT_STRETCH = timedelta(days=CLASSES[DEFAULT_CLASS].keep_days)
@@ -23,11 +22,11 @@ _ROW = "{:<32}" + "{:>13}" * (len(COLUMNS) - 1)
 
 
 def moment(text: str) -> datetime:
-    """2026-11-24T10:00Z, or with any offset; without one it is UTC. Raises CommandError."""
-    found = parse_datetime(text) or parse_datetime(f"{text}T00:00:00")
+    """As `slices.moment_of`. Raises CommandError."""
+    found = moment_of(text)
     if found is None:
         raise CommandError(f"not a time: {text!r}; write it like 2026-11-24T10:00:00Z")
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found
 
 
 class Command(BaseCommand):
