@@ -23,8 +23,8 @@ DAY_MS = 86_400_000
 class Fellows:
     """What is known of each connector's ageing so far."""
 
-    def __init__(self, installed: Mapping[str, Installed]) -> None:
-        self._installed = installed
+    def __init__(self, installed: Mapping[str, Installed], detector: AgeingOutlier) -> None:
+        self._installed, self._detector = installed, detector
         self._standings: dict[str, Standing] = {}
 
     def note(self, judgement: Judgement, ratings: Sequence[Ratings]) -> None:
@@ -52,9 +52,9 @@ class Fellows:
                 arrived_ms=int(newest.arrived_ms[at]),
             )
 
-    def compare(self, detector: AgeingOutlier) -> list[Finding]:
+    def compare(self) -> list[Finding]:
         """Who ages ahead of its like, by name; known when the last reading of all had come."""
         standings = [self._standings[name] for name in sorted(self._standings)]
         arrived_ms = max((each.arrived_ms for each in standings), default=0)
-        found = detector.compare(standings, stated=())
+        found = self._detector.compare(standings, stated=())
         return [replace(each, arrived_ms=arrived_ms) for each in found]

@@ -118,15 +118,15 @@ def run(
     """
     omissions = omissions if omissions is not None else Omissions()
     watch, waiting, alarms = Watch(detectors), _Waiting(), _Alarms(with_notes=with_notes)
-    fellows = Fellows(installed)
+    fellows = None if fleet is None else Fellows(installed, fleet)
     newest_ms = 0
     for batch in batches:
         ripe = waiting.take(_of_installed(batch, installed, omissions))
         yield from alarms.take_in(_judge(watch, ripe, installed, omissions, fellows))
         newest_ms = max(newest_ms, int(batch.arrived_ms.max(initial=0)))
     yield from alarms.take_in(_judge(watch, waiting.rest(), installed, omissions, fellows))
-    if fleet is not None:
-        yield from alarms.take_in(fellows.compare(fleet))
+    if fellows is not None:
+        yield from alarms.take_in(fellows.compare())
     yield from alarms.rest(newest_ms)
 
 
@@ -184,13 +184,14 @@ def _judge(
     batch: Batch,
     installed: Mapping[str, Installed],
     omissions: Omissions,
-    fellows: Fellows,
+    fellows: Fellows | None,
 ) -> list[Finding]:
     ratings = [installed[name].ratings for name in batch.connectors]
     judgement = watch.observe(batch, ratings)
     for name, error in judgement.failed.items():
         omissions.failed.setdefault(name, repr(error))
-    fellows.note(judgement, ratings)
+    if fellows is not None:
+        fellows.note(judgement, ratings)
     return judgement.findings
 
 

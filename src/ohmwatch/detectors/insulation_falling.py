@@ -9,7 +9,7 @@ import numpy as np
 
 from ohmwatch.conditions import Condition, Pole
 from ohmwatch.detector import Batch, Floats, Ratings, State
-from ohmwatch.findings import Finding, Severity
+from ohmwatch.findings import TIME_LEFT_UNKNOWN, Finding, Severity
 from ohmwatch.physics.hold import Level, as_findings, hold_dtype, judge
 from ohmwatch.physics.insulation import (
     COURSE_DTYPE,
@@ -193,5 +193,5 @@ def _with_time_left(finding: Finding) -> Finding:
     if finding.ended:
         return replace(finding, evidence=shown)
     if not isinstance(left_s, float):
-        return replace(finding, evidence={**shown, "time_left_unknown": "not_growing"})
+        return replace(finding, evidence={**shown, TIME_LEFT_UNKNOWN: "not_growing"})
     return replace(finding, evidence=shown, time_left_s=left_s)
