@@ -19,7 +19,7 @@ class Contacts:
     """
 
     name: str = "contacts"
-    version: str = "5"
+    version: str = "6"
 
     @property
     def state_dtype(self) -> np.dtype[Any]:

@@ -65,7 +65,7 @@ class ContactResistanceRising:
     contact's: a notice at most.
 
     Severities: notice, resistance grows; warning, and the limit is foreseeable or the change
-    large; critical, the unit's usual load takes it to the limit now.
+    large; critical, the 99th percentile of the unit's duty takes it to the limit now.
 
     Sensors that changed places turn the poles' difference to its opposite, and there it stays: such
     a change is a notice at most, until its cumulative sum says that it is more than that, or less.

@@ -186,7 +186,8 @@ def state(
     said = judge(batch.connector, batch.time_ms, clean, levels, ratings, holds)
     if not said:
         return []
-    shown = {**evidence(), "trust": least_trust(batch), **(_left(batch) if time_left else {})}
+    left = _left(batch, ratings) if time_left else {}
+    shown = {**evidence(), "trust": least_trust(batch), **left}
     findings = as_findings(detector, batch, said, pole=pole, evidence=shown)
     for number, at in enumerate(said):
         finding = findings[number]
@@ -242,10 +243,12 @@ def same_current(
     return np.asarray((share >= least_share) | grown | (change > MOST_SCALE_LOG))
 
 
-def _left(batch: Batch) -> dict[str, Floats]:
+def _left(batch: Batch, ratings: Sequence[Ratings]) -> dict[str, Floats]:
+    rated_a = column(ratings, "rated_current_a")[batch.connector]
     return {
         "time_left_from_s": known(batch, "left_from_s"),
         "time_left_to_s": known(batch, "left_to_s"),
+        "duty_p99_a": rated_a * np.sqrt(known(batch, "usual_load")),
     }
 
 

@@ -133,7 +133,7 @@ def test_why_nothing_is_told_is_said() -> None:
     assert why_unforeseen(record, model, np.nan) == NOT_GROWING
     assert why_unforeseen(record, nobodys, 1.0) == LIMIT_UNKNOWN
     assert why_unforeseen(record, model, 1.0) == LITTLE_LOAD
-    record["peak"] = 0.5
+    record["duty"] = 0.5
     assert why_unforeseen(record, model, 1.0) == FORESEEN
     record["left_s"] = 0.95 * LONGEST_DAYS * DAY_S
     assert why_unforeseen(record, model, 1.0) == OUT_OF_REACH
@@ -143,13 +143,13 @@ def test_why_nothing_is_told_is_said() -> None:
 def test_growth_to_the_limit_counts_from_what_the_pole_heats_already(base: float) -> None:
     """The pole that takes it to the limit heats by its own base and by the growth, once each."""
     record = contact(base=base)
-    record["peak"], record["peak_c"] = 0.8, 25.0
+    record["duty"], record["peak"], record["peak_c"] = 0.8, 1.0, 25.0
     model = parameters_of([EXAMPLE])
     growth = growth_to_limit(record[0], model[0], 1.0)
     rise_k, limit_c = float(model["rise_k"][0]), float(model["limit_c"][0])
     base_k = rise_k * (1.0 + 0.5 * base)
     warmer = 1.0 + PER_K * (limit_c - REFERENCE_C)
     warmer /= 1.0 + PER_K * (25.0 + 0.8 * base_k - REFERENCE_C)
-    # All of the pole's heating, at the usual peak, in copper as warm as the limit.
+    # All of the pole's heating, under the load of its duty, in copper as warm as the limit.
     heating_k = (base_k + rise_k * growth) * 0.8 * warmer
     assert 25.0 + heating_k == pytest.approx(limit_c, rel=1e-4)

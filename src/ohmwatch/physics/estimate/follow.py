@@ -7,6 +7,7 @@ import numpy as np
 
 from ohmwatch.compiled import compiled, inlined
 from ohmwatch.detector import Batch, Floats, Ratings, State
+from ohmwatch.physics.estimate.duty import end_day_of_use, note_duty, usual_load
 from ohmwatch.physics.estimate.episodes import (
     BASE_EPISODES,
     LOADED,
@@ -101,6 +102,7 @@ OF_PRESENT = (
     "slower_fit",  # over 0: more heat explains the mean of the poles better than slower cooling
     "left_why",  # 0: the time left is told; else which of outlook's reasons it is not
     "limit_share",  # growth of the worse pole over the growth that takes it to its limit
+    "usual_load",  # 99th percentile of the unit's duty, that the time left is told for
 )
 OF_HISTORY = (
     "news",  # 1: an episode ended, 2: the sensors are seen otherwise than at the reading before
@@ -211,7 +213,9 @@ def _take_in(s, p, t_ms, arrived_ms, values):  # type: ignore[no-untyped-def]
         seen = follow_load(s, p, t_ms, current_a, pos_c, neg_c)
         s.day_most_a = max(s.day_most_a, abs(current_a))
         if seen and mixed_load(s) > LOADED:
-            s.loaded_s += min(since_s, p.gap_ms / 1000.0)
+            under_load_s = min(since_s, p.gap_ms / 1000.0)
+            s.loaded_s += under_load_s
+            note_duty(s, mixed_load(s), under_load_s)
     at_rest = is_at_rest(s, p)
     if note_sensor(s, p, POS, t_ms, pos_c, at_rest):
         pos_c = math.nan
@@ -334,16 +338,13 @@ def _mating_step(s, before, side):  # type: ignore[no-untyped-def]
 
 @inlined
 def _note_peak(s, p, t_ms, load):  # type: ignore[no-untyped-def]
-    """The hottest hours of a day by load and air, averaged over days: the unit's usual peak.
-
-    A mean that forgets, not a high percentile of its duty: a rare day above it is in the width
-    of the forecast (LIMIT_SD there).
-    """
+    """The hottest hours of a day by load and air, averaged over days: the unit's usual peak."""
     day = t_ms // 86_400_000
     if day != s.day:
         if s.day_most_a > 0.1 * p.rated_a:
             _note_most(s)
         if s.day_peak > 0.05:
+            end_day_of_use(s)
             share = 1.0 if s.peak == 0.0 else 0.3
             s.peak += share * (s.day_peak - s.peak)
             s.peak_c += share * (s.day_peak_c - s.peak_c)
@@ -357,7 +358,7 @@ def _note_peak(s, p, t_ms, load):  # type: ignore[no-untyped-def]
 @inlined
 def _note_most(s):  # type: ignore[no-untyped-def]
     """The largest current of a day, against that of the unit's first days."""
-    s.most_days += 1.0
+    s.most_days = min(s.most_days + 1.0, 255.0)
     s.most_last_a = s.day_most_a
     s.most_a += (s.day_most_a - s.most_a) / min(s.most_days, 2.0)
     if s.most_days <= BASE_DAYS:
@@ -461,6 +462,7 @@ def _of_present(s, p):  # type: ignore[no-untyped-def]
         s.slower_fit + 0.0,
         float(why_unforeseen(s, p, _leaning_side(s))),
         s.limit_share + 0.0,
+        usual_load(s) + 0.0,
     )
 
 

@@ -126,7 +126,7 @@ CONTACT_DTYPE = np.dtype(
         ("most_a", "<f4"),  # largest current of a day: the unit's own, at first, and now
         ("most_base_a", "<f4"),
         ("most_last_a", "<f4"),  # of the newest whole day with load
-        ("most_days", "<f4"),
+        ("most_days", "u1"),  # with load, up to 255
         ("day_most_a", "<f4"),
         ("delayed_ms", "<i8"),  # arrival of the first reading in a row that came much too late
         ("delayed_s", "<f4"),
@@ -134,7 +134,8 @@ CONTACT_DTYPE = np.dtype(
         ("peak_c", "<f4"),
         ("day_peak", "<f4"),
         ("day_peak_c", "<f4"),
-        ("day", "<i4"),
+        ("day", "<u2"),  # since 1970
+        ("duty", "<f4"),  # 99th percentile of its load over days of use; 0: none is over yet
         ("points", POINT, (POINTS,)),
         ("point_count", "i1"),
         ("drop_denies", "u1"),  # 1: measured resistance has not grown as the heat of a pole says
