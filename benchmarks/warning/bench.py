@@ -35,7 +35,7 @@ class Size:
     healthy_fast: int
 
 
-FULL = Size(mixed=400, healthy=200, healthy_fast=800)
+FULL = Size(mixed=1000, healthy=200, healthy_fast=1000)
 QUICK = Size(mixed=120, healthy=30, healthy_fast=120)
 PROFILES = (("nominal", "healthy"), ("hard", "healthy-hard"))
 
