@@ -75,6 +75,7 @@ EVIDENCE_WORDS: Words = {
     "episodes": _("Drives and charges that it rests on"),
     "change_of_rated_rise": _("Change since new, in parts of the rated rise"),
     "between_poles_of_rated_rise": _("Between the poles, in parts of the rated rise"),
+    "between_poles_before_of_rated_rise": _("Between the poles when new, in parts of it"),
     "log_odds": _("Strength of the evidence (logarithm of the odds)"),
     "restlessness": _("Restlessness under load, times its own when new"),
     "slower": _("How much slower it cools"),

@@ -92,9 +92,10 @@ were handed to us.
 
 _UNSEEN = """## What Ohmwatch can't see
 
-- Temperature sensors that changed places: nothing names them. In a healthy connector both poles
-  are alike, and exchanging them shows nothing; where they differ, a difference that has turned
-  round is a notice at most, until it is more or less than that.
+- Temperature sensors that changed places between two contacts that heat alike, or before the first
+  reading: nothing that is measured differs then. Where contacts differ by a twentieth or more, a
+  difference that turns round in one step and stands for two days names the sensors; of sets of
+  nothing but exchanged sensors that are three in ten.
 - What lied from the first day: a wrong scale, clock or offset is what the unit is used to.
 - Both poles ageing alike where no voltage drop is measured: it looks like less cooling.
 - How hot a unit's hottest day will be. The time to the limit is told for the 99th percentile of

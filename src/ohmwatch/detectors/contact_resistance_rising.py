@@ -69,6 +69,7 @@ class ContactResistanceRising:
 
     Sensors that changed places turn the poles' difference to its opposite, and there it stays: such
     a change is a notice at most, until its cumulative sum says that it is more than that, or less.
+    Once it has stood for days, sensor_implausible says what it is.
 
     Where one pole alone is measured, its own heating is compared, if more heat explains it better
     than slower cooling does, and so is its own voltage drop.
@@ -94,7 +95,7 @@ class ContactResistanceRising:
     same_current: float = 0.92
 
     name = "contact_resistance_rising"
-    version = "3"
+    version = "4"
     condition: str = Condition.CONTACT_RESISTANCE_RISING
     needs: frozenset[str] = frozenset({"current_a"})
     stages: tuple[Stage, ...] = (CONTACTS,)

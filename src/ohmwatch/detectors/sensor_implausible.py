@@ -1,4 +1,4 @@
-"""A measurement that can't be: a leap, noise, a current of the wrong scale, a clock behind."""
+"""A measurement that can't be: a leap, noise, poles exchanged, a wrong scale, a clock behind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,13 +29,15 @@ PLACES = ("pos", "neg", "air")
 class SensorImplausible:
     """What no connector does, so that it must be what measures it.
 
-    Fault: a sensor that leapt by an offset or jumps about, a current transducer that was
-    exchanged for another or set wrongly, a device whose clock is behind.
+    Fault: a sensor that leapt by an offset or jumps about, two that changed places, a current
+    transducer that was exchanged for another or set wrongly, a device whose clock is behind.
 
     Physics: heat neither leaps at rest nor alternates from reading to reading; a current that
     shrinks or grows on the day on which the heating of both poles seems to do the opposite, with
     the temperatures as ever, is a matter of scale; readings that for hours all come long after
-    they were measured were dated wrongly.
+    they were measured were dated wrongly. What one pole heats more than the other turns round in
+    one step, and stands for days, only where their sensors were exchanged
+    (`ohmwatch.physics.estimate.turning`).
 
     Inputs: any of `current_a` (A), `temperature_pos_c`, `temperature_neg_c`, `ambient_c` (°C),
     `drop_pos_mv`, `drop_neg_mv` (mV), and the times of measurement and arrival.
@@ -48,7 +50,8 @@ class SensorImplausible:
         late_h: hours of arrival in which every reading was over 20 minutes old. A device that
             was offline sends all it has within minutes.
 
-    Can't see: a wrong scale or clock from the first day; poles exchanged in a healthy connector.
+    Can't see: a wrong scale or clock from the first day; sensors exchanged before it, or between
+    two contacts that heat alike, within about a twentieth: nothing that is measured differs then.
 
     Cost: 0.01 µs a reading beside the contacts stage; state: 24 bytes a connector.
 
@@ -63,7 +66,7 @@ class SensorImplausible:
     late_h: float = 3.0
 
     name = "sensor_implausible"
-    version = "1"
+    version = "2"
     condition: str = Condition.SENSOR_IMPLAUSIBLE
     needs: frozenset[str] = frozenset({"current_a"})
     stages: tuple[Stage, ...] = (CONTACTS,)
@@ -86,7 +89,8 @@ class SensorImplausible:
         scaled = is_rescaled(
             batch, evidence=self.evidence, share=self.scale_share, drop_log=self.drop_log
         )
-        excess = np.where(late | scaled, 1.0, 0.0)
+        swapped = known(batch, "turned") > 0.0
+        excess = np.where(late | scaled | swapped, 1.0, 0.0)
         for lies in lying.values():
             excess = np.maximum(excess, lies)
         return state(
@@ -96,13 +100,19 @@ class SensorImplausible:
             records,
             levels=self.levels,
             excess=[excess],
-            pole=lambda index: _pole(lying["pos"][index] > 0, lying["neg"][index] > 0),
+            pole=lambda index: _pole(
+                lying["pos"][index] > 0 or bool(swapped[index]),
+                lying["neg"][index] > 0 or bool(swapped[index]),
+            ),
             evidence=lambda: {
                 **{f"leapt_{place}_k": known(batch, f"leapt_{place}_k") for place in PLACES},
                 **{f"noise_{place}_k": known(batch, f"noise_{place}_k") for place in PLACES},
                 "largest_current_share": known(batch, "most_share"),
                 "change_log": known(batch, "common"),
                 "delayed_s": known(batch, "delayed_s"),
+                "between_poles_before_of_rated_rise": known(batch, "apart_base"),
+                "between_poles_of_rated_rise": known(batch, "apart_base")
+                + known(batch, "apart_newest"),
             },
         )
 

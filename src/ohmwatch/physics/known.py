@@ -362,10 +362,12 @@ def trust_of(batch: Batch) -> Floats:
     """How far what each reading measures is to be trusted, float64[n]; NaN: nothing is known.
 
     The least trust in a temperature sensor; SUSPECT at most where the scale of the current has
-    changed or the clock is behind, for those have no place of their own.
+    changed or the clock is behind, for those have no place of their own, and where the poles'
+    sensors have changed places.
     """
     trust = least_trust(batch)
     doubted = is_rescaled(batch) | (known(batch, "delayed_s") > LATE_S)
+    doubted |= known(batch, "turned") > 0.0
     return np.where(doubted & ~np.isnan(trust), np.minimum(trust, SUSPECT), trust)
 
 

@@ -57,6 +57,7 @@ from ohmwatch.physics.estimate.thermal import (
     start,
     start_episode,
 )
+from ohmwatch.physics.estimate.turning import has_turned
 
 MEASURED = (
     "current_a",
@@ -102,6 +103,7 @@ OF_PRESENT = (
     "slower_fit",  # over 0: more heat explains the mean of the poles better than slower cooling
     "left_why",  # 0: the time left is told; else which of outlook's reasons it is not
     "limit_share",  # growth of the worse pole over the growth that takes it to its limit
+    "turned",  # 1: the poles' difference has turned round at once and stands, as sensors' do
     "usual_load",  # 99th percentile of the unit's duty, that the time left is told for
 )
 OF_HISTORY = (
@@ -376,6 +378,7 @@ def _look_ahead(s, p, t_ms):  # type: ignore[no-untyped-def]
         if apart.count == 0.0 and c.count > 0.0 and c.newest_ms == t_ms:
             lean += sign * (c.newest - c.base)
     add_point(s, t_ms / 86_400_000.0 - s.first_ms / 86_400_000.0, lean, both)
+    s.turned = has_turned(s)
     s.limit_share = 0.0
     side = _leaning_side(s)
     if math.isnan(side):
@@ -462,6 +465,7 @@ def _of_present(s, p):  # type: ignore[no-untyped-def]
         s.slower_fit + 0.0,
         float(why_unforeseen(s, p, _leaning_side(s))),
         s.limit_share + 0.0,
+        float(s.turned),
         usual_load(s) + 0.0,
     )
 

@@ -156,7 +156,8 @@ def _growth(s, side, number):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _variance(s, number, growth):  # type: ignore[no-untyped-def]
+def point_variance(s, number, growth):  # type: ignore[no-untyped-def]
+    """Of a point of the course, if the growth that it shows is true."""
     own = POINT_SD * POINT_SD / min(s.points[number].weight, 3.0)
     return own + (WOBBLE * growth) ** 2 + (WOBBLE_BASE * s.channels[APART].base) ** 2
 
@@ -206,7 +207,7 @@ def _fit(s, law, side, span):  # type: ignore[no-untyped-def]
     yy = 0.0
     for number in range(s.point_count):
         growth = _growth(s, side, number)
-        weight = 1.0 / _variance(s, number, growth)
+        weight = 1.0 / point_variance(s, number, growth)
         form = _form(law, span, s.points[number].day - first)
         ff += weight * form * form
         fo += weight * form
@@ -220,6 +221,16 @@ def _fit(s, law, side, span):  # type: ignore[no-untyped-def]
     amplitude = (fy * oo - oy * fo) / determinant
     offset = (oy * ff - fy * fo) / determinant
     return amplitude, math.sqrt(oo / determinant), yy - amplitude * fy - offset * oy
+
+
+@inlined
+def least_misfit(s, side):  # type: ignore[no-untyped-def]
+    """Chi-square of the smooth law that explains the course best."""
+    span = s.points[s.point_count - 1].day - s.points[0].day
+    least = 1e9
+    for law in range(SMOOTH):
+        least = min(least, _fit(s, law, side, span)[2])
+    return least
 
 
 @inlined
@@ -250,7 +261,7 @@ def _follow_leaps(s, side, rate):  # type: ignore[no-untyped-def]
     last = s.points[0].day
     for number in range(s.point_count):
         growth = _growth(s, side, number)
-        noise = _variance(s, number, growth)
+        noise = point_variance(s, number, growth)
         expected = rate * max(s.points[number].day - last, 0.0)
         last = s.points[number].day
         none = math.exp(-expected)

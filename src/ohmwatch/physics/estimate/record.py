@@ -138,6 +138,7 @@ CONTACT_DTYPE = np.dtype(
         ("duty", "<f4"),  # 99th percentile of its load over days of use; 0: none is over yet
         ("points", POINT, (POINTS,)),
         ("point_count", "i1"),
+        ("turned", "u1"),  # 1: the poles' difference is what it was, turned round
         ("drop_denies", "u1"),  # 1: measured resistance has not grown as the heat of a pole says
         ("limit_share", "<f4"),
         ("left_s", "<f4"),
