@@ -103,6 +103,8 @@ EVIDENCE_WORDS: Words = {
     "time_left_to_s": _("Time left, at most"),
     "time_left_unknown": _("Time left can't be said"),
     "duty_p99_a": _("Load it is told for: 99th percentile of this unit's use"),
+    "thermal_time_constant_s": _("Time constant with which it warms up"),
+    "thermal_time_constant_sd_s": _("Uncertainty of that time constant"),
     "mating_step_pct": _("Change of its heating at the last mating"),
     "recent_openings": _("Openings not long ago"),
     "recent_silences": _("Silences not long ago"),

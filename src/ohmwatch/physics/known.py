@@ -268,6 +268,8 @@ def contact_evidence(batch: Batch, ratings: Sequence[Ratings], worse: Flags) -> 
         * np.expm1(
             np.where(worse, known(batch, "mating_step_pos"), known(batch, "mating_step_neg"))
         ),
+        "thermal_time_constant_s": known(batch, "slow_constant_s"),
+        "thermal_time_constant_sd_s": known(batch, "slow_constant_sd_s"),
         "episodes": known(batch, "episodes"),
         "current_a": batch.column("current_a"),
     }

@@ -13,7 +13,7 @@ import pytest
 from ohmwatch.checks.detectors import EXAMPLE, START_MS
 from ohmwatch.conditions import Pole
 from ohmwatch.contacts import CONTACTS
-from ohmwatch.detector import Batch
+from ohmwatch.detector import Batch, Ratings
 from ohmwatch.detectors.defaults import default_detectors
 from ohmwatch.detectors.overtemperature import Overtemperature
 from ohmwatch.findings import Finding, Severity
@@ -367,3 +367,36 @@ def test_rise_at_rated_current_comes_from_what_the_model_says() -> None:
     limit = replace(silent, contact_resistance_new_uohm=float("nan"))
     rises = parameters_of([EXAMPLE, parts, limit])["rise_k"]
     assert rises.tolist() == pytest.approx([32.0, 250.0**2 * 200e-6 * 2.0, 35.0])
+
+
+def slow_constants(batch: Batch, model: Ratings) -> dict[str, np.ndarray]:
+    """The cast's slow time constants after each reading, s; and what is told of their spread."""
+    state = np.zeros(len(CAST), dtype=CONTACT_DTYPE)
+    columns = CONTACTS.columns(batch, [model] * len(CAST), state)
+    told = np.stack([columns["estimate.slow_constant_s"], columns["estimate.slow_constant_sd_s"]])
+    return {name: told[:, batch.connector == at] for name, at in _AT.items()}
+
+
+@pytest.mark.parametrize("stated_s", [560.0, 760.0, 1000.0])
+def test_unit_s_own_time_constant_is_learnt_from_changes_of_its_load(
+    fleet: Fleet, stated_s: float
+) -> None:
+    """Whatever the model states; the cast's is 760 s, and 2.2 times that where cooling is lost on
+    the fifth day. The cast's heat comes up to a step early: as of a contact of some 50 s."""
+    model = replace(MODEL, thermal_time_constants_s=(50.0, stated_s))
+    told = slow_constants(fleet.batch(), model)
+    for name in ("healthy", "twin", "stuck", "ageing"):
+        before = told[name][:, fleet.day < ONSET_DAY]
+        constant_s, sd_s = before[:, -1]
+        assert constant_s == pytest.approx(760.0, rel=0.1)
+        assert 0.1 < sd_s / constant_s < 0.25
+        assert np.isnan(before[0, 0])
+    assert told["cooling"][0, -1] > 1.25 * told["healthy"][0, -1]
+    assert np.isnan(told["parked"]).all()
+
+
+def test_time_constant_is_not_told_where_no_air_is_measured(fleet: Fleet) -> None:
+    batch = fleet.batch()
+    del (values := dict(batch.values))["ambient_c"]
+    told = slow_constants(replace(batch, values=values), MODEL)
+    assert all(np.isnan(each).all() for each in told.values())

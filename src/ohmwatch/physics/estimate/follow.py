@@ -16,6 +16,7 @@ from ohmwatch.physics.estimate.episodes import (
     note_drop,
     pair_shift_k,
 )
+from ohmwatch.physics.estimate.lag import slow_constant_s
 from ohmwatch.physics.estimate.outlook import (
     add_point,
     forecast,
@@ -121,6 +122,8 @@ OF_HISTORY = (
     "learnt_ms",  # when an episode last taught something; NaN: none did
     "mating_step_pos",  # heating after the newest mating over that before it, in logs; NaN: unknown
     "mating_step_neg",
+    "slow_constant_s",  # with which the unit's housing follows its load; NaN: its data don't tell
+    "slow_constant_sd_s",
 )
 OF_SENSORS = (
     "trust_pos",
@@ -412,7 +415,7 @@ def _tell(s, p, t_ms, told, at):  # type: ignore[no-untyped-def]
     for value in _of_present(s, p):
         told[row, at] = value
         row += 1
-    for value in _of_history(s, t_ms):
+    for value in _of_history(s, p, t_ms):
         told[row, at] = value
         row += 1
     for value in _of_sensors(s, t_ms):
@@ -488,9 +491,10 @@ def _news(s, t_ms):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _of_history(s, t_ms):  # type: ignore[no-untyped-def]
+def _of_history(s, p, t_ms):  # type: ignore[no-untyped-def]
     common, apart = s.channels[COMMON], s.channels[APART]
     pos, neg = s.channels[DROP_POS], s.channels[DROP_NEG]
+    constant_s, constant_sd_s = slow_constant_s(s, p)
     return (
         _news(s, t_ms),
         float(apart.up_ms if apart.up > apart.down else apart.down_ms),
@@ -506,6 +510,8 @@ def _of_history(s, t_ms):  # type: ignore[no-untyped-def]
         s.first_ms + 1000.0 * s.learnt_s if s.learnt_s > 0 else math.nan,
         _mating_step(s, s.before_pos, 1.0),
         _mating_step(s, s.before_neg, -1.0),
+        constant_s,
+        constant_sd_s,
     )
 
 

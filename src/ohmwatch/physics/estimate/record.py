@@ -86,6 +86,16 @@ SENSOR = np.dtype(
     ]
 )
 
+LAG = np.dtype(
+    [
+        ("swing", "<f4"),  # by how much the slow load changes with the log of its time constant
+        ("heat", "<f4"),  # … and the heating and the offset that the mean's filter found with it
+        ("offset", "<f4"),
+        ("log", "<f4"),  # of the unit's own time constant over its model's
+        ("log_var", "<f4"),
+    ]
+)
+
 POINT = np.dtype([("day", "<f4"), ("apart", "<f4"), ("common", "<f4"), ("weight", "<f4")])
 
 CONTACT_DTYPE = np.dtype(
@@ -97,9 +107,9 @@ CONTACT_DTYPE = np.dtype(
         ("load", "<f8"),
         ("fast", "<f8"),
         ("slow", "<f8"),
-        ("fast_known", "<f8"),
-        ("slow_known", "<f8"),
-        ("ambient_c", "<f8"),
+        ("fast_known", "<f4"),
+        ("slow_known", "<f4"),
+        ("ambient_c", "<f4"),
         ("ambient_ms", "<i8"),
         ("felt_c", "<f8"),
         ("filtered_ms", "<i8"),
@@ -107,13 +117,14 @@ CONTACT_DTYPE = np.dtype(
         ("apart", FILTER),
         ("cooling", FILTER),
         ("late", "<f8"),  # the slow load, were cooling reduced
-        ("late_known", "<f8"),
+        ("late_known", "<f4"),
+        ("lag", LAG),
         ("began_ms", "<i8"),
         ("loaded_s", "<f4"),
         ("drop", [("square", "<f4"), ("product", "<f4"), ("count", "u1")], (2,)),  # up to 255
         ("channels", CHANNEL, (5,)),
         ("sensors", SENSOR, (3,)),
-        ("air_k", "<f8"),  # the usual error of the air measured
+        ("air_k", "<f4"),  # the usual error of the air measured
         ("pair_k", "<f4"),  # the unit's own offset of the positive pole's sensor over the other's
         ("over_turn", "<f4"),  # evidence that the poles' difference is larger than turned round,
         ("under_turn", "<f4"),  # … smaller

@@ -9,10 +9,16 @@ housing and the load do to both is in the mean alone, and the difference is clea
 import math
 
 from ohmwatch.compiled import inlined
+from ohmwatch.physics.estimate.lag import (
+    FAST_SHARE,
+    bias_slope,
+    follow_bias,
+    follow_swing,
+    forget_offset,
+    note_lag,
+    start_lag,
+)
 from ohmwatch.physics.estimate.record import APART, COMMON, NEG, PER_K, POS, REFERENCE_C
-
-FAST_SHARE = 0.4
-"""Of the whole rise, the share that comes with the contact's own, short time constant."""
 
 NO_LOAD = 0.03**2
 COLD_K = 4.0
@@ -134,6 +140,7 @@ def follow_load(s, p, t_ms, current_a, pos_c, neg_c):  # type: ignore[no-untyped
         gain = -math.expm1(-dt_ms / (1000.0 * p.fast_s))
         s.fast += gain * (between - s.fast)
         s.fast_known += gain * (known - s.fast_known)
+        follow_swing(s, dt_ms / (1000.0 * p.slow_s), between)
         gain = -math.expm1(-dt_ms / (1000.0 * p.slow_s))
         s.slow += gain * (between - s.slow)
         s.slow_known += gain * (known - s.slow_known)
@@ -185,6 +192,7 @@ def start(s, p, t_ms):  # type: ignore[no-untyped-def]
     s.cooling.oo = UNKNOWN_AIR_K2
     s.apart.oo = 1.0
     s.apart.fit = 1.0
+    start_lag(s)
     s.felt_c = REFERENCE_C
     s.ambient_c = math.nan
     s.left_s = s.left_from_s = s.left_to_s = math.nan
@@ -210,6 +218,7 @@ def pass_time(s, dt_s, air_known):  # type: ignore[no-untyped-def]
             f.oo = keep * keep * f.oo + (1.0 - keep * keep) * SURROUNDINGS_K**2
         else:
             f.oo = min(f.oo + UNKNOWN_AIR_K_PER_S**2 * dt_s, UNKNOWN_AIR_K2)
+    forget_offset(s, dt_s, math.exp(-dt_s / SURROUNDINGS_S) if air_known else 1.0)
     if air_known:
         s.air_k += min(dt_s / USUAL_AIR_S, 1.0) * (s.common.offset_k - s.air_k)
     s.apart.oo = min(s.apart.oo + WANDER_K2_PER_S * dt_s, MOST_AIR_K2)
@@ -217,7 +226,7 @@ def pass_time(s, dt_s, air_known):  # type: ignore[no-untyped-def]
 
 @inlined
 def correct(f, load, measured_k, variance):  # type: ignore[no-untyped-def]
-    """One reading into a filter; the innovation in standard deviations."""
+    """One reading into a filter; the gains of its heating and of its offset."""
     error = measured_k - f.heat_k * load - f.offset_k
     _note_noise(f, error)
     hx = f.hh * load + f.ho
@@ -236,7 +245,7 @@ def correct(f, load, measured_k, variance):  # type: ignore[no-untyped-def]
     f.ho -= gain_h * ox
     f.oo -= gain_o * ox
     f.fit += 0.02 * (min(size * size, 100.0) - f.fit)
-    return size
+    return gain_h, gain_o
 
 
 @inlined
@@ -322,7 +331,11 @@ def filter_reading(s, p, t_ms, pos_c, neg_c, air_known, at_rest):  # type: ignor
         side = 0.5 if not math.isnan(pos_c) else -0.5
         mean_c -= side * (s.apart.heat_k * load + s.apart.offset_k)
     variance = (SENSOR_K2 + mismatch_k2(s, p)) * repeats + noise_k2(s.common, SENSOR_K2)
-    correct(s.common, load, mean_c - s.felt_c, variance)
+    if air_known:
+        note_lag(s, load, mean_c - s.felt_c, variance)
+    slope = bias_slope(s, load)
+    gain_h, gain_o = correct(s.common, load, mean_c - s.felt_c, variance)
+    follow_bias(s, slope, gain_h, gain_o)
     _filter_cooling(s, p, load, mean_c - s.felt_c, variance)
     if both:
         variance = (2.0 * SENSOR_K2 + mismatch_apart_k2(s, p)) * repeats
