@@ -15,7 +15,7 @@ from benchmarks.harness import RESULTS
 from benchmarks.warning.drawing import COLOURS, Axis, Chart, Line, svg
 from benchmarks.warning.figures import LEAD_HOURS, at_most_yearly
 from benchmarks.warning.scenarios import (
-    INTERVAL_SEEDS,
+    KIND_SEEDS,
     REPORT_SEEDS,
     SPENT_SEEDS,
     TUNING_SEEDS,
@@ -131,8 +131,8 @@ def _frozen(found: Mapping[str, Any]) -> str:
         [
             "## What was run\n",
             *sets,
-            f"- Tuned on seeds {', '.join(map(str, TUNING_SEEDS))}, and the intervals on "
-            f"{', '.join(map(str, INTERVAL_SEEDS))} with faults only; reported on seeds "
+            f"- Tuned on seeds {', '.join(map(str, TUNING_SEEDS))}, and on "
+            f"{', '.join(map(str, KIND_SEEDS))} with some kinds of fault only; reported on seeds "
             f"{', '.join(map(str, REPORT_SEEDS))}, which no parameter was chosen on. The engine "
             "was frozen before they were run: the SHA-256 over the sources of `src/ohmwatch`, but "
             "for its codecs, was "

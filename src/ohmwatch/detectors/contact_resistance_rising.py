@@ -87,7 +87,7 @@ class ContactResistanceRising:
     warning_evidence: float = 11.0
     turn_evidence: float = 5.0
     soon_evidence: float = 8.0
-    soon_days: float = 4.0
+    soon_days: float = 4.6
     release_evidence: float = 2.0
     foreseeable_days: float = 120.0
     large_change: float = 0.25

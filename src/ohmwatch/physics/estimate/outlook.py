@@ -35,7 +35,7 @@ UNDER_WAY_SPANS = np.array([0.15, 0.3, 0.6, 1.2, 2.5, 6.0])
 RATES = np.array([2.0, 1.0, 0.5, 0.25, 0.12, 0.05, 0.02])
 """Leaps a day. A rate counts in proportion to itself: n of them in T days promise n + 1 more."""
 
-LEAP, LEAP_SD = 0.85, 0.33
+LEAP, LEAP_SD = 0.85, 0.3
 SEED = 0.9
 """What a leap adds, and its spread, in parts of the level and of SEED, which a contact that has
 not grown yet has in it."""
@@ -92,7 +92,7 @@ LEAST_BASE = 0.2
 
 TIME_SD = 0.1
 LEAP_TIME_SD = 0.1
-PEAK_DAYS, PEAK_SD = 0.8, 1.0
+PEAK_DAYS, PEAK_SD = 0.8, 0.95
 """No contact keeps to a law, in logarithms of time; and the time until the load comes that takes
 what is due to its limit, and its spread: the next drive, or the next after days of rest. Near the
 limit that is nearly all of the interval, and the narrower it was the more often it failed."""
