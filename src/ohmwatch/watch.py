@@ -20,6 +20,7 @@ import numpy as np
 from ohmwatch.detector import (
     Batch,
     Clocked,
+    Columns,
     Detector,
     Flags,
     Floats,
@@ -78,8 +79,8 @@ class Judgement:
 
     `judged` are the readings that the detectors saw, sorted by connector, then time; `late`
     counts those that were not newer than their connector's clock. `known` are the columns that
-    stages added for the readings judged. `beside` holds the findings of posts that are not in
-    force, by their key.
+    stages added, float64[runs]: of the newest reading judged of each connector, in the order of
+    `judged`. `beside` holds the findings of posts that are not in force, by their key.
     """
 
     findings: list[Finding]
@@ -172,10 +173,12 @@ class Watch:
         """
         own = self._positions(batch.connectors)
         fresh = self._newer(batch, own)
+        last = Runs.of(fresh.connector).ends
         turns = self._posts(posts)
         whole = Judgement([], fresh, late=len(batch) - len(fresh))
-        columns = [
-            self._show(
+        known: list[Mapping[str, Floats]] = []
+        for piece, among, start in _portions(fresh):
+            told = self._show(
                 piece,
                 Rated(ratings[among]),
                 own[among],
@@ -183,15 +186,16 @@ class Watch:
                 guard=guard,
                 whole=whole,
             )
-            for piece, among in _portions(fresh)
-        ]
-        last = Runs.of(fresh.connector).ends
+            ends = last[slice(*np.searchsorted(last, (start, start + len(piece))))] - start
+            newest = Columns(told, ends)
+            # Cut now where more follows: the portion's memory is for the next one.
+            known.append(newest if len(piece) == len(fresh) else dict(newest))
         of_run = own[fresh.connector[last]]
         self._clock_ms[of_run] = fresh.time_ms[last]
         self._count(of_run, fresh.time_ms, last)
         for several in (whole.findings, *whole.beside.values()):
             several.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
-        return replace(whole, known=columns[0] if len(columns) == 1 else _Joined(columns))
+        return replace(whole, known=known[0] if len(known) == 1 else _Joined(known))
 
     def _show(
         self,
@@ -401,34 +405,47 @@ class Watch:
         return np.array([self._position[each] for each in connectors], dtype=np.int64)
 
     def _grow(self, size: int) -> None:
-        missing = size - len(self._clock_ms)
-        if missing <= 0:
+        if size <= len(self._clock_ms):
             return
-        none = np.zeros(missing, dtype=np.int64)
-        self._clock_ms = np.concatenate([self._clock_ms, none])
-        self._judged = np.concatenate([self._judged, none])
-        self._late = np.concatenate([self._late, none])
-        self._first_ms = np.concatenate([self._first_ms, none])
-        for name, state in self._states.items():
-            new = np.zeros(missing, dtype=state.dtype)
-            self._states[name] = np.concatenate([state, new])
+        self._clock_ms, self._judged = _grown(self._clock_ms, size), _grown(self._judged, size)
+        self._late, self._first_ms = _grown(self._late, size), _grown(self._first_ms, size)
+        self._states = {key: _grown(state, size) for key, state in self._states.items()}
 
     def _newer(self, batch: Batch, own: np.ndarray) -> Batch:
         """The readings past their connector's clock, sorted, the first of each instant."""
         if not len(batch):
             return batch
-        order = np.lexsort((batch.arrived_ms, batch.time_ms, batch.connector))
+        order = _in_order(batch)
         connector, time_ms = batch.connector[order], batch.time_ms[order]
         first = np.ones(len(order), dtype=np.bool_)
         first[1:] = (connector[1:] != connector[:-1]) | (time_ms[1:] != time_ms[:-1])
         chosen = order[first & (time_ms > self._clock_ms[own[connector]])]
+        cut = Columns(batch.values, chosen)
         return Batch(
             connectors=batch.connectors,
             connector=batch.connector[chosen],
             time_ms=batch.time_ms[chosen],
             arrived_ms=batch.arrived_ms[chosen],
-            values={name: column[chosen] for name, column in batch.values.items()},
+            # A large batch is cut portion by portion.
+            values=dict(cut) if len(chosen) <= PORTION else cut,
         )
+
+
+def _in_order(batch: Batch) -> np.ndarray:
+    """The readings by connector, then time, then arrival, as positions in the batch."""
+    connector, time_ms = batch.connector, batch.time_ms
+    is_next = connector[1:] > connector[:-1]
+    is_next |= (connector[1:] == connector[:-1]) & (time_ms[1:] > time_ms[:-1])
+    if is_next.all():
+        return np.arange(len(batch))
+    return np.lexsort((batch.arrived_ms, time_ms, connector))
+
+
+def _grown(records: State, size: int) -> np.ndarray:
+    """The same records, and as many behind them as make up the size: zeros."""
+    grown = np.zeros(size, dtype=records.dtype)
+    _bare(grown)[: len(records)] = _bare(records)  # numpy would compare the fields one by one
+    return grown
 
 
 def _bare(records: State) -> np.ndarray:
@@ -436,23 +453,29 @@ def _bare(records: State) -> np.ndarray:
     return records.view(np.dtype((np.void, records.dtype.itemsize)))
 
 
-def _portions(batch: Batch) -> Iterator[tuple[Batch, slice]]:
-    """The batch, PORTION readings at a time, and whose they are among its connectors."""
+def _portions(batch: Batch) -> Iterator[tuple[Batch, slice, int]]:
+    """The batch, PORTION readings at a time, whose they are among its connectors, and where in the
+    batch they begin."""
     if len(batch) <= PORTION:
-        yield batch, slice(None)
+        yield batch, slice(None), 0
         return
     for start in range(0, len(batch), PORTION):
         rows = slice(start, start + PORTION)
         connector = batch.connector[rows]
         among = slice(int(connector[0]), int(connector[-1]) + 1)
+        values = batch.values
         piece = Batch(
             connectors=batch.connectors[among],
             connector=connector - connector[0],
             time_ms=batch.time_ms[rows],
             arrived_ms=batch.arrived_ms[rows],
-            values={name: column[rows] for name, column in batch.values.items()},
+            values=(
+                values.stretch(rows)
+                if isinstance(values, Columns)
+                else {name: column[rows] for name, column in values.items()}
+            ),
         )
-        yield piece, among
+        yield piece, among, start
 
 
 def _among(posts: Sequence[Post], among: slice) -> Sequence[Post]:

@@ -75,10 +75,11 @@ class Board:
     ) -> None:
         """Takes in the newest of each connector. `batch` is sorted by connector, then time.
 
-        `known` are the columns that stages added: with the contacts' heating among them, the
-        margin at rated load on a hot day is written with its interval, the time left or why it is
-        not known, and how far the contact has come from its own base, for the comparison with its
-        like. The headroom is of the last reading, whatever its load.
+        `known` are the columns that stages added, of each connector's newest reading
+        (`Judgement.known`): with the contacts' heating among them, the margin at rated load on a
+        hot day is written with its interval, the time left or why it is not known, and how far the
+        contact has come from its own base, for the comparison with its like. The headroom is of
+        the last reading, whatever its load.
         """
         if not len(batch):
             return
@@ -202,7 +203,7 @@ def _estimates(
     more, of a contact that was mended. Nothing where the stage did not run."""
     if not known:
         return [{} for _ in ends]
-    shown = with_known(batch, known).rows(ends)
+    shown = with_known(batch.rows(ends), known)
     margin, aged, more = margins(shown, ratings), ageing(shown, ratings), knowledge(shown)
     columns = {
         "margin_k": margin.worst_k,
