@@ -57,6 +57,7 @@ class Board:
         self._noted = threading.Event()
         self._has_poster = False
         self._waiting: dict[str, dict[str, Any]] = {}
+        self._in_hand: dict[str, dict[str, Any]] = {}
         self._written_at: dict[str, float] = {}
         self._paused_until = 0.0
 
@@ -109,6 +110,12 @@ class Board:
                 self._waiting[batch.connectors[owner]] = _merged(known, row)
         self._noted.set()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything that was noted is not written yet."""
+        with self._lock:
+            return bool(self._waiting or self._in_hand)
+
     def post(self) -> None:
         """Writes what is due, unless there is a thread for it. Raises nothing."""
         if not self._has_poster:
@@ -134,7 +141,7 @@ class Board:
                 for name in self._waiting
                 if began - self._written_at.get(name, -WRITE_EVERY_S) >= WRITE_EVERY_S
             ]
-            rows = {name: self._waiting.pop(name) for name in due}
+            rows = self._in_hand = {name: self._waiting.pop(name) for name in due}
         for first in range(0, len(due), LARGEST_POST):
             if not self._write(due[first : first + LARGEST_POST], rows, began):
                 return
