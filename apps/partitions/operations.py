@@ -79,7 +79,7 @@ def commit_all(several: Sequence[Progress], *, now: datetime) -> None:
     """Writes several checkpoints in one statement. Raises Fenced where one is not ours to write,
     named; the others are written."""
     rows = ", ".join([_ROW] * len(several))
-    values: list[object] = [now]
+    values: list[datetime | int | str | bytes] = [now]
     for each in several:
         values += [each.partition, each.fencing, each.position, each.state]
         values += [each.clock_ms, each.late_number]

@@ -115,7 +115,8 @@ def join(seats: Sequence[Seat], generation: str) -> list[bool]:
     held since, and that have more to judge; which those are. None in another generation."""
     if not seats:
         return []
-    keys, values = [GENERATION_KEY], [seats[0].lease.holder, LEASE_MS, generation]
+    keys = [GENERATION_KEY]
+    values: list[bytes | str | int] = [seats[0].lease.holder, LEASE_MS, generation]
     for each in seats:
         partition = each.lease.partition
         keys += [lease_key(partition), holder_key(partition), log_key(partition)]
