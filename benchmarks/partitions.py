@@ -1,14 +1,15 @@
 """What detection judges with more partitions: the same connectors over 1, 4, 16 and 64 of them.
 
 Readings lie in the logs as acquisition appends them, a batch of some connectors at a time, and a
-detection worker's desk visits partition after partition until all is judged and committed. More
+detection worker's desk visits partition after partition until all is judged and committed, and the
+newest state of each connector is written for people to see. More
 partitions cut the same readings into more and smaller pieces, each with its share of what a visit
 costs; the target is that this stays small. Processor time, on one core: others on the machine
 change it least.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from prometheus_client import REGISTRY
@@ -61,17 +62,31 @@ def _rate(on: Ground, recording: Recording, partitions: int) -> float:
     desk = _desk(partitions)
     for partition in range(partitions):  # a log that is new is no lost one to be read again
         passes.visit(partition, desk=desk)
-    for batch in _batches(recording):
-        desk.log.append(batch)
-    time.sleep(REORDER_WINDOW_MS / 1000 + 0.05)
-    before, began = _judged(), time.process_time()
-    for partition in range(partitions):
-        _judge_all(partition, desk)
-    took_s = time.process_time() - began
+    _took_s(
+        desk, [_greeting(recording)]
+    )  # all are met: making their records is not what is measured
+    before = _judged()
+    took_s = _took_s(desk, _batches(recording))
     if _judged() - before != len(recording):
         raise NotAllJudged(f"{_judged() - before:.0f} of {len(recording)}")
     _check(desk)
     return len(recording) / took_s
+
+
+def _took_s(desk: Desk, batches: Iterable[list[Chunk]]) -> float:
+    """Processor time to judge all of it, with checkpoints, and to write what people see."""
+    for batch in batches:
+        desk.log.append(batch)
+    time.sleep(REORDER_WINDOW_MS / 1000 + 0.05)
+    ends = {each: desk.log.last_entry(each) for each in range(desk.log.partitions)}
+    began = time.process_time()
+    for partition, last in ends.items():
+        while last is not None and desk.holdings[partition].position.entry != last:
+            passes.visit(partition, desk=desk)
+    _commit(desk)
+    while desk.board.is_waiting:
+        time.sleep(0.01)
+    return time.process_time() - began
 
 
 def _judged() -> float:
@@ -86,12 +101,11 @@ def _desk(partitions: int) -> Desk:
     return desk
 
 
-def _judge_all(partition: int, desk: Desk) -> None:
-    """Visits until the checkpoint is at the end of the log."""
-    last = desk.log.last_entry(partition)
-    while last is not None and desk.holdings[partition].position.entry != last:
-        passes.visit(partition, desk=desk)
-    passes._commit(desk.holdings[partition], desk)
+def _commit(desk: Desk) -> None:
+    """As many at once as are visited together: in operation they are due together."""
+    holdings = list(desk.holdings.values())
+    for first in range(0, len(holdings), passes.PARTY):
+        passes._checkpoint(holdings[first : first + passes.PARTY], desk)
 
 
 def _check(desk: Desk) -> None:
@@ -100,6 +114,16 @@ def _check(desk: Desk) -> None:
         last = desk.log.last_entry(partition)
         if last is not None and known[partition].entry != last:
             raise NotAllJudged(partition)
+
+
+def _greeting(recording: Recording) -> list[Chunk]:
+    """A reading of each connector, before all others."""
+    at_ms = now_ms() - (recording.instants + 1) * recording.step_ms
+    values = {"current_a": np.zeros(1)}
+    return [
+        Chunk(TENANT, unit.connector, now_ms(), np.array([at_ms], dtype=np.int64), values)
+        for unit in recording.fleet.units
+    ]
 
 
 def _batches(recording: Recording) -> Iterator[list[Chunk]]:

@@ -26,6 +26,9 @@ from ohmwatch.readings import Sheet, as_stored
 
 GENERATION_KEY = "ow:log:generation"
 START = "0-0"
+RUN_ID_KEPT = 12
+"""Of the server's run id, in the name of a generation."""
+
 _WAIT_MS = REORDER_WINDOW_MS + PATIENCE_MS
 
 # XINFO STREAM answers with the first and the last entry in full, megabytes a second of them.
@@ -229,12 +232,21 @@ class PartitionLog:
 
     def read(self, partition: int, after: str, *, count: int) -> Page:
         """Up to `count` entries behind the entry id `after`, oldest first."""
+        (page,) = self.read_several([(partition, after)], count=count)
+        return page
+
+    def read_several(self, places: Sequence[tuple[int, str]], *, count: int) -> list[Page]:
+        """The same of several partitions, at one go."""
         with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.time()  # first: all that was appended until then is read
-            pipeline.xrange(log_key(partition), min=f"({after}", count=count)
-            (seconds, microseconds), found = pipeline.execute()
+            for partition, after in places:
+                pipeline.xrange(log_key(partition), min=f"({after}", count=count)
+            (seconds, microseconds), *found = pipeline.execute()
         now_ms = int(seconds) * 1000 + int(microseconds) // 1000
-        return Page(now_ms, [Entry(name.decode(), _stacks(fields)) for name, fields in found])
+        return [
+            Page(now_ms, [Entry(name.decode(), _stacks(fields)) for name, fields in entries])
+            for entries in found
+        ]
 
     def last_entry(self, partition: int) -> str | None:
         """The id of the newest entry ever appended; None where there is no log."""
@@ -243,10 +255,19 @@ class PartitionLog:
 
     def trim(self, partition: int, judged: str) -> None:
         """Drops all entries up to and including the id `judged`."""
-        milliseconds, _dash, number = judged.partition("-")
-        self._redis.xtrim(
-            log_key(partition), minid=f"{milliseconds}-{int(number) + 1}", approximate=False
-        )
+        self.trim_several({partition: judged})
+
+    def trim_several(self, judged: Mapping[int, str]) -> None:
+        """The same of several partitions, each with its id, at one go."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for partition, entry in judged.items():
+                milliseconds, _dash, number = entry.partition("-")
+                pipeline.xtrim(
+                    log_key(partition),
+                    minid=f"{milliseconds}-{int(number) + 1}",
+                    approximate=False,
+                )
+            pipeline.execute()
 
     def generation(self) -> str:
         """Names this life of the logs: another one after a flush, a restart or a failover.
@@ -264,7 +285,7 @@ class PartitionLog:
 
 def generation_of(mark: bytes | None, run_id: str) -> str:
     """The name of the life of the logs with this mark, on the server of this run id."""
-    return f"{(mark or b'').decode()}.{run_id[:12]}"
+    return f"{(mark or b'').decode()}.{run_id[:RUN_ID_KEPT]}"
 
 
 def new_generation() -> bytes:

@@ -1,9 +1,10 @@
 """What changes checkpoints: taking a partition over, and moving on in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from apps.partitions.models import Checkpoint, Snapshot
@@ -62,6 +63,32 @@ def commit(progress: Progress, *, now: datetime) -> None:
     )
     if not written:
         raise Fenced(progress.partition, progress.fencing)
+
+
+_COMMIT_ALL = """
+UPDATE partitions_checkpoint AS kept SET fencing = now.fencing, position = now.position,
+  state = now.state, clock_ms = now.clock_ms, late_number = now.late_number, updated_at = %s
+FROM (VALUES {rows}) AS now (partition, fencing, position, state, clock_ms, late_number)
+WHERE kept.partition = now.partition AND kept.fencing <= now.fencing
+RETURNING kept.partition
+"""
+_ROW = "(%s::integer, %s::bigint, %s, %s::bytea, %s::bigint, %s::bigint)"
+
+
+def commit_all(several: Sequence[Progress], *, now: datetime) -> None:
+    """Writes several checkpoints in one statement. Raises Fenced where one is not ours to write,
+    named; the others are written."""
+    rows = ", ".join([_ROW] * len(several))
+    values: list[datetime | int | str | bytes] = [now]
+    for each in several:
+        values += [each.partition, each.fencing, each.position, each.state]
+        values += [each.clock_ms, each.late_number]
+    with connection.cursor() as cursor:
+        cursor.execute(_COMMIT_ALL.format(rows=rows), values)
+        written = {partition for (partition,) in cursor.fetchall()}
+    for each in several:
+        if each.partition not in written:
+            raise Fenced(each.partition, each.fencing)
 
 
 def note_audit(*, partition: int, number: int) -> None:

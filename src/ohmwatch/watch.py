@@ -20,6 +20,7 @@ import numpy as np
 from ohmwatch.detector import (
     Batch,
     Clocked,
+    Columns,
     Detector,
     Flags,
     Floats,
@@ -78,8 +79,8 @@ class Judgement:
 
     `judged` are the readings that the detectors saw, sorted by connector, then time; `late`
     counts those that were not newer than their connector's clock. `known` are the columns that
-    stages added for the readings judged. `beside` holds the findings of posts that are not in
-    force, by their key.
+    stages added, float64[runs]: of the newest reading judged of each connector, in the order of
+    `judged`. `beside` holds the findings of posts that are not in force, by their key.
     """
 
     findings: list[Finding]
@@ -170,70 +171,15 @@ class Watch:
 
         A large batch is shown in portions: a turn is one over PORTION readings at most.
         """
-        own = self._positions(batch.connectors)
-        fresh = self._newer(batch, own)
-        turns = self._posts(posts)
-        whole = Judgement([], fresh, late=len(batch) - len(fresh))
-        columns = [
-            self._show(
-                piece,
-                Rated(ratings[among]),
-                own[among],
-                _among(turns, among),
-                guard=guard,
-                whole=whole,
-            )
-            for piece, among in _portions(fresh)
-        ]
-        last = Runs.of(fresh.connector).ends
-        of_run = own[fresh.connector[last]]
-        self._clock_ms[of_run] = fresh.time_ms[last]
-        self._count(of_run, fresh.time_ms, last)
-        for several in (whole.findings, *whole.beside.values()):
-            several.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
-        return replace(whole, known=columns[0] if len(columns) == 1 else _Joined(columns))
+        return observe([(self, len(batch.connectors))], batch, ratings, guard=guard, posts=posts)
 
-    def _show(
-        self,
-        fresh: Batch,
-        ratings: Sequence[Ratings],
-        own: np.ndarray,
-        posts: Sequence[Post],
-        *,
-        guard: Guard,
-        whole: Judgement,
-    ) -> Mapping[str, Floats]:
-        """Lets all have their turn, and adds what they state to the `whole`; stages' columns."""
-        known: dict[str, Floats] = {}
-        for stage in self.stages:
-            work = partial(stage.columns, fresh, ratings)
-            known.update(self._turn(stage, stage.name, own, guard, whole.failed, work) or {})
-        shown = fresh.with_columns(known)
-        doubts = Doubts(shown)
-        # First what is not in force: it begins with the state before this batch.
-        for post in sorted(posts, key=lambda each: each.in_force):
-            watching = post.watching
-            its = shown if watching is None else shown.rows(watching[shown.connector])
-            said = self._turn(
-                post.detector,
-                post.key,
-                own,
-                guard,
-                whole.failed,
-                partial(post.detector.observe, its, ratings),
-                watching,
-            )
-            findings = whole.findings if post.in_force else whole.beside.setdefault(post.key, [])
-            findings += doubts.of(said or [])
-        return known
-
-    def _count(self, own: np.ndarray, time_ms: Times, last: np.ndarray) -> None:
-        """Counts judged readings: run i ends at last[i], and is of the connector at own[i]."""
+    def _count(self, own: np.ndarray, fresh: Batch, starts: np.ndarray, ends: np.ndarray) -> None:
+        """Takes in that these runs of readings were judged; run i is of the connector at own[i]."""
+        self._clock_ms[own] = fresh.time_ms[ends]
         begins = self._judged[own] == 0
         if begins.any():
-            start = np.concatenate([[0], last[:-1] + 1])
-            self._first_ms[own[begins]] = time_ms[start[begins]]
-        self._judged[own] += np.diff(last, prepend=-1)
+            self._first_ms[own[begins]] = fresh.time_ms[starts[begins]]
+        self._judged[own] += ends - starts + 1
 
     def lapse(
         self,
@@ -248,15 +194,15 @@ class Watch:
         `silence.connectors` have all been met, each once, and `ratings[i]` belongs to the i-th.
         Their clocks stay where they are. The rest is as for `observe`.
         """
-        own = self._positions(silence.connectors)
+        crowd = _Crowd.of([(self, len(silence.connectors))], silence.connectors)
         failed: dict[str, Exception] = {}
         findings: list[Finding] = []
         beside: dict[str, list[Finding]] = {}
-        for post in sorted(self._posts(posts), key=lambda each: each.in_force):
+        for post in sorted(_posts(crowd, posts), key=lambda each: each.in_force):
             if not isinstance(post.detector, Clocked):
                 continue
             work = partial(post.detector.lapse, silence, ratings)
-            said = self._turn(post.detector, post.key, own, guard, failed, work, post.watching)
+            said = crowd.turn(post.detector, post.key, guard, failed, work, post.watching)
             those = findings if post.in_force else beside.setdefault(post.key, [])
             those += _of_watched(said or [], silence.connectors, post.watching)
         for several in (findings, *beside.values()):
@@ -304,45 +250,15 @@ class Watch:
             if not isinstance(each, Clocked):
                 self._states[each.name][own] = other._states[each.name][its]
 
-    def _posts(self, posts: Sequence[Post] | None) -> Sequence[Post]:
-        if posts is None:
-            return [Post(each.name, each) for each in self.detectors]
-        for post in posts:
-            if post.key not in self._states:
-                born = self._states.get(post.detector.name)
-                fits = born is not None and born.dtype == post.detector.state_dtype
-                size = len(self._clock_ms)
-                fresh = np.zeros(size, dtype=post.detector.state_dtype)
-                self._states[post.key] = born.copy() if born is not None and fits else fresh
-        return posts
-
-    def _turn(
-        self,
-        each: Detector | Stage,
-        key: str,
-        own: np.ndarray,
-        guard: Guard,
-        failed: dict[str, Exception],
-        work: Callable[[State], Said],
-        watching: Flags | None = None,
-    ) -> Said | None:
-        """Lets one work on a copy of its records; kept unless it raises, which is noted.
-
-        Of the records, only those of the connectors that it is `watching` move on.
-        """
-        kept = _bare(self._states[key])
-        record = kept[own].getfield(self._states[key].dtype)  # as a view, in a tenth of its time
-        try:
-            with guard(each):
-                said = work(record)
-        except Exception as error:
-            failed.setdefault(key, error)
-            return None
-        if watching is None:
-            kept[own] = _bare(record)
-        else:
-            kept[own[watching]] = _bare(record)[watching]
-        return said
+    def _make(self, post: Post) -> None:
+        """Makes the records of a post that has none here, or of another shape: its parameters
+        have changed."""
+        kept, dtype = self._states.get(post.key), post.detector.state_dtype
+        if kept is None or not (post.in_force or kept.dtype == dtype):
+            born = self._states.get(post.detector.name)
+            fits = born is not None and born.dtype == dtype
+            fresh = np.zeros(len(self._clock_ms), dtype=dtype)
+            self._states[post.key] = born.copy() if born is not None and fits else fresh
 
     def _turns(self) -> tuple[Detector | Stage, ...]:
         return (*self.stages, *self.detectors)
@@ -401,34 +317,223 @@ class Watch:
         return np.array([self._position[each] for each in connectors], dtype=np.int64)
 
     def _grow(self, size: int) -> None:
-        missing = size - len(self._clock_ms)
-        if missing <= 0:
+        if size <= len(self._clock_ms):
             return
-        none = np.zeros(missing, dtype=np.int64)
-        self._clock_ms = np.concatenate([self._clock_ms, none])
-        self._judged = np.concatenate([self._judged, none])
-        self._late = np.concatenate([self._late, none])
-        self._first_ms = np.concatenate([self._first_ms, none])
-        for name, state in self._states.items():
-            new = np.zeros(missing, dtype=state.dtype)
-            self._states[name] = np.concatenate([state, new])
+        self._clock_ms, self._judged = _grown(self._clock_ms, size), _grown(self._judged, size)
+        self._late, self._first_ms = _grown(self._late, size), _grown(self._first_ms, size)
+        self._states = {key: _grown(state, size) for key, state in self._states.items()}
 
-    def _newer(self, batch: Batch, own: np.ndarray) -> Batch:
-        """The readings past their connector's clock, sorted, the first of each instant."""
-        if not len(batch):
-            return batch
-        order = np.lexsort((batch.arrived_ms, batch.time_ms, batch.connector))
-        connector, time_ms = batch.connector[order], batch.time_ms[order]
-        first = np.ones(len(order), dtype=np.bool_)
-        first[1:] = (connector[1:] != connector[:-1]) | (time_ms[1:] != time_ms[:-1])
-        chosen = order[first & (time_ms > self._clock_ms[own[connector]])]
-        return Batch(
-            connectors=batch.connectors,
-            connector=batch.connector[chosen],
-            time_ms=batch.time_ms[chosen],
-            arrived_ms=batch.arrived_ms[chosen],
-            values={name: column[chosen] for name, column in batch.values.items()},
+
+def observe(
+    watches: Sequence[tuple[Watch, int]],
+    batch: Batch,
+    ratings: Sequence[Ratings],
+    *,
+    guard: Guard = no_guard,
+    posts: Sequence[Post] | None = None,
+) -> Judgement:
+    """As `Watch.observe`, of several watches of the same detectors at one go: so many of the
+    batch's connectors, in their order, are the first one's, so many the second's.
+
+    Each of them comes to what it would have come to alone. A turn costs something whatever it is
+    shown, and here all share it; a detector that raises keeps the state it had in all of them.
+    """
+    crowd = _Crowd.of(watches, batch.connectors)
+    fresh = _newer(batch, crowd.clock_ms())
+    runs = Runs.of(fresh.connector)
+    turns = _posts(crowd, posts)
+    whole = Judgement([], fresh, late=len(batch) - len(fresh))
+    known: list[Mapping[str, Floats]] = []
+    for piece, among, start in _portions(fresh):
+        told = _show(
+            piece,
+            Rated(ratings[among]),
+            crowd.among(among),
+            _among(turns, among),
+            guard=guard,
+            whole=whole,
         )
+        ends = _between(runs.ends, start, start + len(piece)) - start
+        newest = Columns(told, ends)
+        # Cut now where more follows: the portion's memory is for the next one.
+        known.append(newest if len(piece) == len(fresh) else dict(newest))
+    crowd.count(fresh, runs)
+    for several in (whole.findings, *whole.beside.values()):
+        several.sort(key=lambda each: (each.measured_ms, each.connector, each.condition))
+    return replace(whole, known=known[0] if len(known) == 1 else _Joined(known))
+
+
+def _show(
+    fresh: Batch,
+    ratings: Sequence[Ratings],
+    crowd: "_Crowd",
+    posts: Sequence[Post],
+    *,
+    guard: Guard,
+    whole: Judgement,
+) -> Mapping[str, Floats]:
+    """Lets all have their turn, and adds what they state to the `whole`; stages' columns."""
+    known: dict[str, Floats] = {}
+    for stage in crowd.stages:
+        work = partial(stage.columns, fresh, ratings)
+        known.update(crowd.turn(stage, stage.name, guard, whole.failed, work) or {})
+    shown = fresh.with_columns(known)
+    doubts = Doubts(shown)
+    # First what is not in force: it begins with the state before this batch.
+    for post in sorted(posts, key=lambda each: each.in_force):
+        watching = post.watching
+        its = shown if watching is None else shown.rows(watching[shown.connector])
+        work_on = partial(post.detector.observe, its, ratings)
+        said = crowd.turn(post.detector, post.key, guard, whole.failed, work_on, watching)
+        findings = whole.findings if post.in_force else whole.beside.setdefault(post.key, [])
+        findings += doubts.of(said or [])
+    return known
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Of a batch's connectors the `rows` are a watch's, whose records lie at `own` there."""
+
+    watch: Watch
+    rows: slice
+    own: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class _Crowd:
+    """The connectors of a batch, whose records lie in one watch or several."""
+
+    parts: list[_Part]
+
+    @classmethod
+    def of(cls, watches: Sequence[tuple[Watch, int]], connectors: Sequence[str]) -> "_Crowd":
+        parts: list[_Part] = []
+        start = 0
+        for watch, size in watches:
+            rows = slice(start, start := start + size)
+            parts.append(_Part(watch, rows, watch._positions(connectors[rows])))
+        return cls(parts)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.parts[0].watch.stages
+
+    @property
+    def detectors(self) -> tuple[Detector, ...]:
+        return self.parts[0].watch.detectors
+
+    def among(self, among: slice) -> "_Crowd":
+        """Those of the connectors."""
+        if among == slice(None):
+            return self
+        parts: list[_Part] = []
+        for part in self.parts:
+            first, end = max(part.rows.start, among.start), min(part.rows.stop, among.stop)
+            if first < end:
+                rows = slice(first - among.start, end - among.start)
+                own = part.own[first - part.rows.start : end - part.rows.start]
+                parts.append(_Part(part.watch, rows, own))
+        return _Crowd(parts)
+
+    def clock_ms(self) -> Times:
+        """Of each connector the newest reading that was judged."""
+        return np.concatenate([part.watch._clock_ms[part.own] for part in self.parts])
+
+    def count(self, fresh: Batch, runs: Runs) -> None:
+        """Takes in that these readings were judged."""
+        for part in self.parts:
+            at = slice(*np.searchsorted(runs.owner, (part.rows.start, part.rows.stop)))
+            own = part.own[runs.owner[at] - part.rows.start]
+            part.watch._count(own, fresh, runs.starts[at], runs.ends[at])
+
+    def turn(
+        self,
+        each: Detector | Stage,
+        key: str,
+        guard: Guard,
+        failed: dict[str, Exception],
+        work: Callable[[State], Said],
+        watching: Flags | None = None,
+    ) -> Said | None:
+        """Lets one work on a copy of its records; kept unless it raises, which is noted.
+
+        Of the records, only those of the connectors that it is `watching` move on.
+        """
+        holders = [part for part in self.parts if key in part.watch._states]
+        if not holders:  # it watches others
+            return None
+        dtype = holders[0].watch._states[key].dtype
+        # Zeros where a watch has no such records: then none of its connectors is watched.
+        bare = np.zeros(self.parts[-1].rows.stop, dtype=np.dtype((np.void, dtype.itemsize)))
+        for part in holders:
+            bare[part.rows] = _bare(part.watch._states[key])[part.own]
+        record = bare.getfield(dtype)  # as a view, in a tenth of its time
+        try:
+            with guard(each):
+                said = work(record)
+        except Exception as error:
+            failed.setdefault(key, error)
+            return None
+        for part in holders:
+            kept, its = _bare(part.watch._states[key]), bare[part.rows]
+            if watching is None:
+                kept[part.own] = its
+            else:
+                kept[part.own[watching[part.rows]]] = its[watching[part.rows]]
+        return said
+
+
+def _posts(crowd: _Crowd, posts: Sequence[Post] | None) -> Sequence[Post]:
+    """Who has a turn; each has records where it watches anybody."""
+    if posts is None:
+        return [Post(each.name, each) for each in crowd.detectors]
+    for post in posts:
+        for part in crowd.parts:
+            if post.watching is None or post.watching[part.rows].any():
+                part.watch._make(post)
+    return posts
+
+
+def _newer(batch: Batch, clock_ms: Times) -> Batch:
+    """The readings past their connector's clock, sorted, the first of each instant."""
+    if not len(batch):
+        return batch
+    order = _in_order(batch)
+    connector, time_ms = batch.connector[order], batch.time_ms[order]
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = (connector[1:] != connector[:-1]) | (time_ms[1:] != time_ms[:-1])
+    chosen = order[first & (time_ms > clock_ms[connector])]
+    cut = Columns(batch.values, chosen)
+    return Batch(
+        connectors=batch.connectors,
+        connector=batch.connector[chosen],
+        time_ms=batch.time_ms[chosen],
+        arrived_ms=batch.arrived_ms[chosen],
+        # A large batch is cut portion by portion.
+        values=dict(cut) if len(chosen) <= PORTION else cut,
+    )
+
+
+def _between(indices: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Those of rising indices that lie from start on and before stop."""
+    return indices[slice(*np.searchsorted(indices, (start, stop)))]
+
+
+def _in_order(batch: Batch) -> np.ndarray:
+    """The readings by connector, then time, then arrival, as positions in the batch."""
+    connector, time_ms = batch.connector, batch.time_ms
+    is_next = connector[1:] > connector[:-1]
+    is_next |= (connector[1:] == connector[:-1]) & (time_ms[1:] > time_ms[:-1])
+    if is_next.all():
+        return np.arange(len(batch))
+    return np.lexsort((batch.arrived_ms, time_ms, connector))
+
+
+def _grown(records: State, size: int) -> np.ndarray:
+    """The same records, and as many behind them as make up the size: zeros."""
+    grown = np.zeros(size, dtype=records.dtype)
+    _bare(grown)[: len(records)] = _bare(records)  # numpy would compare the fields one by one
+    return grown
 
 
 def _bare(records: State) -> np.ndarray:
@@ -436,23 +541,29 @@ def _bare(records: State) -> np.ndarray:
     return records.view(np.dtype((np.void, records.dtype.itemsize)))
 
 
-def _portions(batch: Batch) -> Iterator[tuple[Batch, slice]]:
-    """The batch, PORTION readings at a time, and whose they are among its connectors."""
+def _portions(batch: Batch) -> Iterator[tuple[Batch, slice, int]]:
+    """The batch, PORTION readings at a time, whose they are among its connectors, and where in the
+    batch they begin."""
     if len(batch) <= PORTION:
-        yield batch, slice(None)
+        yield batch, slice(None), 0
         return
     for start in range(0, len(batch), PORTION):
         rows = slice(start, start + PORTION)
         connector = batch.connector[rows]
         among = slice(int(connector[0]), int(connector[-1]) + 1)
+        values = batch.values
         piece = Batch(
             connectors=batch.connectors[among],
             connector=connector - connector[0],
             time_ms=batch.time_ms[rows],
             arrived_ms=batch.arrived_ms[rows],
-            values={name: column[rows] for name, column in batch.values.items()},
+            values=(
+                values.stretch(rows)
+                if isinstance(values, Columns)
+                else {name: column[rows] for name, column in values.items()}
+            ),
         )
-        yield piece, among
+        yield piece, among, start
 
 
 def _among(posts: Sequence[Post], among: slice) -> Sequence[Post]:

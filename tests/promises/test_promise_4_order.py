@@ -28,6 +28,7 @@ from apps.partitions.log import Chunk, PartitionLog, log_key
 from apps.partitions.models import Checkpoint
 from apps.partitions.queries import partitions_with_late, snapshots
 from apps.partitions.snapshots import take_snapshot
+from apps.partitions.wakeups import wake_key
 from apps.telemetry.store import the_store
 from config.celery import app as celery
 from ohmwatch.watch import Watch, warm_up
@@ -46,6 +47,7 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = ["-m", "celery", "-A", "config.celery", "worker", "-Q", "detection", "-P", "solo"]
 QUIET = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING"]
+POINTS = ["after_detectors", "before_checkpoint", "before_commit", "after_commit"]
 DEATHS = ["after_detectors", "before_checkpoint:2", "before_commit", "after_commit:2"]
 
 
@@ -294,6 +296,124 @@ def test_paused_holder_is_fenced_off_and_writes_nothing(
     assert partition not in paused.holdings
     judge_all(new_desk(redis_log))
     assert journal.events() == undisturbed
+
+
+def _visit_all(desk: Desk) -> None:
+    for partition in journal.partitions():
+        passes.visit(partition, desk=desk)
+
+
+def test_one_visit_judges_all_that_the_worker_holds_and_is_due(
+    chunks: list[Chunk], undisturbed: list[journal.Line], log: PartitionLog, desk: Desk
+) -> None:
+    _visit_all(desk)
+    journal.append(chunks, log)
+    first, *others = journal.partitions()
+    while not is_judged(first, log):
+        time.sleep(0.31)
+        passes.visit(first, desk=desk)
+    for partition in others:
+        assert desk.holdings[partition].position.entry == log.last_entry(partition)
+        assert desk.lease(partition).take()  # it was given back
+        desk.lease(partition).release()
+    judge_all(desk)
+    assert journal.events() == undisturbed
+
+
+def test_company_that_is_lost_in_the_middle_of_a_visit_is_judged_by_its_new_holder(
+    chunks: list[Chunk],
+    undisturbed: list[journal.Line],
+    log: PartitionLog,
+    redis_log: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paused, rival = new_desk(redis_log), new_desk(redis_log)
+    _visit_all(paused)
+    journal.append(chunks, log)
+    time.sleep(0.31)
+    first, *_, last = journal.partitions()
+
+    def take_over(point: str) -> None:
+        """While the first holder has findings of all, the last one's lease runs out."""
+        if point == "after_detectors" and last not in rival.holdings:
+            assert redis_log.get(lease_key(last)) == paused.holder.encode()
+            redis_log.delete(lease_key(last))
+            while not is_judged(last, rival.log):
+                passes.visit(last, desk=rival)
+
+    monkeypatch.setattr(faults, "point", take_over)
+    assert passes.visit(first, desk=paused) == passes.Outcome.FENCED
+    assert paused.holdings == {}
+    assert not redis_log.exists(*(lease_key(each) for each in journal.partitions()))
+    judge_all(paused)
+    assert journal.events() == undisturbed
+
+
+def test_worker_that_dies_with_company_leaves_the_findings_of_an_undisturbed_run(
+    chunks: list[Chunk],
+    undisturbed: list[journal.Line],
+    log: PartitionLog,
+    redis_log: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    *several, rest = journal.parts(chunks, each_s=210)
+    for part, death in zip(several, POINTS, strict=True):
+        doomed = new_desk(redis_log)
+        _visit_all(doomed)
+        journal.append(part, log)
+        time.sleep(0.31)
+        reached: list[str] = []
+
+        def die(point: str, death: str = death, reached: list[str] = reached) -> None:
+            reached.append(point)
+            if reached.count(death) == 2 or (death == "after_detectors" and point == death):
+                raise Died
+
+        with monkeypatch.context() as patch:
+            patch.setattr(faults, "point", die)
+            with pytest.raises(Died):
+                judge_all(doomed)
+        assert len(doomed.holdings) < len(journal.partitions())
+    journal.append(rest, log)
+    judge_all(new_desk(redis_log))
+    assert journal.events() == undisturbed
+
+
+def test_checkpoints_are_written_at_one_go_but_for_who_was_fenced_off() -> None:
+    now = timezone.now()
+    held = [operations.take_over(partition=partition, now=now) for partition in (3, 4, 5)]
+    operations.take_over(partition=4, now=now)
+    told = [
+        operations.Progress(each.partition, each.fencing, "life/7-0", b"known", 7, 2)
+        for each in held
+    ]
+    with pytest.raises(operations.Fenced) as raised:
+        operations.commit_all(told, now=now)
+    assert raised.value.partition == 4
+    rows = Checkpoint.objects.order_by("partition")
+    assert [(row.partition, row.position, bytes(row.state), row.clock_ms) for row in rows] == [
+        (3, "life/7-0", b"known", 7),
+        (4, "", b"", 0),
+        (5, "life/7-0", b"known", 7),
+    ]
+
+
+def test_wake_up_is_left_where_company_has_judged_since_and_another_is_due(
+    chunks: list[Chunk], log: PartitionLog, desk: Desk
+) -> None:
+    _visit_all(desk)
+    first, other, *_ = journal.partitions()
+    assert not passes.is_early(other, desk=desk)  # the next to append wakes
+    several = list(journal.parts(chunks, each_s=180))
+    journal.append(several[0], log)
+    time.sleep(0.31)
+    journal.append(several[1], log)
+    log._redis.delete(*(wake_key(each) for each in journal.partitions()))
+    passes.visit(first, desk=desk)
+    assert passes.is_early(other, desk=desk)
+    assert not passes.is_early(1_000_000, desk=desk)
+    time.sleep(0.7)
+    assert not passes.is_early(other, desk=desk)
 
 
 def test_old_fencing_number_changes_no_row() -> None:

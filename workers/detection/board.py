@@ -57,6 +57,7 @@ class Board:
         self._noted = threading.Event()
         self._has_poster = False
         self._waiting: dict[str, dict[str, Any]] = {}
+        self._in_hand: dict[str, dict[str, Any]] = {}
         self._written_at: dict[str, float] = {}
         self._paused_until = 0.0
 
@@ -75,10 +76,11 @@ class Board:
     ) -> None:
         """Takes in the newest of each connector. `batch` is sorted by connector, then time.
 
-        `known` are the columns that stages added: with the contacts' heating among them, the
-        margin at rated load on a hot day is written with its interval, the time left or why it is
-        not known, and how far the contact has come from its own base, for the comparison with its
-        like. The headroom is of the last reading, whatever its load.
+        `known` are the columns that stages added, of each connector's newest reading
+        (`Judgement.known`): with the contacts' heating among them, the margin at rated load on a
+        hot day is written with its interval, the time left or why it is not known, and how far the
+        contact has come from its own base, for the comparison with its like. The headroom is of
+        the last reading, whatever its load.
         """
         if not len(batch):
             return
@@ -108,6 +110,12 @@ class Board:
                 self._waiting[batch.connectors[owner]] = _merged(known, row)
         self._noted.set()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything that was noted is not written yet."""
+        with self._lock:
+            return bool(self._waiting or self._in_hand)
+
     def post(self) -> None:
         """Writes what is due, unless there is a thread for it. Raises nothing."""
         if not self._has_poster:
@@ -133,7 +141,7 @@ class Board:
                 for name in self._waiting
                 if began - self._written_at.get(name, -WRITE_EVERY_S) >= WRITE_EVERY_S
             ]
-            rows = {name: self._waiting.pop(name) for name in due}
+            rows = self._in_hand = {name: self._waiting.pop(name) for name in due}
         for first in range(0, len(due), LARGEST_POST):
             if not self._write(due[first : first + LARGEST_POST], rows, began):
                 return
@@ -202,7 +210,7 @@ def _estimates(
     more, of a contact that was mended. Nothing where the stage did not run."""
     if not known:
         return [{} for _ in ends]
-    shown = with_known(batch, known).rows(ends)
+    shown = with_known(batch.rows(ends), known)
     margin, aged, more = margins(shown, ratings), ageing(shown, ratings), knowledge(shown)
     columns = {
         "margin_k": margin.worst_k,

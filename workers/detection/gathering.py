@@ -23,23 +23,31 @@ def key_of(name: str) -> Key:
     return tenant, connector
 
 
-def as_batch(stacks: Sequence[Stack]) -> Batch:
-    """The readings of all stacks, in the stacks' order (not yet in order of time)."""
-    places: dict[str, int] = {}
-    homes = [
-        places.setdefault(name_of(*owner), len(places))
-        for stack in stacks
-        for owner in zip(stack.tenants, stack.connectors, strict=True)
-    ]
+def as_batch(parts: Sequence[Sequence[Stack]]) -> tuple[Batch, list[int]]:
+    """The readings of all stacks, in the stacks' order (not yet in order of time), and how many
+    connectors each part has: they stand together among the batch's."""
+    stacks = [stack for part in parts for stack in part]
+    connectors: list[str] = []
+    homes: list[int] = []
+    counts: list[int] = []
+    for part in parts:
+        first = len(connectors)
+        places: dict[str, int] = {}
+        for stack in part:
+            for owner in zip(stack.tenants, stack.connectors, strict=True):
+                homes.append(first + places.setdefault(name_of(*owner), len(places)))
+        connectors += places
+        counts.append(len(places))
     sizes = [b - a for stack in stacks for a, b in pairwise((0, *stack.ends))]
     arrived_ms = [at_ms for stack in stacks for at_ms in stack.arrived_ms]
-    return Batch(
-        connectors=list(places),
+    batch = Batch(
+        connectors=connectors,
         connector=np.repeat(np.array(homes, dtype=np.int32), sizes),
         time_ms=np.concatenate([_NONE, *(stack.time_ms for stack in stacks)]),
         arrived_ms=np.repeat(np.array(arrived_ms, dtype=np.int64), sizes),
         values=_values(stacks),
     )
+    return batch, counts
 
 
 _NONE = np.zeros(0, dtype=np.int64)

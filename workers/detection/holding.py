@@ -25,7 +25,8 @@ class Holding:
 
     `early` are readings that were judged before their turn, by the reorder window, and will be
     read once more. `lapsed_ms` is when the clock was looked at last, 0 if it was not. `ripe_at`,
-    on the monotonic clock, is when the next entry has waited the reorder window out.
+    on the monotonic clock, is when the next entry has waited the reorder window out, and `due_at`
+    when the wake-up that we asked for last is due, 0.0 where we asked for none.
     `out_of_reach` are readings that came so late that nobody judges them, as yet untold.
     """
 
@@ -40,6 +41,7 @@ class Holding:
     early: Counter[tuple[str, int]] = field(default_factory=Counter)
     lapsed_ms: int = 0
     ripe_at: float = 0.0
+    due_at: float = 0.0
     out_of_reach: int = 0
 
     @classmethod
@@ -71,28 +73,52 @@ class Holding:
             late_number=self.watch.newest_late(),
         )
 
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Whose the connectors of a batch are: so many of the first holding, so many of the next."""
+
+    holdings: Sequence[Holding]
+    counts: Sequence[int]
+
+    def each(self) -> list[Holding]:
+        """The holding of each connector."""
+        pairs = zip(self.holdings, self.counts, strict=True)
+        return [holding for holding, count in pairs for _ in range(count)]
+
+    def watches(self) -> list[tuple[Watch, int]]:
+        """The watch of each holding, and how many connectors are its own."""
+        pairs = zip(self.holdings, self.counts, strict=True)
+        return [(holding.watch, count) for holding, count in pairs]
+
     def count_late(self, batch: Batch, mature: Flags, released: Flags) -> int:
         """How many mature readings were too late; keeps account of those taken early.
 
-        To be asked before the watch sees the batch. It is noted of whom they are, for that they be
+        To be asked before the watches see the batch. It is noted of whom they are, for that they be
         judged again; not of those that are out of reach.
         """
-        clocks = np.array([self.watch.clock_ms(each) for each in batch.connectors], dtype=np.int64)
+        owners = self.each()
+        clocks = np.array(
+            [
+                holding.watch.clock_ms(name)
+                for holding, name in zip(owners, batch.connectors, strict=True)
+            ],
+            dtype=np.int64,
+        )
         passed = batch.time_ms <= clocks[batch.connector]
         behind = np.flatnonzero(mature & (passed | ~released)).tolist()
         ahead = np.flatnonzero(released & ~mature & ~passed).tolist()
         late: list[int] = []
         for at in behind:
+            early = owners[batch.connector[at]].early
             key = (batch.connectors[batch.connector[at]], int(batch.time_ms[at]))
-            if self.early[key] > 0:
-                self.early[key] -= 1
-            else:
+            if early[key] > 1:
+                early[key] -= 1
+            elif early.pop(key, 0) < 1:
                 late.append(at)
-        if behind:
-            self.early += Counter()  # drops what has been read again
-        self.early.update(
-            (batch.connectors[batch.connector[at]], int(batch.time_ms[at])) for at in ahead
-        )
+        for at in ahead:
+            key = (batch.connectors[batch.connector[at]], int(batch.time_ms[at]))
+            owners[batch.connector[at]].early[key] += 1
         self._note_late(batch, np.array(late, dtype=np.int64), clocks)
         return len(late)
 
@@ -101,7 +127,11 @@ class Holding:
             return
         owner = batch.connector[late]
         in_reach = clocks[owner] - batch.time_ms[late] <= REACH_MS
-        self.out_of_reach += int((~in_reach).sum())
-        if in_reach.any():
-            whose = np.unique(owner[in_reach]).tolist()
-            self.watch.note_late(batch.connectors[each] for each in whose)
+        first = 0
+        for holding, count in zip(self.holdings, self.counts, strict=True):
+            its = (owner >= first) & (owner < first + count)
+            first += count
+            holding.out_of_reach += int((its & ~in_reach).sum())
+            whose = np.unique(owner[its & in_reach]).tolist()
+            if whose:
+                holding.watch.note_late(batch.connectors[each] for each in whose)

@@ -1,5 +1,10 @@
 """A visit to a partition: take it, read on in its log, judge, commit, tell.
 
+Who comes for one partition takes along others that it holds and that are due: what a visit costs
+whatever it finds is paid once for all of them (decision 0010). Each keeps its own lease, fencing
+number, position and checkpoint; where one of them is lost, all are given up, and judged again from
+their checkpoints.
+
 What a killed worker leaves behind: a lease that runs out, a checkpoint, and a log that was
 trimmed no further than the checkpoint; whoever comes next goes on from there and states the same
 findings.
@@ -7,11 +12,12 @@ findings.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 import structlog
@@ -21,20 +27,20 @@ from django_tenants.utils import schema_context
 from apps.alarms.operations import apply_findings
 from apps.partitions import operations
 from apps.partitions.lease import Lease
-from apps.partitions.log import START, Entry, Page, Position, is_behind
+from apps.partitions.log import START, Entry, Page, Position, Stack, is_behind
 from apps.partitions.queries import positions
 from apps.partitions.snapshots import rewrite
-from apps.partitions.visits import Arrival, come, go
+from apps.partitions.visits import Arrival, Seat, come, go_all, join
 from apps.partitions.wakeups import LATEST_MS, REORDER_WINDOW_MS, SOONEST_MS
 from apps.warning.shadows import note_findings
 from ohmwatch.detector import Batch, Flags
 from ohmwatch.findings import Finding
 from ohmwatch.reorder import in_order
-from ohmwatch.watch import Judgement, Watch
+from ohmwatch.watch import Judgement, Watch, observe
 from workers.detection import faults, metrics
 from workers.detection.desk import Desk
 from workers.detection.gathering import as_batch, key_of
-from workers.detection.holding import Holding
+from workers.detection.holding import Holding, Owners
 from workers.detection.listening import LAPSE_EVERY_MS
 from workers.detection.replay import missed
 from workers.detection.rulebooks import Lineup
@@ -47,6 +53,12 @@ CHECKPOINT_EVERY_S = 5.0
 
 VISIT_LIMIT_S = 2.0
 """Then another partition has its turn; this one asks for the next itself."""
+
+PARTY = 32
+"""Partitions that are visited together at most: their leases have to outlast a page of each."""
+
+EARLY_S = 0.05
+"""So much before it is due a partition is taken along: it is not worth a visit of its own."""
 
 VISITS_SHARE = 0.5
 """Of a process's time, what visits are spread over: the rest is room for what comes unevenly."""
@@ -84,6 +96,13 @@ def visit(partition: int, *, desk: Desk) -> Outcome:
     return outcome
 
 
+def is_early(partition: int, *, desk: Desk) -> bool:
+    """Whether a wake-up can be left: the partition was judged in company since, and another is due
+    that we have asked for."""
+    holding = desk.holdings.get(partition)
+    return holding is not None and holding.due_at > time.monotonic() + EARLY_S
+
+
 def forget(partition: int, slug: str, *, desk: Desk) -> int | None:
     """Drops what the partition's checkpoint, its snapshots and log hold of an erased tenant.
 
@@ -97,7 +116,7 @@ def forget(partition: int, slug: str, *, desk: Desk) -> int | None:
         return None
     try:
         holding = _hold(found, lease, desk)
-        _work(holding, found, lease, desk)
+        _work([_Sitting(lease, holding)], found, desk)
         last = desk.log.last_entry(partition)
         if last is not None and is_behind(holding.position.entry, last):
             return None
@@ -182,30 +201,79 @@ def _needs_visit(partition: int, committed: Position, generation: str, desk: Des
     return behind or committed.generation != generation
 
 
+@dataclass(frozen=True, slots=True)
+class _Sitting:
+    """A partition at which we work: its lease is ours, and what it holds is in memory."""
+
+    lease: Lease
+    holding: Holding
+
+
 def _hold_and_work(found: Arrival, lease: Lease, desk: Desk) -> Outcome:
     came_at = time.monotonic()
+    company: list[_Sitting] = []
     try:
         holding = _hold(found, lease, desk)
-        _work(holding, found, lease, desk)
+        company = _company(holding, found, desk)
+        party = [_Sitting(lease, holding), *company]
+        _work(party, found, desk)
     except (operations.Fenced, LeaseLost) as error:
         logger.warning("partition_lost", partition=lease.partition, error=str(error))
-        desk.holdings.pop(lease.partition, None)
-        lease.release()
+        _give_up([lease, *(each.lease for each in company)], desk)
+        for each in company:
+            desk.log.wake(each.lease.partition)
         return Outcome.FENCED
     except BaseException:
-        # Memory may be ahead of the checkpoint now, with findings that nobody will write.
-        desk.holdings.pop(lease.partition, None)
-        lease.release()
+        _give_up([lease, *(each.lease for each in company)], desk)
         raise
-    desk.note_visit(time.monotonic() - came_at)
+    desk.note_visit((time.monotonic() - came_at) / len(party))
+    _leave(party, desk)
+    return Outcome.JUDGED
+
+
+def _company(own: Holding, found: Arrival, desk: Desk) -> list[_Sitting]:
+    """Others that we held last and that are due, with something to judge; their leases are ours."""
+    if _log_is_gone(own, found):
+        return []
+    now = time.monotonic()
+    due = [
+        each
+        for each in desk.holdings.values()
+        if each is not own
+        and each.ripe_at <= now
+        and each.due_at <= now + EARLY_S
+        and each.position.generation == found.generation
+    ]
+    due = sorted(due, key=lambda each: each.ripe_at)[: PARTY - 1]
+    seats = [Seat(desk.lease(each.partition), each.fencing, each.position.entry) for each in due]
+    return [
+        _Sitting(seat.lease, each)
+        for each, seat, joined in zip(due, seats, join(seats, found.generation), strict=True)
+        if joined
+    ]
+
+
+def _give_up(leases: Iterable[Lease], desk: Desk) -> None:
+    """Memory may be ahead of the checkpoints now, with findings that nobody will write."""
+    for lease in leases:
+        desk.holdings.pop(lease.partition, None)
+    for lease in leases:
+        lease.release()
+
+
+def _leave(party: Sequence[_Sitting], desk: Desk) -> None:
+    """All are due again together: as soon as the first of them is."""
+    now = time.monotonic()
     in_ms = next_visit_ms(
-        ripe_in_ms=(holding.ripe_at - time.monotonic()) * 1000,
+        ripe_in_ms=(min(each.holding.ripe_at for each in party) - now) * 1000,
         visit_s=desk.visit_s,
         partitions=len(desk.holdings),
     )
-    if go(lease, judged=holding.position.entry, wake_in_ms=in_ms):
-        desk.log.send(lease.partition, in_ms)
-    return Outcome.JUDGED
+    leaving = [(each.lease, each.holding.position.entry) for each in party]
+    for each, to_send in zip(party, go_all(leaving, wake_in_ms=in_ms), strict=True):
+        each.holding.due_at = now + in_ms / 1000 if to_send else 0.0
+        if to_send:
+            desk.log.send(each.lease.partition, in_ms)
 
 
 def next_visit_ms(*, ripe_in_ms: float, visit_s: float, partitions: int) -> int:
@@ -230,18 +298,27 @@ def _hold(found: Arrival, lease: Lease, desk: Desk, *, keep_absent: bool = False
     return holding
 
 
-def _work(holding: Holding, found: Arrival, lease: Lease, desk: Desk) -> None:
-    if _log_is_gone(holding, found):
-        _replay(holding, found.generation, lease, desk)
+def _work(party: Sequence[_Sitting], found: Arrival, desk: Desk) -> None:
+    """A page of each; the one that was found, the first, is read on in as long as there is more."""
+    own, holdings = party[0], [each.holding for each in party]
+    if _log_is_gone(own.holding, found):
+        _replay(own.holding, found.generation, own.lease, desk)
     until = time.monotonic() + VISIT_LIMIT_S
-    while more := _judge_next(holding, desk):
-        _renew(lease)
+    with_more = _judge_next(holdings, desk)
+    is_at_end = {each.partition for each in holdings} - with_more
+    while own.holding.partition in with_more:
+        _renew(own.lease)
         if time.monotonic() >= until:
             break
-    if not more:
-        _look_at_the_clock(holding, desk)
-    if holding.is_dirty and _checkpoint_is_due(holding, desk):
-        _commit(holding, desk)
+        with_more = _judge_next([own.holding], desk)
+        if not with_more:
+            is_at_end.add(own.holding.partition)
+    for holding in holdings:
+        if holding.partition in is_at_end:
+            _look_at_the_clock(holding, desk)
+    _checkpoint(
+        [each for each in holdings if each.is_dirty and _checkpoint_is_due(each, desk)], desk
+    )
 
 
 def _checkpoint_is_due(holding: Holding, desk: Desk) -> bool:
@@ -259,33 +336,51 @@ def _renew(lease: Lease) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """Entries behind the position; the first `mature` have waited the reorder window out."""
+    """Entries behind a position; the first `mature` have waited the reorder window out."""
 
+    holding: Holding
     entries: list[Entry]
     mature: int
     more: bool
 
-    def gather(self) -> tuple[Batch, Flags]:
-        """All readings of the page, and which of them (bool[n]) are of mature entries."""
-        metrics.UNREADABLE.inc(sum(each.stacks is None for each in self.entries))
-        stacks = [each.stacks or [] for each in self.entries]
-        sizes = [sum(len(stack.time_ms) for stack in several) for several in stacks]
-        mature = np.arange(sum(sizes)) < sum(sizes[: self.mature])
-        return as_batch([stack for several in stacks for stack in several]), mature
+
+def _gather(readings: Sequence[_Reading]) -> tuple[Batch, Flags, Owners]:
+    """All readings of the pages, which of them (bool[n]) are of mature entries, and whose the
+    connectors are."""
+    metrics.UNREADABLE.inc(sum(entry.stacks is None for each in readings for entry in each.entries))
+    pages = [
+        (_stacks(each.entries[: each.mature]), _stacks(each.entries[each.mature :]))
+        for each in readings
+    ]
+    batch, counts = as_batch([[*mature, *unripe] for mature, unripe in pages])
+    sizes = [sum(len(stack.time_ms) for stack in part) for page in pages for part in page]
+    mature = np.repeat(np.tile([True, False], len(pages)), sizes)
+    return batch, mature, Owners([each.holding for each in readings], counts)
 
 
-def _read(holding: Holding, desk: Desk) -> _Reading:
+def _stacks(entries: Sequence[Entry]) -> list[Stack]:
+    return [stack for each in entries for stack in each.stacks or []]
+
+
+def _read(holdings: Sequence[Holding], desk: Desk) -> list[_Reading]:
+    places = [(each.partition, each.position.entry) for each in holdings]
+    pages = desk.log.read_several(places, count=ENTRIES_A_STEP)
+    return [_read_on(each, page, desk) for each, page in zip(holdings, pages, strict=True)]
+
+
+def _read_on(holding: Holding, page: Page, desk: Desk) -> _Reading:
+    """The page, or a larger one where nothing in it has waited the window out."""
     count = ENTRIES_A_STEP
     while True:
-        page = desk.log.read(holding.partition, holding.position.entry, count=count)
         entries = page.entries
         more = len(entries) == count
         seen_ms = entries[-1].stored_ms - 1 if more else page.now_ms
         mature = sum(each.stored_ms <= seen_ms - REORDER_WINDOW_MS for each in entries)
         if mature or not more:
             holding.ripe_at = time.monotonic() + _ripe_in_ms(page, mature) / 1000
-            return _Reading(entries, mature, more)
+            return _Reading(holding, entries, mature, more)
         count *= 2
+        page = desk.log.read(holding.partition, holding.position.entry, count=count)
 
 
 def _ripe_in_ms(page: Page, mature: int) -> int:
@@ -295,37 +390,40 @@ def _ripe_in_ms(page: Page, mature: int) -> int:
     return REORDER_WINDOW_MS - waited_ms + 1
 
 
-def _judge_next(holding: Holding, desk: Desk) -> bool:
-    """Judges a page of the log; true where another one lies behind it."""
-    page = _read(holding, desk)
-    if not page.mature:
-        return False
-    batch, mature = page.gather()
+def _judge_next(holdings: Sequence[Holding], desk: Desk) -> set[int]:
+    """Judges a page of each log; the partitions where another one lies behind it."""
+    pages = [each for each in _read(holdings, desk) if each.mature]
+    if not pages:
+        return set()
+    batch, mature, owners = _gather(pages)
     choice = in_order(batch, mature=mature, window_ms=REORDER_WINDOW_MS)
-    metrics.LATE.inc(holding.count_late(batch, mature, choice.released))
-    if holding.out_of_reach:
-        desk.count_late("readings_out_of_reach", holding.out_of_reach)
-        holding.out_of_reach = 0
-    holding.position = replace(holding.position, entry=page.entries[page.mature - 1].id)
-    holding.is_dirty = True
-    _judge(batch.rows(choice.released), holding, desk)
-    return page.more
+    metrics.LATE.inc(owners.count_late(batch, mature, choice.released))
+    for page in pages:
+        holding = page.holding
+        if holding.out_of_reach:
+            desk.count_late("readings_out_of_reach", holding.out_of_reach)
+            holding.out_of_reach = 0
+        entry = page.entries[page.mature - 1].id
+        holding.position = replace(holding.position, entry=entry)
+        holding.is_dirty = True
+    _judge(batch.rows(choice.released), owners, desk)
+    return {page.holding.partition for page in pages if page.more}
 
 
-def _judge(batch: Batch, holding: Holding, desk: Desk) -> None:
+def _judge(batch: Batch, owners: Owners, desk: Desk) -> None:
     """Shows readings to the detectors; what they state is committed at once, with a checkpoint."""
     ratings = desk.ratings(batch.connectors)
     lineup = desk.rulebooks.lineup(batch.connectors)
-    judgement = holding.watch.observe(batch, ratings, guard=desk.panel.guard, posts=lineup.posts)
+    judgement = observe(
+        owners.watches(), batch, ratings, guard=desk.panel.guard, posts=lineup.posts
+    )
     faults.point("after_detectors")
-    _take_in(judgement, lineup, holding, desk)
+    _take_in(judgement, lineup, owners, batch.connectors, desk)
     now = desk.clock()
-    if len(judgement.judged):
-        metrics.JUDGED.inc(len(judgement.judged))
-        lag_s = now.timestamp() - float(judgement.judged.arrived_ms.max()) / 1000
-        metrics.LAG_SECONDS.labels(holding.partition).set(lag_s)
-    if holding.findings or holding.in_shadow:
-        _commit(holding, desk)
+    _note_lag(judgement.judged, owners, now)
+    for holding in owners.holdings:
+        if holding.findings or holding.in_shadow:
+            _commit(holding, desk)
     desk.board.note(
         judgement.judged,
         ratings,
@@ -334,9 +432,25 @@ def _judge(batch: Batch, holding: Holding, desk: Desk) -> None:
     )
 
 
-def _take_in(judgement: Judgement, lineup: Lineup, holding: Holding, desk: Desk) -> None:
-    holding.findings += lineup.stated(judgement)
-    holding.in_shadow += lineup.in_shadow(judgement)
+def _note_lag(judged: Batch, owners: Owners, now: datetime) -> None:
+    metrics.JUDGED.inc(len(judged))
+    edges = np.searchsorted(judged.connector, np.cumsum([0, *owners.counts])).tolist()
+    for holding, (start, end) in zip(owners.holdings, pairwise(edges), strict=True):
+        if start < end:
+            lag_s = now.timestamp() - float(judged.arrived_ms[start:end].max()) / 1000
+            metrics.LAG_SECONDS.labels(holding.partition).set(lag_s)
+
+
+def _take_in(
+    judgement: Judgement, lineup: Lineup, owners: Owners, connectors: Sequence[str], desk: Desk
+) -> None:
+    stated, in_shadow = lineup.stated(judgement), lineup.in_shadow(judgement)
+    if stated or in_shadow:
+        owner = dict(zip(connectors, owners.each(), strict=True))
+        for finding in stated:
+            owner[finding.connector].findings.append(finding)
+        for finding in in_shadow:
+            owner[finding.connector].in_shadow.append(finding)
     for name, error in judgement.failed.items():
         metrics.FAILURES.labels(name, type(error).__name__).inc()
         logger.error("detector_failed", detector=name, error=repr(error))
@@ -364,7 +478,8 @@ def _look_at_the_clock(holding: Holding, desk: Desk) -> None:
     ratings = desk.ratings(silence.connectors)
     lineup = desk.rulebooks.lineup(silence.connectors)
     judgement = holding.watch.lapse(silence, ratings, guard=desk.panel.guard, posts=lineup.posts)
-    _take_in(judgement, lineup, holding, desk)
+    owners = Owners([holding], [len(silence.connectors)])
+    _take_in(judgement, lineup, owners, silence.connectors, desk)
     if holding.findings or holding.in_shadow:
         _commit(holding, desk)
 
@@ -400,7 +515,8 @@ def _replay(holding: Holding, generation: str, lease: Lease, desk: Desk) -> None
         mature = batch.arrived_ms <= noticed_ms
         choice = in_order(batch, mature=mature, window_ms=REORDER_WINDOW_MS)
         metrics.REPLAYED.inc(int(choice.released.sum()))
-        _judge(batch.rows(choice.released), holding, desk)
+        owners = Owners([holding], [len(batch.connectors)])
+        _judge(batch.rows(choice.released), owners, desk)
         _renew(lease)
     # What was late is not judged here, nor can it be told from the log any more whose it was.
     holding.watch.note_late(holding.watch.connectors)
@@ -440,10 +556,30 @@ def _commit(holding: Holding, desk: Desk, *, also: Also | None = None) -> None:
     for finding in holding.in_shadow:
         metrics.SHADOW_FINDINGS.labels(finding.detector).inc()
     holding.findings, holding.in_shadow = [], []
-    holding.is_dirty = False
-    holding.committed_at = now
-    if holding.position.entry != START:
-        desk.log.trim(holding.partition, holding.position.entry)
+    _note_committed([holding], now, desk)
+
+
+def _checkpoint(holdings: Sequence[Holding], desk: Desk) -> None:
+    """How far these are, of which nothing is to be told. Raises Fenced."""
+    if not holdings:
+        return
+    now = desk.clock()
+    for holding in holdings:
+        holding.watch.forget(desk.rulebooks.is_gone)
+    faults.point("before_checkpoint")
+    faults.point("before_commit")
+    operations.commit_all([each.progress() for each in holdings], now=now)
+    faults.point("after_commit")
+    _note_committed(holdings, now, desk)
+
+
+def _note_committed(holdings: Sequence[Holding], now: datetime, desk: Desk) -> None:
+    """What is in a checkpoint is not needed in the log any more."""
+    for holding in holdings:
+        holding.is_dirty = False
+        holding.committed_at = now
+    judged = {each.partition: each.position.entry for each in holdings}
+    desk.log.trim_several({key: entry for key, entry in judged.items() if entry != START})
 
 
 def _by_schema(findings: list[Finding], desk: Desk) -> dict[str, list[Finding]]:

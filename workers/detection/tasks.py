@@ -53,7 +53,8 @@ STORES_AWAY = (redis.RedisError, DatabaseError, TelemetryError)
 def wake(*, partition: int, **later: object) -> None:
     """Judge what lies ripe in a partition. Where a store is away, the sweep asks again."""
     try:
-        passes.visit(partition, desk=the_desk())
+        if not passes.is_early(partition, desk=the_desk()):
+            passes.visit(partition, desk=the_desk())
     except STORES_AWAY as error:
         logger.warning("visit_failed", partition=partition, error=repr(error))
 

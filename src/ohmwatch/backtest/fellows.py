@@ -33,7 +33,7 @@ class Fellows:
         ends = np.flatnonzero(np.diff(judged.connector, append=-1))
         if not (len(ends) and judgement.known):
             return
-        newest = with_known(judged, judgement.known).rows(ends)
+        newest = with_known(judged.rows(ends), judgement.known)
         aged, learnt_ms = ageing(newest, ratings), knowledge(newest).learnt_ms
         for at, owner in enumerate(newest.connector.tolist()):
             name = newest.connectors[owner]

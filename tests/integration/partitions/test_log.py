@@ -15,7 +15,7 @@ from apps.partitions.log import (
     log_key,
     partition_of,
 )
-from apps.partitions.visits import come, go
+from apps.partitions.visits import Seat, come, go, join
 from apps.partitions.wakeups import PATIENCE_MS, REORDER_WINDOW_MS, wake_key
 from ohmwatch.readings import Sheet
 
@@ -219,6 +219,44 @@ def test_after_a_visit_that_left_nothing_the_next_entry_wakes(
     assert come(lease).is_taken  # it was given back
     log.append([chunk()])
     assert woken == [home, home]
+
+
+def test_who_comes_takes_along_what_it_held_last_and_has_more_to_judge(
+    log: PartitionLog, redis_log: redis.Redis
+) -> None:
+    homes = [partition_of("kunlun", f"c-{number}", 16) for number in range(1, 6)]
+    assert len(set(homes)) == 5
+    more, judged, gone_over, busy, empty = (Lease(redis_log, home, "ours") for home in homes)
+    log.append([chunk(f"c-{number}") for number in range(1, 5)])
+    for each in (more, judged, gone_over, busy, empty):
+        each.sign(4)
+    Lease(redis_log, gone_over.partition, "theirs").sign(5)
+    Lease(redis_log, busy.partition, "theirs").take()
+    end = str(log.last_entry(judged.partition))
+    seats = [
+        Seat(each, 4, end if each is judged else START)
+        for each in (more, judged, gone_over, busy, empty)
+    ]
+    assert join(seats, "another life") == [False] * 5
+    assert join(seats, log.generation()) == [True, False, False, False, False]
+    assert 0 < redis_log.pttl(lease_key(more.partition)) <= LEASE_MS
+    assert join(seats, log.generation()) == [False] * 5  # it is taken now
+    assert not any(
+        redis_log.exists(lease_key(each.partition)) for each in (judged, gone_over, empty)
+    )
+    assert join([], log.generation()) == []
+
+
+def test_several_logs_are_read_and_trimmed_at_one_go(log: PartitionLog) -> None:
+    homes = [partition_of("kunlun", f"c-{number}", 16) for number in (1, 2)]
+    log.append([chunk("c-1"), chunk("c-2")])
+    log.append([chunk("c-1")])
+    first, second = log.read_several([(home, START) for home in homes], count=10)
+    assert [len(first.entries), len(second.entries)] == [2, 1]
+    assert log.read(homes[0], START, count=10).entries[1].id == first.entries[1].id
+    log.trim_several({homes[0]: first.entries[0].id, homes[1]: second.entries[0].id})
+    left = log.read_several([(home, START) for home in homes], count=10)
+    assert [[each.id for each in page.entries] for page in left] == [[first.entries[1].id], []]
 
 
 # --- leases -----------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ is not the stage's own model; hours of changing load by day, rest by night.
 """
 
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ import pytest
 from ohmwatch.checks.detectors import EXAMPLE, START_MS
 from ohmwatch.conditions import Pole
 from ohmwatch.contacts import CONTACTS
-from ohmwatch.detector import Batch, Ratings
+from ohmwatch.detector import Batch, Ratings, State
 from ohmwatch.detectors.defaults import default_detectors
 from ohmwatch.detectors.overtemperature import Overtemperature
 from ohmwatch.findings import Finding, Severity
+from ohmwatch.physics.estimate.follow import PREFIX, TOLD
 from ohmwatch.physics.estimate.record import CONTACT_DTYPE, parameters_of
 from ohmwatch.physics.known import ageing, known, margins, with_known
 from ohmwatch.stage import stages_of
@@ -291,22 +293,42 @@ def test_growth_over_its_own_base_tells_who_ages_faster(fleet: Fleet) -> None:
     assert 0.0 < aged.change_sd[newest][_AT["ageing"]] < 0.2
 
 
+@dataclass(frozen=True)
+class Listens(Overtemperature):
+    """Keeps what it is shown of the contacts stage."""
+
+    name = "listens"
+    heard: list[Batch] = field(default_factory=list)
+
+    def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
+        self.heard.append(batch)
+        return []
+
+    def of(self, member: str) -> np.ndarray:
+        """All columns of one of the cast, float64[columns, n]."""
+        parts: list[np.ndarray] = []
+        for each in self.heard:
+            own = np.array(each.connectors)[each.connector] == member
+            parts.append(np.stack([each.values[PREFIX + name][own] for name in TOLD]))
+        return np.concatenate(parts, axis=1)
+
+
 def test_cut_batches_and_checkpoints_give_the_same_columns_to_the_bit(fleet: Fleet) -> None:
     early = fleet.batch(fleet.day < 2.0)
-    whole = Watch(default_detectors()).observe(early, [MODEL] * len(CAST))
-    watch = Watch(default_detectors())
-    parts: dict[int, list[np.ndarray]] = defaultdict(list)
+    once, cut = Listens(), Listens()
+    whole = Watch([*default_detectors(), once]).observe(early, [MODEL] * len(CAST))
+    watch = Watch([*default_detectors(), cut])
     for number in range(8):
         piece = fleet.batch((fleet.day >= number / 4) & (fleet.day < (number + 1) / 4))
         judged = watch.observe(piece, [MODEL] * len(CAST))
-        for owner in range(len(CAST)):
-            of_one = judged.judged.connector == owner
-            parts[owner].append(np.stack([each[of_one] for each in judged.known.values()]))
-        watch = Watch.load(watch.dump(), default_detectors())
-    for owner in range(len(CAST)):
-        of_one = whole.judged.connector == owner
-        once = np.stack([each[of_one] for each in whole.known.values()])
-        assert once.tobytes() == np.concatenate(parts[owner], axis=1).tobytes()
+        watch = Watch.load(watch.dump(), watch.detectors)
+    assert len(cut.heard) == 8
+    for member in CAST:
+        assert once.of(member).tobytes() == cut.of(member).tobytes()
+    newest = np.stack([once.of(member)[:, -1] for member in CAST], axis=1)
+    for judgement in (whole, judged):
+        assert list(judgement.known) == [PREFIX + name for name in TOLD]
+        assert np.stack(list(judgement.known.values())).tobytes() == newest.tobytes()
 
 
 def test_workshop_that_mates_anew_starts_a_new_past(fleet: Fleet) -> None:

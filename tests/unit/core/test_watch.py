@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from ohmwatch.physics.heat import allowed_rise_per_a2, derated_current_a
 from ohmwatch.physics.known import Doubts
 from ohmwatch.physics.sequence import Runs, first_order
 from ohmwatch.rated import Rated
-from ohmwatch.watch import Judgement, Post, Watch
+from ohmwatch.watch import Judgement, Post, Watch, observe
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,21 @@ class Raises(Overtemperature):
     def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
         state["last_ms"] = 1
         raise ValueError("nonsense")
+
+
+@dataclass(frozen=True)
+class Quick(Overtemperature):
+    """One that keeps durations only where it waits."""
+
+    hold_s: float = 0.0
+
+    @property
+    def state_dtype(self) -> np.dtype[Any]:
+        return np.dtype([("last_ms", "<i8"), *([("held_ms", "<i4")] if self.hold_s else [])])
+
+    def observe(self, batch: Batch, ratings: Sequence[Ratings], state: State) -> list[Finding]:
+        assert state.dtype == self.state_dtype
+        return []
 
 
 def hot(times: Sequence[int]) -> Batch:
@@ -88,6 +105,92 @@ def _same_columns(whole: Judgement, cut: Judgement) -> None:
     assert len(whole.known) == len(cut.known) > 0
     for name, column in whole.known.items():
         assert column.tobytes() == cut.known[name].tobytes()
+
+
+def _of_some(batch: Batch, first: int, end: int) -> Batch:
+    """The readings of these of the connectors."""
+    own = batch.rows((batch.connector >= first) & (batch.connector < end))
+    return replace(own, connectors=batch.connectors[first:end], connector=own.connector - first)
+
+
+UNCUT = 32_768
+
+
+@pytest.mark.parametrize("readings", [1, 97, 1000, UNCUT])
+def test_watches_that_observe_together_come_to_what_each_comes_to_alone(
+    readings: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "PORTION", readings)
+    batch = recording()
+    if readings == 1:
+        batch = batch.rows(np.arange(0, len(batch), 40))
+    edges = [0, 1, 1, 3, len(batch.connectors)]
+    spans = list(pairwise(edges))
+    trial = Post("overtemperature@trial", Overtemperature(margin_k=40.0))
+    ratings = [EXAMPLE] * len(batch.connectors)
+
+    def posts(watch: Watch, *watching: bool) -> list[Post]:
+        own = [replace(trial, watching=np.array(watching))] if any(watching) else []
+        return [*(Post(each.name, each) for each in watch.detectors), *own]
+
+    alone, together = ([Watch(default_detectors()) for _ in spans] for _ in range(2))
+    is_watched = [True, *[False] * (len(ratings) - 2), True]
+    early = batch.time_ms < np.median(batch.time_ms)
+    said: list[int] = []
+    for piece in (batch.rows(early), batch):  # what was shown before is shown once more
+        told = [
+            watch.observe(_of_some(piece, a, b), ratings[a:b], posts=posts(watch, *is_watched[a:b]))
+            for watch, (a, b) in zip(alone, spans, strict=True)
+        ]
+        at_once = observe(
+            [(watch, b - a) for watch, (a, b) in zip(together, spans, strict=True)],
+            piece,
+            ratings,
+            posts=posts(together[0], *is_watched),
+        )
+        findings = [finding for each in told for finding in each.findings]
+        assert sorted(findings, key=_place) == at_once.findings
+        beside = [finding for each in told for finding in each.beside.get(trial.key, [])]
+        assert sorted(beside, key=_place) == at_once.beside[trial.key]
+        assert at_once.late == sum(each.late for each in told)
+        for name, column in at_once.known.items():
+            parts = [each.known[name] for each in told if len(each.judged)]
+            assert np.concatenate(parts).tobytes() == column.tobytes()
+        said.append(len(at_once.findings) + len(at_once.beside[trial.key]))
+    assert max(said) > 0
+    if readings == UNCUT:  # a cut elsewhere may leave behind what is never asked for
+        assert [each.dump() for each in alone] == [each.dump() for each in together]
+
+
+def _place(finding: Finding) -> tuple[int, str, str]:
+    return finding.measured_ms, finding.connector, finding.condition
+
+
+def test_who_fails_for_several_watches_keeps_in_all_of_them_what_it_knew() -> None:
+    watches = [Watch([Raises(), Overtemperature()]) for _ in range(2)]
+    batch = hot(list(range(1000, 20_000, 1000)))
+    both = replace(
+        batch.rows(np.arange(len(batch)).repeat(2)),
+        connectors=["inlet", "outlet"],
+        connector=np.tile(np.array([0, 1], dtype=np.int32), len(batch)),
+    )
+    judgement = observe([(each, 1) for each in watches], both, [EXAMPLE] * 2)
+    assert list(judgement.failed) == ["raises"]
+    assert [each.connector for each in judgement.findings] == ["inlet", "outlet"]
+    for watch in watches:
+        assert watch._states["raises"]["last_ms"].tolist() == [0]
+        assert watch._clock_ms.tolist() == [19_000]
+
+
+def test_rule_not_in_force_begins_anew_where_its_record_has_another_shape() -> None:
+    watch = Watch([Overtemperature()])
+    for hold_s in (0.0, 5.0):
+        post = Post("overtemperature@trial", Quick(hold_s=hold_s))
+        judgement = watch.observe(
+            hot([1000, 2000] if not hold_s else [3000, 4000]), [EXAMPLE], posts=[post]
+        )
+        assert judgement.failed == {}
+        assert watch._states[post.key].dtype == post.detector.state_dtype
 
 
 def test_detector_that_fails_in_each_portion_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:

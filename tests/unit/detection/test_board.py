@@ -68,9 +68,9 @@ def test_margin_at_rated_load_is_written_with_its_interval_where_it_is_known() -
     each, store, _ = board()
     batch = of_one(1000, 2000, temperature_pos_c=[50.0, 61.0])
     known = {
-        "estimate.heating_pos_k": np.array([NAN, 30.0]),
-        "estimate.heating_neg_k": np.array([NAN, 28.0]),
-        "estimate.heating_sd_k": np.array([NAN, 2.0]),
+        "estimate.heating_pos_k": np.array([30.0]),
+        "estimate.heating_neg_k": np.array([28.0]),
+        "estimate.heating_sd_k": np.array([2.0]),
     }
     each.note(batch, [EXAMPLE], judged_ms=2500, known=known)
     each.post()
