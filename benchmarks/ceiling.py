@@ -37,10 +37,7 @@ def bodies(
     directory.load()
     texts = list(_texts(recording, start_ms, telemetry, directory))
     together = max(1, documents // _STRETCH)
-    return [
-        "".join(texts[first : first + together]).encode()
-        for first in range(0, len(texts), together)
-    ]
+    return [b"".join(texts[first : first + together]) for first in range(0, len(texts), together)]
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class _Stretch:
 
 def _texts(
     recording: Recording, start_ms: int, telemetry: TelemetryStore, directory: Directory
-) -> Iterator[str]:
+) -> Iterator[bytes]:
     connectors = [directory.connector(TENANT, unit.connector) for unit in recording.fleet.units]
     for first in range(0, recording.instants, _STRETCH):
         for place, connector in enumerate(connectors):

@@ -1,19 +1,24 @@
 """Memory of what a worker knows of devices and connectors, by their number, and the time to read.
 
 Both ends of how fleets are built: a device and a vehicle for each connector, and one for five. The
-peak is that of reading everything once more, as a worker does each minute beside its work.
+peak is that of reading everything once more, as a worker does each minute beside its work. A change
+is a device that is disabled: its time is from the commit to the look-up that knows it, without the
+half second at most until the worker looks.
 """
 
 import ctypes
 import gc
 import time
 from pathlib import Path
+from statistics import median
 from typing import LiteralString
 
 from django.db import connection
 from django_tenants.utils import tenant_context
 
-from apps.devices.directory import Directory
+from apps.devices.directory import LOOK_INTERVAL_S, Directory
+from apps.devices.models import Device
+from apps.devices.operations import disable_device
 from apps.tenants.models import Tenant
 from benchmarks import ground
 from benchmarks.harness import Measure, finish
@@ -24,6 +29,7 @@ CHANNELS = (5, 1)
 """Connectors of a device and its vehicle. The dearer way last: freed memory is used again."""
 _EACH = 100_000
 _ASKED = 200_000
+_CHANGES = 20
 _MIB = 2.0**20
 _EMPTY: LiteralString = """
     TRUNCATE devices_channel, devices_device, fleet_connector, fleet_vehicle,
@@ -96,7 +102,31 @@ def _measured(connectors: int, channels: int) -> list[Measure]:
         Measure(f"{told}: to read 100 000", read_s * share, "s"),
         Measure(f"{told}: processor time of that", work_s * share, "s"),
         Measure(f"{told}: to find a device", _asked_ns(directory, connectors // channels), "ns"),
+        _one_change(f"{told}: to learn of one change, against reading all", read_s),
     ]
+
+
+def _one_change(name: str, read_all_s: float) -> Measure:
+    """The median of some; read again, alone, in a tenant of that size."""
+    now = [0.0]
+    directory = Directory(monotonic=lambda: now[0])
+    directory.load()
+    took_s = median(_learned_s(directory, now, number) for number in range(_CHANGES))
+    return Measure(name, took_s, "s", read_all_s, took_s / read_all_s)
+
+
+def _learned_s(directory: Directory, now: list[float], number: int) -> float:
+    identifier = f"box-{number:06d}"
+    with tenant_context(Tenant.objects.get(slug=ground.TENANT)):
+        disable_device(device=Device.objects.get(identifier=identifier))
+    began = time.perf_counter()
+    now[0] += LOOK_INTERVAL_S
+    directory.refresh_if_changed()
+    took_s = time.perf_counter() - began
+    entry = directory.entry(f"{ground.TENANT}.{identifier}")
+    if entry is None or entry.enabled:
+        raise RuntimeError(f"{identifier} was disabled, and the directory doesn't know it")
+    return took_s
 
 
 def _asked_ns(directory: Directory, devices: int) -> float:

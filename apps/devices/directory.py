@@ -1,8 +1,9 @@
 """What workers know of all tenants' devices and connectors, in memory.
 
-Acquisition asks it for each message, so it answers without a store. It reads Postgres again where
-a tenant's counter in Redis has moved (within 2 s) and everything once a minute; while Postgres is
-away it goes on with what it knows.
+Acquisition asks it for each message, so it answers without a store. Where a tenant's counter in
+Redis has moved, it reads again what has changed, within 2 s however large the tenant is; and
+everything once a minute, with looks for changes in between. While Postgres is away it goes on with
+what it knows.
 
 There may be hundreds of thousands of entries, so what several have in common is one object, what
 is read again and found the same stays the object that it was, and none of them is the cyclic
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -22,16 +23,16 @@ import redis
 import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
-from django.db.models import TextField
+from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django_tenants.utils import schema_context
 from msgspec import Struct
 
 from apps.catalog.models import ConnectorModel
-from apps.devices.models import Device, DeviceState
+from apps.devices.models import Channel, Device, DeviceState
 from apps.fleet.models import Connector, ConnectorState
 from apps.telemetry.slices import Retention
-from apps.tenants.changes import read_counters
+from apps.tenants.changes import Rows, read_changes, read_counters
 from apps.tenants.identifiers import schema_name_of
 from apps.tenants.models import Tenant
 from apps.tenants.queries import ready_tenants
@@ -42,12 +43,16 @@ logger = structlog.get_logger(__name__)
 LOOK_INTERVAL_S = 0.5
 RELOAD_INTERVAL_S = 60.0
 ROWS_AT_ONCE = 2_000
+"""Devices, or connectors without one, that are read at once; then is a look for changes."""
+ROWS_LIMIT = 5_000
+"""Changed rows beyond which reading all of a tenant takes hardly longer."""
 CARRIERS_AT_ONCE = 1_000
 """Of so many vehicles the connectors share one: those of a vehicle come after one another, nearly
 always."""
 _NAN = float("nan")
 
 Entry = TypeVar("Entry")
+Row = TypeVar("Row", Connector, Device)
 
 
 class ModelEntry(Struct, frozen=True, gc=False):
@@ -111,7 +116,8 @@ class DeviceEntry(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class TenantEntry:
-    """All of one tenant, replaced as a whole when it is read again."""
+    """All of one tenant. With each change it is another object, whose mappings may be the same:
+    entries are replaced in them, but none comes or goes while somebody walks through them."""
 
     slug: str
     schema_name: str
@@ -189,16 +195,16 @@ class Directory:
     def load(self) -> None:
         """Read everything now. Raises Django's OperationalError or InterfaceError."""
         with self._lock:
-            counters = self._read_counters()
-            self._read(ready := ready_tenants())
+            counters = self._read_counters() or {}
+            for tenant in (ready := ready_tenants()):
+                self._read_whole(tenant, counters.get(tenant.slug, 0))
             self._keep_only({tenant.slug for tenant in ready})
-            self._counters = counters if counters is not None else {}
             self._loaded_at = self._looked_at = self._monotonic()
 
     def load_only(self, tenant: Tenant) -> None:
         """Read this tenant now, and know no other. Raises as `load`."""
         with self._lock:
-            self._read([tenant])
+            self._read_whole(tenant, (self._read_counters() or {}).get(tenant.slug, 0))
             self._keep_only({tenant.slug})
             self._loaded_at = self._looked_at = self._monotonic()
 
@@ -228,19 +234,61 @@ class Directory:
         with self._lock:
             changed = {slug for slug in counters if counters[slug] != self._counters.get(slug)}
             ready = {tenant.slug: tenant for tenant in ready_tenants()}
-            self._read([tenant for slug, tenant in ready.items() if slug in changed])
+            for slug in changed & ready.keys():
+                if not self._read_rows(slug, counters[slug]):
+                    self._read_whole(ready[slug], counters[slug])
             self._keep_only(set(self._tenants) - changed | set(ready))
             self._counters = counters
         return True
 
-    def _read(self, tenants: Iterable[Tenant]) -> None:
-        """One after the other, so that no more than one of them is here twice."""
-        for tenant in tenants:
-            entry = _read_tenant(tenant, self._tenants.get(tenant.slug))
-            self._tenants = self._tenants | {tenant.slug: entry}
+    def _read_whole(self, tenant: Tenant, counter: int) -> None:
+        """All of a tenant; `counter` is of before. Its changes, and others', are learned between
+        the pages, so those that came too late for its page are read once more at the end."""
+        slug = tenant.slug
+        entry = _read_tenant(tenant, self._tenants.get(slug), self._learn_meanwhile)
+        learned = self._counters.get(slug, 0)
+        if learned > counter:
+            rows = self._rows_since(slug, counter, learned)
+            entry, counter = (
+                (entry, counter) if rows is None else (_with_rows(entry, rows), learned)
+            )
+        self._put(entry, counter)
+
+    def _learn_meanwhile(self) -> None:
+        if self._monotonic() - self._looked_at < LOOK_INTERVAL_S:
+            return
+        self._looked_at = self._monotonic()
+        counters = self._read_counters() or {}
+        for slug, counter in counters.items():
+            if counter != self._counters.get(slug):
+                self._read_rows(slug, counter)
+
+    def _read_rows(self, slug: str, counter: int) -> bool:
+        """What has changed of a tenant up to this counter; False where that can't be told."""
+        known = self._tenants.get(slug)
+        if known is None:
+            return False
+        rows = self._rows_since(slug, self._counters.get(slug, 0), counter)
+        if rows is None:
+            return False
+        self._put(_with_rows(known, rows), counter)
+        return True
+
+    def _rows_since(self, slug: str, after: int, upto: int) -> Rows | None:
+        try:
+            rows = read_changes(self._redis, slug, after=after, upto=upto)
+        except redis.RedisError as error:
+            logger.warning("directory_changes_unread", error=str(error))
+            return None
+        return rows if rows is not None and len(rows) <= ROWS_LIMIT else None
+
+    def _put(self, entry: TenantEntry, counter: int) -> None:
+        self._tenants = self._tenants | {entry.slug: entry}
+        self._counters = self._counters | {entry.slug: counter}
 
     def _keep_only(self, slugs: set[str]) -> None:
         self._tenants = {s: tenant for s, tenant in self._tenants.items() if s in slugs}
+        self._counters = {s: counter for s, counter in self._counters.items() if s in slugs}
 
     def _read_counters(self) -> dict[str, int] | None:
         try:
@@ -250,50 +298,92 @@ class Directory:
             return None
 
 
-def _read_tenant(tenant: Tenant, known: TenantEntry | None) -> TenantEntry:
+def _read_tenant(
+    tenant: Tenant, known: TenantEntry | None, after_page: Callable[[], None]
+) -> TenantEntry:
     """All of a tenant, with its schema set; what `known` holds and has not changed is used again.
 
     Connectors without a device come first: one that is given a device in between is met twice.
     """
+    empty = TenantEntry(tenant.slug, tenant.schema_name, tenant.retention)
     with schema_context(tenant.schema_name):
-        reader = _Reader(tenant, known)
-        reader.read_unmapped()
-        reader.read_devices()
-    return TenantEntry(
-        slug=tenant.slug,
-        schema_name=tenant.schema_name,
-        retention=tenant.retention,
-        devices=reader.devices,
-        connectors=reader.connectors,
+        reader = _Reader(empty, known or empty)
+        reader.models.read_all()
+        for unmapped in _pages(Connector.objects.filter(channel__isnull=True)):
+            reader.take_connectors(unmapped)
+            after_page()
+        for devices in _pages(Device.objects.all()):
+            reader.take_devices(devices)
+            after_page()
+    return replace(
+        empty, devices=reader.devices, connectors=reader.connectors, models=reader.models
+    )
+
+
+def _with_rows(known: TenantEntry, rows: Rows) -> TenantEntry:
+    """A tenant with these rows read again, and every device that their changes are seen in."""
+    if not len(rows):
+        return replace(known)
+    changed = Q(pk__in=rows.connectors) | Q(vehicle__in=rows.vehicles)
+    seen_in = Q(connector__in=rows.connectors) | Q(connector__vehicle__in=rows.vehicles)
+    with schema_context(known.schema_name):
+        reader = _Reader(known, known)
+        reader.take_connectors(Connector.objects.filter(changed))
+        devices = Channel.objects.filter(seen_in).values_list("device_id", flat=True)
+        reader.take_devices(Device.objects.filter(pk__in={*rows.devices, *map(str, devices)}))
+    return replace(
+        known,
+        devices=_with(known.devices, reader.devices),
+        connectors=_with(known.connectors, reader.connectors),
         models=reader.models,
     )
+
+
+def _with(known: dict[str, Entry], read: dict[str, Entry]) -> dict[str, Entry]:
+    """Where all of them are known, in their places: a copy of a large fleet takes memory."""
+    if not read.keys() <= known.keys():
+        return known | read
+    known.update(read)
+    return known
+
+
+def _pages(rows: QuerySet[Row]) -> Iterator[QuerySet[Row]]:
+    """Rows in stretches of their keys, so that others can be asked for in between."""
+    rows, last = rows.order_by("pk"), None
+    while True:
+        left = rows if last is None else rows.filter(pk__gt=last)
+        end = list(left.values_list("pk", flat=True)[ROWS_AT_ONCE - 1 : ROWS_AT_ONCE])
+        if not end:
+            yield left
+            return
+        yield left.filter(pk__lte=end[0])
+        last = end[0]
 
 
 class _Reader:
     """Makes entries of rows as they come, so that no more than some thousand rows lie here."""
 
-    def __init__(self, tenant: Tenant, known: TenantEntry | None) -> None:
+    def __init__(self, tenant: TenantEntry, known: TenantEntry) -> None:
         self._tenant, self._retention = sys.intern(tenant.slug), tenant.retention
-        self._known = known or TenantEntry(tenant.slug, tenant.schema_name, self._retention)
+        self._known = known
         self._carriers: dict[str, Carrier] = {}
-        self.models = _Models(self._known.models)
+        self.models = _Models(known.models)
         self.devices: dict[str, DeviceEntry] = {}
         self.connectors: dict[str, ConnectorEntry] = {}
 
-    def read_unmapped(self) -> None:
-        """Connectors that no channel measures."""
-        found = Connector.objects.filter(channel__isnull=True).order_by()
-        for row in found.values_list(*_connector_columns("")).iterator(ROWS_AT_ONCE):
+    def take_connectors(self, found: QuerySet[Connector]) -> None:
+        """Connectors without regard to who measures them."""
+        for row in found.order_by().values_list(*_connector_columns("")):
             self._take_connector(row)
 
-    def read_devices(self) -> None:
+    def take_devices(self, found: QuerySet[Device]) -> None:
         """Devices with all that they measure, one row for each channel."""
         columns = _connector_columns("channels__connector__")
-        found = Device.objects.order_by("pk", "channels__number").values_list(
+        rows = found.order_by("pk", "channels__number").values_list(
             "identifier", "state", "codec", "channels__number", *columns
         )
-        for device, rows in groupby(found.iterator(ROWS_AT_ONCE), key=itemgetter(0, 1, 2)):
-            self._take_device(device, rows)
+        for device, its_rows in groupby(rows, key=itemgetter(0, 1, 2)):
+            self._take_device(device, its_rows)
 
     def _take_device(self, device: tuple[str, str, str], rows: Iterable[Sequence[Any]]) -> None:
         identifier, state, codec = device
@@ -356,8 +446,12 @@ class _Models(dict[str, ModelEntry]):
     """A tenant's models by id; one that came after they were read is read when it is asked for."""
 
     def __init__(self, known: Mapping[str, ModelEntry]) -> None:
-        super().__init__()
+        super().__init__(known)
         self._known = known
+
+    def read_all(self) -> None:
+        """As they are now."""
+        self.clear()
         for row in ConnectorModel.objects.all():
             self._take(row)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -11,7 +12,7 @@ from apps.devices.credentials import publish_soon
 from apps.devices.models import CHANNEL_LIMIT, Channel, Codec, Device, DeviceState
 from apps.devices.passwords import hash_password, new_password
 from apps.fleet.models import Connector, ConnectorState
-from apps.tenants.changes import announce
+from apps.tenants.changes import Rows, announce
 from apps.tenants.queries import current_tenant
 
 
@@ -74,18 +75,20 @@ def map_channel(*, device: Device, number: int, connector: Connector) -> Channel
         taken = Channel.objects.select_for_update().filter(connector=connector)
         if taken.exclude(device=device, number=number).exists():
             raise ValidationError({"connector": _("Another channel measures this connector.")})
+        former = _measured_by(device, number)
         channel, _created = Channel.objects.update_or_create(
             device=device, number=number, defaults={"connector": connector}
         )
-        announce()
+        announce(Rows.of(devices=[device.pk], connectors=former))
     return channel
 
 
 def unmap_channel(*, device: Device, number: int) -> None:
     """What the channel still reports is quarantined as `unknown_channel`."""
     with transaction.atomic():
+        former = _measured_by(device, number)
         Channel.objects.filter(device=device, number=number).delete()
-        announce()
+        announce(Rows.of(devices=[device.pk], connectors=former))
 
 
 def note_status(*, identifier: str, online: bool, seen_at: datetime, firmware: str = "") -> bool:
@@ -105,10 +108,16 @@ def identity_of(device: Device) -> str:
     return f"{current_tenant().slug}.{device.identifier}"
 
 
+def _measured_by(device: Device, number: int) -> list[UUID]:
+    """The connector that a channel measures, if it does."""
+    found = Channel.objects.filter(device=device, number=number)
+    return list(found.values_list("connector_id", flat=True))
+
+
 def _save(device: Device) -> Device:
     with transaction.atomic():
         device.full_clean()
         device.save()
-        announce()
+        announce(Rows.of(devices=[device.pk]))
         publish_soon()
     return device

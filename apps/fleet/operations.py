@@ -11,7 +11,7 @@ from apps.accounts.models import Organisation
 from apps.catalog.models import ConnectorModel
 from apps.fleet.models import Connector, ConnectorState, Vehicle
 from apps.fleet.vin import clean_vin
-from apps.tenants.changes import announce
+from apps.tenants.changes import Rows, announce
 
 Row = TypeVar("Row", Vehicle, Connector)
 
@@ -82,5 +82,11 @@ def _save(row: Row) -> Row:
     with transaction.atomic():
         row.full_clean()
         row.save()
-        announce()
+        announce(_changed(row))
     return row
+
+
+def _changed(row: Vehicle | Connector) -> Rows:
+    if isinstance(row, Vehicle):
+        return Rows.of(vehicles=[row.pk])
+    return Rows.of(connectors=[row.pk])

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 from typing import Any, Self
 
 import msgspec
@@ -36,6 +36,20 @@ LAST_ENTRY = """
 if redis.call('exists', KEYS[1]) == 0 then return false end
 local info = redis.call('xinfo', 'stream', KEYS[1])
 for at = 1, #info, 2 do if info[at] == 'last-generated-id' then return info[at + 1] end end
+"""
+
+
+# One command for a batch's entries: as two for each of them they take longer to write and to read
+# back than all the rest of appending. Says which of them nobody has been woken for yet.
+APPEND = """
+local unwoken = {}
+for at = 1, #KEYS, 2 do
+    redis.call('xadd', KEYS[at], '*', ARGV[1], ARGV[(at + 5) / 2])
+    if redis.call('set', KEYS[at + 1], '1', 'NX', 'PX', ARGV[2]) then
+        unwoken[#unwoken + 1] = (at - 1) / 2
+    end
+end
+return unwoken
 """
 
 
@@ -187,6 +201,7 @@ class PartitionLog:
         wake: Wake = send_wakeups,
     ) -> None:
         self._redis = client
+        self._append: Callable[..., Any] = client.register_script(APPEND)
         self._wake = wake
         self.partitions = partitions or settings.ENVIRONMENT.partitions
 
@@ -198,28 +213,19 @@ class PartitionLog:
         the sweep finds what lies unread.
         """
         entries: defaultdict[int, list[_Packed]] = defaultdict(list)
-        for partition, its_chunks in self._homes(chunks).items():
-            entries[partition].extend(_packed(its_chunks))
+        for partition, packed in _packed(chunks, self.partitions):
+            entries[partition].append(packed)
         for each in rows:
             for partition, packed in _packed_rows(each, self.partitions):
                 entries[partition].append(packed)
         if not entries:
             return
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for partition, packed_all in entries.items():
-                pipeline.xadd(log_key(partition), {_FIELD: _pack(packed_all)})
-                pipeline.set(wake_key(partition), b"1", nx=True, px=_WAIT_MS)
-            answers = pipeline.execute()
-        woken = [each for each, first in zip(entries, answers[1::2], strict=True) if first]
-        self._wake(woken, REORDER_WINDOW_MS)
-
-    def _homes(self, chunks: Iterable[Chunk]) -> dict[int, list[Chunk]]:
-        homes: defaultdict[int, list[Chunk]] = defaultdict(list)
-        for chunk in chunks:
-            if len(chunk.time_ms):
-                home = partition_of(chunk.tenant, chunk.connector, self.partitions)
-                homes[home].append(chunk)
-        return homes
+        partitions = list(entries)
+        unwoken = self._append(
+            keys=[key for each in partitions for key in (log_key(each), wake_key(each))],
+            args=[_FIELD, _WAIT_MS, *map(_pack, entries.values())],
+        )
+        self._wake([partitions[place] for place in unwoken], REORDER_WINDOW_MS)
 
     def wake(self, partition: int) -> None:
         """Asks for a pass, unless one is still to come."""
@@ -303,28 +309,57 @@ def _order(entry: str) -> tuple[int, int]:
     return int(milliseconds), int(number or 0)
 
 
-def _packed(chunks: Sequence[Chunk]) -> list[_Packed]:
-    """In the chunks' order, but for those of other quantities, which stand together."""
+def _packed(chunks: Iterable[Chunk], partitions: int) -> Iterator[tuple[int, _Packed]]:
+    """What goes to each partition: in the chunks' order, but for those of other quantities, which
+    stand together."""
     sheets: defaultdict[tuple[str, ...], list[Chunk]] = defaultdict(list)
     for chunk in chunks:
-        sheets[tuple(chunk.values)].append(chunk)
-    return [_packed_sheet(names, same) for names, same in sheets.items()]
+        if len(chunk.time_ms):
+            sheets[tuple(chunk.values)].append(chunk)
+    for names, same in sheets.items():
+        yield from _packed_sheet(names, same, partitions)
 
 
-def _packed_sheet(names: tuple[str, ...], chunks: Sequence[Chunk]) -> _Packed:
+def _packed_sheet(
+    names: tuple[str, ...], chunks: Sequence[Chunk], partitions: int
+) -> Iterator[tuple[int, _Packed]]:
+    """Chunks of the same quantities, joined once for all partitions."""
+    homes = [partition_of(chunk.tenant, chunk.connector, partitions) for chunk in chunks]
+    order = sorted(range(len(chunks)), key=homes.__getitem__)
+    chunks = [chunks[place] for place in order]
     times = np.concatenate([chunk.time_ms for chunk in chunks]).astype("<i8", copy=False)
     matrix = np.concatenate([Sheet.of(chunk.values).matrix for chunk in chunks], axis=1)
     matrix = as_stored(names, matrix)
-    said = np.logical_not(np.isnan(matrix).all(axis=1))
-    return _Packed(
-        names=tuple(name for name, is_said in zip(names, said, strict=True) if is_said),
-        tenants=[chunk.tenant for chunk in chunks],
-        connectors=[chunk.connector for chunk in chunks],
-        arrived_ms=[chunk.arrived_ms for chunk in chunks],
-        ends=list(accumulate(len(chunk.time_ms) for chunk in chunks)),
-        time_ms=times.tobytes(),
-        values=matrix[said].astype("<f8", copy=False).tobytes(),
-    )
+    is_whole = not np.isnan(matrix).any()
+    first = end = 0
+    for partition, places in groupby(order, key=homes.__getitem__):
+        its_chunks = chunks[first : first + len(list(places))]
+        first += len(its_chunks)
+        ends = list(accumulate(len(chunk.time_ms) for chunk in its_chunks))
+        begin, end = end, end + ends[-1]
+        its_names, part = _said(names, matrix[:, begin:end], is_whole=is_whole)
+        yield (
+            partition,
+            _Packed(
+                names=its_names,
+                tenants=[chunk.tenant for chunk in its_chunks],
+                connectors=[chunk.connector for chunk in its_chunks],
+                arrived_ms=[chunk.arrived_ms for chunk in its_chunks],
+                ends=ends,
+                time_ms=times[begin:end].tobytes(),
+                values=part.astype("<f8", copy=False).tobytes(),
+            ),
+        )
+
+
+def _said(
+    names: tuple[str, ...], matrix: NDArray[np.float64], *, is_whole: bool
+) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """The quantities that have any value; `is_whole`: each has all of them."""
+    if is_whole:
+        return names, matrix
+    said = np.flatnonzero(~np.isnan(matrix).all(axis=1))
+    return tuple(names[row] for row in said.tolist()), matrix[said]
 
 
 def _packed_rows(rows: Rows, partitions: int) -> Iterator[tuple[int, _Packed]]:
@@ -346,10 +381,7 @@ def _packed_rows(rows: Rows, partitions: int) -> Iterator[tuple[int, _Packed]]:
         found.tolist(), pairwise((*firsts.tolist(), len(owners))), strict=True
     ):
         tenants, connectors = zip(*owners[a:b], strict=True)
-        names, part = rows.sheet.names, matrix[:, a:b]
-        if not is_whole:
-            said = np.flatnonzero(~np.isnan(part).all(axis=1))
-            names, part = tuple(names[row] for row in said.tolist()), part[said]
+        names, part = _said(rows.sheet.names, matrix[:, a:b], is_whole=is_whole)
         yield (
             partition,
             _Packed(

@@ -15,7 +15,7 @@ from apps.tenants.identifiers import schema_name_of
 
 KINDS = (
     *("counts", "seen", "status", "unknown-fields"),
-    *("clock", "clock-news", "allowance"),
+    *("clock", "clock-news", "allowance", "changes"),
 )
 BY_SLUG = (COUNTERS_KEY, LAG_KEY, "ow:states-seen")
 """Hashes of all tenants, by slug."""

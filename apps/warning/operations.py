@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.models import User
 from apps.accounts.permissions import Permission
-from apps.tenants.changes import announce
+from apps.tenants.changes import Rows, announce
 from apps.warning.detectors import known_detectors
 from apps.warning.models import Change, Mode, Rule, RuleContent, RuleVersion
 from ohmwatch.detector import Detector
@@ -210,7 +210,7 @@ def _write(
         restores=restores,
         **says,
     )
-    announce()
+    announce(Rows())  # none of those that workers know; the rules are read with each change
 
 
 def _errors_in_state(detector: Detector, content: Content) -> dict[str, list[str]]:

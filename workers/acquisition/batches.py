@@ -4,13 +4,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from ohmwatch.refusals import Reason
 
 SLOT_SHIFT = 42
 """A batch's number is slot << 42 | count: below 2^53 for 2,000 slots, so that a double holds it."""
 
 
-_MESSAGE_BYTES = 150
+MESSAGE_BYTES = 150
+"""What a message takes in memory beside its payload, about. A topic's text is one for all of its
+messages."""
 
 
 class Origin(Protocol):
@@ -19,21 +23,15 @@ class Origin(Protocol):
     def acknowledge(self, packet_id: int) -> None: ...
 
 
-@dataclass(slots=True)
-class Message:
-    """One PUBLISH as it came. `packet_id` is 0 for QoS 0, which nobody waits for."""
+class Message(msgspec.Struct, gc=False, weakref=False):
+    """One PUBLISH as it came. `packet_id` is 0 for QoS 0, which nobody waits for; `topic` is empty
+    where it was no UTF-8: nobody's."""
 
     topic: str
     payload: bytes
     packet_id: int = 0
-    origin: Origin | None = None
     content_type: str = ""
-
-    @property
-    def bytes_held(self) -> int:
-        """What it takes in memory, about: the payload and the objects around it. A topic's text is
-        one for all of its messages."""
-        return len(self.payload) + _MESSAGE_BYTES
+    origin: Origin | None = None
 
 
 @dataclass(slots=True)

@@ -6,8 +6,10 @@ notice board; what they mean is judged by upkeep (`apps.devices.clocks`).
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from workers.acquisition.parcels import Parcel
 from workers.acquisition.sorting import Sorted
@@ -60,13 +62,10 @@ _NONE = 1 << 62
 def newest_measured(work: Sorted) -> dict[Key, int]:
     """The newest instant that each device of a batch speaks of, believable or not."""
     newest: dict[Key, int] = {}
-    for parcel in work.parcels:
-        times = parcel.decoded.columns.time_ms
-        if len(times):
-            key = _key(parcel)
-            measured_ms = int(times[0]) if len(times) == 1 else int(times.max())
-            if measured_ms > newest.get(key, measured_ms - 1):
-                newest[key] = measured_ms
+    for parcel, measured_ms in _newest_of(work.parcels):
+        key = _key(parcel)
+        if measured_ms > newest.get(key, measured_ms - 1):
+            newest[key] = measured_ms
     for singles in work.singles:
         for device, measured_ms in zip(
             singles.devices, singles.columns.time_ms.tolist(), strict=True
@@ -75,6 +74,16 @@ def newest_measured(work: Sorted) -> dict[Key, int]:
             if measured_ms > newest.get(key, measured_ms - 1):
                 newest[key] = measured_ms
     return newest
+
+
+def _newest_of(parcels: Sequence[Parcel]) -> Iterable[tuple[Parcel, int]]:
+    """Of each with readings the newest instant, found for all at once."""
+    parcels = [parcel for parcel in parcels if len(parcel.decoded.columns)]
+    if not parcels:
+        return ()
+    times = [parcel.decoded.columns.time_ms for parcel in parcels]
+    begins = np.cumsum([0, *map(len, times[:-1])])
+    return zip(parcels, np.maximum.reduceat(np.concatenate(times), begins).tolist(), strict=True)
 
 
 def _key(parcel: Parcel) -> Key:

@@ -111,7 +111,7 @@ class Connection:
         """Whether the broker has accepted us and our subscriptions."""
         self._client = self._client_of(broker, client_id)
         self._broker = broker
-        self._stream = Stream()
+        self._stream = Stream(self)
         self._acks = bytearray()
         self._acks_sent = 0
 
@@ -203,12 +203,7 @@ class Connection:
         if not said:
             return False
         self.received += len(said)
-        self._take(
-            [
-                Message(topic, payload, packet_id, self, content_type)
-                for topic, payload, packet_id, content_type in said
-            ]
-        )
+        self._take(said)
         return True
 
     def _take_packet(self) -> bool:

@@ -1,13 +1,15 @@
 """Readings as lines of a `_bulk` request: text from columns, without an object for each reading.
 
-A connector's readings share everything but their time and values, so one line with placeholders
-is made for all of them; the lines of a whole batch are filled by a single formatting call.
+A connector's readings share everything but their time and values. Where these came as text that can
+stand in a document as it is, they do; else one line with placeholders is made for all of them, and
+the lines of a whole batch are filled by a single formatting call.
 """
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate, chain, groupby, pairwise
+from functools import lru_cache
+from itertools import accumulate, chain, groupby, pairwise, repeat
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -41,16 +43,23 @@ def batch_lines(
     index_of: Callable[[str, int], str],
     arrived_ms: int,
     batch_number: int,
-) -> str:
+) -> bytes:
     """Two lines for each of a batch's readings, in their order.
 
     `index_of(retention class, ms)` is the index for what was measured then.
     """
     pieces = _pieces(readings, index_of)
+    texts = [b""] * len(pieces)
     groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    about_batch = _about_batch(arrived_ms, batch_number)
     for place, (index, piece) in enumerate(pieces):
-        groups.setdefault((index, tuple(piece.columns.values)), []).append(place)
-    texts = [""] * len(pieces)
+        came = piece.texts
+        if came is None:
+            groups.setdefault((index, tuple(piece.columns.values)), []).append(place)
+        else:
+            begin = _begin_of(piece.tenant, piece.connector, piece.device).plain
+            head = _action(index) + begin + about_batch
+            texts[place] = head + (_END + head).join(came) + _END
     for (index, _names), places in groups.items():
         text = reading_lines(
             [pieces[place][1] for place in places],
@@ -58,13 +67,13 @@ def batch_lines(
             arrived_ms=arrived_ms,
             batch_number=batch_number,
         )
-        if len(groups) == 1:
+        if len(places) == len(pieces):
             return text
         lines = text.splitlines(keepends=True)
         ends = accumulate((2 * len(pieces[place][1].columns) for place in places), initial=0)
         for place, (a, b) in zip(places, pairwise(ends), strict=True):
-            texts[place] = "".join(lines[a:b])
-    return "".join(texts)
+            texts[place] = b"".join(lines[a:b])
+    return b"".join(texts)
 
 
 def _pieces(
@@ -102,16 +111,17 @@ def _runs(
 
 def reading_lines(
     stretches: Sequence[Stretch], *, index: str, arrived_ms: int, batch_number: int
-) -> str:
+) -> bytes:
     """Two lines a reading, action and document; NaN becomes null, which the store takes as none.
 
     All stretches have the same quantities, in the same order, as sheets.
     """
     times = np.concatenate([one.columns.time_ms for one in stretches])
     form = _form(_joined(stretches), arrived_ms=arrived_ms, batch_number=batch_number)
-    action = f"{_text({'create': {'_index': index}})}\n"
+    action = _formatted(_action(index))
     lines = [
-        (action + _begin_of(one.tenant, one.connector, one.device) + form.end) * len(one.columns)
+        (action + _begin_of(one.tenant, one.connector, one.device).formatted + form.end)
+        * len(one.columns)
         for one in stretches
     ]
     return _filled("".join(lines), times, form.matrix)
@@ -123,10 +133,10 @@ def single_lines(
     index_of: Callable[[str, int], str],
     arrived_ms: int,
     batch_number: int,
-) -> str:
+) -> bytes:
     """The same for single readings, one of a message."""
     if not len(singles):
-        return ""
+        return b""
     times, values = singles.columns.time_ms, singles.columns.values
     assert isinstance(values, Sheet)
     first, last = int(times.min()), int(times.max())
@@ -137,14 +147,20 @@ def single_lines(
         return batch_lines(
             readings, index_of=index_of, arrived_ms=arrived_ms, batch_number=batch_number
         )
-    action = f"{_text({'create': {'_index': found.pop()}})}\n"
-    form = _form(values, arrived_ms=arrived_ms, batch_number=batch_number)
+    action = _action(found.pop())
     begins = [
         _begin_of(device.tenant, connector, device.identifier)
         for connector, device in zip(singles.connectors, singles.devices, strict=True)
     ]
-    whole = f"{form.end}{action}"
-    return _filled(f"{action}{whole.join(begins)}{form.end}", times, form.matrix)
+    if singles.texts is not None:
+        head = _about_batch(arrived_ms, batch_number)
+        plain = [begin.plain for begin in begins]
+        parts = zip(repeat(action), plain, repeat(head), singles.texts, repeat(_END))
+        return b"".join(chain.from_iterable(parts))
+    form = _form(values, arrived_ms=arrived_ms, batch_number=batch_number)
+    whole = form.end + _formatted(action)
+    text = whole.join([begin.formatted for begin in begins])
+    return _filled(_formatted(action) + text + form.end, times, form.matrix)
 
 
 class _Form(NamedTuple):
@@ -159,33 +175,57 @@ def _form(sheet: Sheet, *, arrived_ms: int, batch_number: int) -> _Form:
     named = "".join(
         f',"{name}":%s' for name, is_said in zip(sheet.names, said, strict=True) if is_said
     )
-    end = f',"arrived_at":{arrived_ms},"batch_id":{batch_number},"@timestamp":%s{named}}}\n'
+    end = f"{_formatted(_about_batch(arrived_ms, batch_number))}%s{named}}}\n"
     return _Form(end, sheet.matrix[said])
 
 
-def _filled(text: str, times: NDArray[np.int64], matrix: NDArray[np.float64]) -> str:
+def _filled(text: str, times: NDArray[np.int64], matrix: NDArray[np.float64]) -> bytes:
     """The text with each reading's time and values in its places."""
     tokens = [_tokens(times), *(_tokens(column) for column in matrix)]
-    return text % tuple(chain.from_iterable(zip(*tokens, strict=True)))
+    return (text % tuple(chain.from_iterable(zip(*tokens, strict=True)))).encode()
+
+
+_END = b"}\n"
+
+
+def _about_batch(arrived_ms: int, batch_number: int) -> bytes:
+    """What follows a document's begin, up to where its time and quantities have their place."""
+    return b',"arrived_at":%d,"batch_id":%d,"@timestamp":' % (arrived_ms, batch_number)
+
+
+@lru_cache(maxsize=256)
+def _action(index: str) -> bytes:
+    """The line before a document."""
+    return _json.encode({"create": {"_index": index}}) + b"\n"
+
+
+class _Begin(NamedTuple):
+    """A document up to what differs from reading to reading, without its closing brace."""
+
+    connector: ConnectorEntry
+    device: str
+    plain: bytes
+
+    @property
+    def formatted(self) -> str:
+        """As a part of a format."""
+        return _formatted(self.plain)
 
 
 _BEGINS_LIMIT = 20_000
-_begins: dict[str, tuple[ConnectorEntry, str, str]] = {}
-"""By connector: for which entry and device, and how its documents begin. An entry that the
-directory has read anew is another object."""
+_begins: dict[str, _Begin] = {}
+"""By connector. An entry that the directory has read anew is another object."""
 
 
-def _begin_of(tenant: str, connector: ConnectorEntry, device: str) -> str:
-    """The document up to what differs from reading to reading, without its closing brace."""
+def _begin_of(tenant: str, connector: ConnectorEntry, device: str) -> _Begin:
     known = _begins.get(connector.id)
-    if known is not None and known[0] is connector and known[1] == device:
-        return known[2]
+    if known is not None and known.connector is connector and known.device == device:
+        return known
     if len(_begins) >= _BEGINS_LIMIT:
         _begins.clear()
     about = {"tenant": tenant, "connector": connector.id, **connector.dimensions, "device": device}
-    text = _text(about)[:-1]
-    _begins[connector.id] = (connector, device, text)
-    return text
+    begin = _begins[connector.id] = _Begin(connector, device, _json.encode(about)[:-1])
+    return begin
 
 
 def _joined(stretches: Sequence[Stretch]) -> Sheet:
@@ -193,9 +233,9 @@ def _joined(stretches: Sequence[Stretch]) -> Sheet:
     return Sheet(sheets[0].names, np.concatenate([sheet.matrix for sheet in sheets], axis=1))
 
 
-def _text(fields: Mapping[str, object]) -> str:
-    """JSON that is safe inside a %-format."""
-    return _json.encode(fields).decode().replace("%", "%%")
+def _formatted(text: bytes) -> str:
+    """As a part of a %-format that gives just this."""
+    return text.decode().replace("%", "%%")
 
 
 def _tokens(column: NDArray[np.int64] | NDArray[np.float64]) -> list[str]:
@@ -206,10 +246,10 @@ def _tokens(column: NDArray[np.int64] | NDArray[np.float64]) -> list[str]:
 
 def quarantine_lines(
     *, index: str, document_id: str, fields: dict[str, object], payload: bytes
-) -> str:
+) -> bytes:
     """Action and document of one refused message, with its bytes."""
     document = {**fields, "payload_bytes": len(payload)}
     if payload:
         document["payload"] = base64.b64encode(payload).decode()
-    action = _json.encode({"create": {"_index": index, "_id": document_id}}).decode()
-    return f"{action}\n{_json.encode(document).decode()}\n"
+    action = _json.encode({"create": {"_index": index, "_id": document_id}})
+    return b"%b\n%b\n" % (action, _json.encode(document))

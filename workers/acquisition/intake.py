@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from workers.acquisition.batches import Batch, Message, first_number
+from workers.acquisition.batches import MESSAGE_BYTES, Batch, Message, first_number
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class Limits:
     """Reading goes on when what is held is below this part of the high-water mark."""
     batch_messages: int = 2_000
     batch_bytes: int = 256 * 1024
-    """Of payloads, for it is they that become documents, several times as large: some 3,500
-    readings by columns, or 1,100 single ones, each of them a fifth dearer in half the batch."""
+    """Of payloads by columns, which become documents several times as large: some 4,000 readings
+    of 12 quantities. Payloads by rows weigh less, because they become less: see `_weight`. In half
+    the batch each reading is a fifth dearer."""
     wait_s: float = 0.1
     """An open batch is closed after this time if the pipeline has a hand free ..."""
     wait_busy_s: float = 1.0
@@ -45,7 +46,7 @@ class Intake:
         self._turn = 0
         self._open: list[Message] = []
         self._open_bytes = 0
-        self._open_payload = 0
+        self._open_weight = 0
         self._opened_at = 0.0
         self._closed: deque[Batch] = deque()
         self._is_full = False
@@ -57,14 +58,16 @@ class Intake:
 
     def put(self, messages: Sequence[Message], *, now_ms: int, tick: float) -> None:
         """Take messages in. `tick` is a monotonic clock in seconds."""
+        most, most_weight = self.limits.batch_messages, self.limits.batch_bytes
         with self._changed:
             for message in messages:
+                payload = message.payload
                 if not self._open:
                     self._opened_at = tick
                 self._open.append(message)
-                self._open_bytes += message.bytes_held
-                self._open_payload += len(message.payload)
-                if self._open_is_full():
+                self._open_bytes += len(payload) + MESSAGE_BYTES
+                self._open_weight += _weight(payload)
+                if self._open_weight >= most_weight or len(self._open) >= most:
                     self._close(now_ms)
 
     def room(self) -> tuple[int, int]:
@@ -116,12 +119,6 @@ class Intake:
             self._ended = True
             self._changed.notify_all()
 
-    def _open_is_full(self) -> bool:
-        return (
-            len(self._open) >= self.limits.batch_messages
-            or self._open_payload >= self.limits.batch_bytes
-        )
-
     def _close(self, now_ms: int) -> None:
         # Numbers follow the clock, so that a later life of the slot begins above all of them.
         self._number = max(self._number + 1, first_number(self._slot, now_ms))
@@ -130,7 +127,7 @@ class Intake:
         self._closed_messages += len(batch.messages)
         self._closed_bytes += batch.bytes_held
         self._turn += 1
-        self._open, self._open_bytes, self._open_payload = [], 0, 0
+        self._open, self._open_bytes, self._open_weight = [], 0, 0
         self._changed.notify()
 
     # --- the pipeline's side ------------------------------------------------------------------
@@ -164,3 +161,20 @@ class Intake:
         """When the oldest batch that waits was closed."""
         with self._changed:
             return self._closed[0].arrived_ms if self._closed else None
+
+
+def _weight(payload: bytes) -> int:
+    """How many bytes by columns a payload is worth: what becomes of a reading takes as much memory
+    whichever way it came, but by itself or by rows it brings the names of its quantities along."""
+    if not payload.startswith(b"{"):
+        return len(payload)
+    if b"[" not in payload:
+        return len(payload) // _NAMED
+    if b'"columns":' in payload:
+        return len(payload)
+    return max(len(payload) // _NAMED, payload.count(b'"time"') * _READING_BYTES)
+
+
+_NAMED = 3
+_READING_BYTES = 60
+"""Of a reading by columns with 12 quantities."""

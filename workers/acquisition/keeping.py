@@ -67,7 +67,7 @@ def keep(batch: Batch, work: Sorted, *, telemetry: TelemetryStore, patience: Pat
     chunks: list[Chunk] = []
     rows: list[Rows] = []
     texts = [writer.single_text(singles) for singles in work.singles]
-    results = writer.send("".join([*texts, writer.reading_text(work.readings)]))
+    results = writer.send(b"".join([*texts, writer.reading_text(work.readings)]))
     faults.point("after_bulk")
     refused = list(work.refused)
     position, late_ms = 0, batch.arrived_ms - LATE_MS
@@ -81,7 +81,13 @@ def keep(batch: Batch, work: Sorted, *, telemetry: TelemetryStore, patience: Pat
         special.extend(singles.readings(others))
         answers.extend(mine[row] for row in others)
     results, position = [*answers, *results[position:]], 0
-    for one in [*special, *work.readings]:
+    readings = [*special, *work.readings]
+    if _all_stored_in_time(readings, results, late_ms):
+        for one in readings:
+            tallies.setdefault(one.tenant, Tally()).stored += len(one.columns)
+            chunks.append(_chunk(one, one.columns, batch.arrived_ms))
+        readings = []
+    for one in readings:
         mine = results[position : position + len(one.columns)]
         position += len(mine)
         tally = tallies.setdefault(one.tenant, Tally())
@@ -125,6 +131,15 @@ def _rows(singles: Singles, arrived_ms: int) -> Rows:
         time_ms=singles.columns.time_ms,
         sheet=Sheet.of(singles.columns.values),
     )
+
+
+def _all_stored_in_time(
+    readings: Sequence[ConnectorReadings], results: Sequence[ItemResult], late_ms: int
+) -> bool:
+    """The usual case, asked once for a whole batch: none is a duplicate, refused, or late."""
+    if not readings or results.count(STORED) < len(results):
+        return False
+    return bool(np.concatenate([one.columns.time_ms for one in readings]).min() >= late_ms)
 
 
 def _take_answers(
@@ -195,10 +210,10 @@ class _Writer:
         self.in_doubt = False
         """Whether a failed request may have been carried out."""
 
-    def reading_text(self, readings: Sequence[ConnectorReadings]) -> str:
+    def reading_text(self, readings: Sequence[ConnectorReadings]) -> bytes:
         """Action and document of each reading, in their order."""
         if not readings:
-            return ""
+            return b""
         return batch_lines(
             readings,
             index_of=self._telemetry.reading_index,
@@ -206,7 +221,7 @@ class _Writer:
             batch_number=self._batch.number,
         )
 
-    def single_text(self, singles: Singles) -> str:
+    def single_text(self, singles: Singles) -> bytes:
         """The same of single readings."""
         return single_lines(
             singles,
@@ -218,13 +233,13 @@ class _Writer:
     def quarantine(self, refused: Sequence[Refusal]) -> None:
         """Keep refused messages with reason and bytes. Where the store refuses even that, what it
         can't refuse is kept: the fact, the reason and the count."""
-        results = self.send("".join(self._quarantine_text(refusal) for refusal in refused))
+        results = self.send(b"".join(self._quarantine_text(refusal) for refusal in refused))
         lost = [one for one, result in zip(refused, results, strict=True) if not _is_kept(result)]
         if lost:
             log.error("quarantine_refused", messages=len(lost))
-            self.send("".join(self._quarantine_text(refusal, bare=True) for refusal in lost))
+            self.send(b"".join(self._quarantine_text(refusal, bare=True) for refusal in lost))
 
-    def _quarantine_text(self, refusal: Refusal, *, bare: bool = False) -> str:
+    def _quarantine_text(self, refusal: Refusal, *, bare: bool = False) -> bytes:
         batch, message = self._batch, refusal.message
         about = {
             "identity": refusal.identity,
@@ -258,7 +273,7 @@ class _Writer:
             payload=b"" if bare or refusal.dropped_bytes else message.payload,
         )
 
-    def send(self, body: str) -> list[ItemResult]:
+    def send(self, body: bytes) -> list[ItemResult]:
         """The final answer to each document. Waits, and tries again, for as long as it takes."""
         if not body:
             return []
@@ -269,7 +284,7 @@ class _Writer:
                 self._send_again(body, results, open_items)
         return results
 
-    def _send_again(self, body: str, results: list[ItemResult], open_items: list[int]) -> None:
+    def _send_again(self, body: bytes, results: list[ItemResult], open_items: list[int]) -> None:
         """Only those that have no final answer, until each has one."""
         for pause_s in pauses():
             log.warning("store_busy", documents=len(open_items), answer=results[open_items[0]])
@@ -283,10 +298,10 @@ class _Writer:
             if not open_items:
                 return
 
-    def _bulk(self, body: str) -> list[ItemResult]:
+    def _bulk(self, body: bytes) -> list[ItemResult]:
         def attempt() -> list[ItemResult]:
             try:
-                return self._telemetry.bulk(body.encode())
+                return self._telemetry.bulk(body)
             except TelemetryError:
                 self.in_doubt = True
                 raise
@@ -325,7 +340,7 @@ def _is_for_later(result: ItemResult) -> bool:
     return result.is_worth_retrying or result.error_type == "index_closed_exception"
 
 
-def _lines_of(body: str, items: Sequence[int]) -> str:
+def _lines_of(body: bytes, items: Sequence[int]) -> bytes:
     """Those documents' actions and sources, out of a whole body."""
-    lines = body.split("\n")
-    return "".join(f"{lines[2 * item]}\n{lines[2 * item + 1]}\n" for item in items)
+    lines = body.split(b"\n")
+    return b"".join(b"%b\n%b\n" % (lines[2 * item], lines[2 * item + 1]) for item in items)

@@ -47,6 +47,12 @@ class ConnectorReadings:
     def device(self) -> str:
         return self.parcel.device.identifier
 
+    @property
+    def texts(self) -> Sequence[bytes] | None:
+        """As `Decoded.texts`; none where these are not all of the message's readings."""
+        texts = self.parcel.decoded.texts
+        return texts if texts is not None and len(texts) == len(self.columns) else None
+
 
 @dataclass
 class Singles:
@@ -60,6 +66,8 @@ class Singles:
     columns: Columns
     retentions: dict[str, Retention]
     """By tenant."""
+    texts: list[bytes] | None = None
+    """As those of `Decoded`."""
     connectors: Sequence[ConnectorEntry] = ()
 
     def __len__(self) -> int:
@@ -76,6 +84,7 @@ class Singles:
             identities=[self.identities[row] for row in rows],
             devices=[self.devices[row] for row in rows],
             columns=chosen(self.columns, these),
+            texts=None if self.texts is None else [self.texts[row] for row in rows],
             connectors=[self.connectors[row] for row in rows] if self.connectors else (),
         )
         return kept, others

@@ -221,7 +221,7 @@ def _keep_refused_rows(attempts: Sequence[Attempt], desk: Desk) -> None:
         if one.is_whole and one.accepted
         for refusal in _together([*one.work.refused, *one.refused])
     ]
-    for result in _send([text.encode() for text in texts], desk.store):
+    for result in _send(texts, desk.store):
         if not (result.is_stored or result.is_duplicate):
             raise StoreUnavailable(status=result.status, reason=result.error_reason)
 
@@ -238,7 +238,7 @@ def _together(refused: Sequence[Refusal]) -> list[Refusal]:
     return list(by_reason.values())
 
 
-def _refused_text(one: Attempt, refusal: Refusal, desk: Desk) -> str:
+def _refused_text(one: Attempt, refusal: Refusal, desk: Desk) -> bytes:
     said = one.held.message
     about = {
         "tenant": desk.tenant,

@@ -25,6 +25,9 @@ PUSHED_OUT = 5
 process with our client id: Mosquitto 2.0.11 closes, where MQTT 5 has a reason (0x8E) for it."""
 _READS_AT_ONCE, _AT_ONCE = 8, 128
 """Takes between looks at what else is to do, and messages in a take."""
+_BUSY_S, _REST_S = 0.01, 0.003
+"""Where the socket is empty again so soon after the last time, it is left alone for a moment: a
+broker sends message by message, and waking up for each takes longer than taking it."""
 _TICK_S = 1.0
 
 log = structlog.get_logger(__name__)
@@ -56,6 +59,7 @@ class Session:
         self._is_leaving = False
         self._ends_session = False
         self._took_at = time.monotonic()
+        self._emptied_at = self._reads_again_at = 0.0
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -118,7 +122,7 @@ class Session:
         if connection is None:
             self._connect_or_wait()
             return
-        may_read = not self._is_draining and self._intake.has_room()
+        may_read = not self._is_draining and not self._rests() and self._intake.has_room()
         readable, writable = self._wait(connection, may_read)
         if readable:
             self._read(connection)
@@ -155,17 +159,31 @@ class Session:
     def _timeout_s(self) -> float:
         if self._has_more():
             return 0.0
-        due_s = self._intake.close_when_due(now_ms=now_ms(), tick=time.monotonic())
-        return _TICK_S if due_s is None else min(max(due_s, 0.001), _TICK_S)
+        tick = time.monotonic()
+        rest_s = self._reads_again_at - tick
+        most_s = rest_s if 0 < rest_s < _TICK_S else _TICK_S
+        due_s = self._intake.close_when_due(now_ms=now_ms(), tick=tick)
+        return most_s if due_s is None else min(max(due_s, 0.001), most_s)
 
     def _read(self, connection: Connection) -> None:
         """Packets as they lie in the socket, but not one beyond the high-water mark."""
         for _ in range(_READS_AT_ONCE):
             messages, held_bytes = self._intake.room()
             if not connection.read(min(messages, _AT_ONCE), held_bytes):
+                self._rest()
                 return
             if not self._intake.has_room():
                 return
+
+    def _rest(self) -> None:
+        """The socket is empty now."""
+        tick = time.monotonic()
+        if tick - self._emptied_at < _BUSY_S:
+            self._reads_again_at = tick + _REST_S
+        self._emptied_at = tick
+
+    def _rests(self) -> bool:
+        return time.monotonic() < self._reads_again_at
 
     def _take(self, messages: list[Message]) -> None:
         self._took_at = time.monotonic()

@@ -135,6 +135,7 @@ def _take_singles(work: Sorted, known: list[_Known], directory: Directory) -> li
                 list(devices),
                 table.columns,
                 {tenant: _retention(tenant, directory) for tenant in tenants},
+                table.texts,
             )
         )
     taken = {places[place] for table in tables for place in table.places}
@@ -312,15 +313,22 @@ def resolve(work: Sorted) -> Sorted:
     for parcel in work.parcels:
         channels = parcel.decoded.columns.channel
         if len(channels):
-            first = int(channels[0])
-            if len(channels) == 1 or (channels == first).all():
-                _resolve_channel(work, parcel, first, None)
+            only = _only_channel(parcel.decoded)
+            if only is not None:
+                _resolve_channel(work, parcel, only, None)
             else:
                 for channel in np.unique(channels).tolist():
                     _resolve_channel(work, parcel, channel, channels == channel)
         if parcel.decoded.refused:
             work.refused.extend(grouped(parcel, parcel.decoded.refused))
     return work
+
+
+def _only_channel(decoded: Decoded) -> int | None:
+    """Of all its readings, of which there are some; None where they have several."""
+    channels, first = decoded.columns.channel, int(decoded.columns.channel[0])
+    is_only = decoded.channel == first or len(channels) == 1 or (channels == first).all()
+    return first if is_only else None
 
 
 def _resolved(work: Sorted, singles: Singles) -> Singles:

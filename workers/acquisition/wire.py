@@ -12,12 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from workers.acquisition.batches import Message, Origin
+
 READ_BYTES = 256 * 1024
 _MESSAGE, _MESSAGE_MASK = 0x30, 0xF4
 """A PUBLISH of QoS 0 or 1, whatever its other flags. QoS 2 is never asked for."""
 _PUBACKS = np.dtype([("kind", "u1"), ("length", "u1"), ("packet_id", ">u2")])
 _CONTENT_TYPE = 0x03
 _LENGTH_DIGITS = 4
+_LEAST = 5
+"""Bytes of a PUBLISH with a packet id: two lengths, of topic and properties, and the id."""
 _short = struct.Struct("!H")
 
 
@@ -31,19 +35,12 @@ class Packet(NamedTuple):
     whole: bytes
 
 
-class Publish(NamedTuple):
-    """What a PUBLISH (3.3) says. `topic` is empty where it is no UTF-8: nobody's."""
-
-    topic: str
-    payload: bytes
-    packet_id: int
-    content_type: str
-
-
 class Stream:
     """Bytes as they come, packets as they are whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, origin: Origin | None = None) -> None:
+        """`origin`: the connection that messages say they came over."""
+        self._origin = origin
         self._bytes = b""
         self._at = 0
 
@@ -60,11 +57,12 @@ class Stream:
         start, self._at = self._at, body[1]
         return Packet(self._bytes[start : self._at])
 
-    def take_messages(self, most: int, most_bytes: int) -> list[Publish]:
+    def take_messages(self, most: int, most_bytes: int) -> list[Message]:
         """The whole messages that come next: at most so many, and none after so many bytes of the
         stream. Empty where something else comes first, or nothing whole. Raises Malformed."""
         data, at, end = self._bytes, self._at, len(self._bytes)
-        found: list[Publish] = []
+        origin = self._origin
+        found: list[Message] = []
         until = at + most_bytes
         while len(found) < most and at < until and end - at >= 2:
             first, digit = data[at], data[at + 1]
@@ -79,8 +77,16 @@ class Stream:
                 body, stop = number[1], number[1] + number[0]
             if stop > end:
                 break
-            found.append(_publish(data, first, body, stop))
             at = stop
+            # As nearly all are: with a packet id, without properties.
+            if first & 0x06 and stop - body >= _LEAST:
+                topic = body + 2 + (data[body] << 8 | data[body + 1])
+                if topic + 3 <= stop and data[topic + 2] == 0:
+                    packet_id = data[topic] << 8 | data[topic + 1]
+                    name = _topic(data[body + 2 : topic])
+                    found.append(Message(name, data[topic + 3 : stop], packet_id, "", origin))
+                    continue
+            found.append(_publish(data, first, body, stop, origin))
         self._at = at
         return found
 
@@ -113,7 +119,7 @@ def _number(data: bytes, at: int) -> tuple[int, int] | None:
     raise Malformed("a length of more than four bytes")
 
 
-def _publish(data: bytes, first: int, at: int, end: int) -> Publish:
+def _publish(data: bytes, first: int, at: int, end: int, origin: Origin | None) -> Message:
     """The PUBLISH whose body is data[at:end]."""
     try:
         topic_at = at + 2
@@ -129,13 +135,13 @@ def _publish(data: bytes, first: int, at: int, end: int) -> Publish:
     if at >= end:
         raise Malformed("a PUBLISH that is cut off")
     if length == 0:
-        return Publish(_topic(topic), data[at + 1 : end], packet_id, "")
+        return Message(_topic(topic), data[at + 1 : end], packet_id, "", origin)
     found = _number(data, at)
     if found is None or found[1] + found[0] > end:
         raise Malformed("properties that are cut off")
     length, at = found
     content_type = _content_type(data[at : at + length])
-    return Publish(_topic(topic), data[at + length : end], packet_id, content_type)
+    return Message(_topic(topic), data[at + length : end], packet_id, content_type, origin)
 
 
 @lru_cache(maxsize=16_384)

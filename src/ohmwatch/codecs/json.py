@@ -9,7 +9,7 @@ allows, a byte order mark and a lone surrogate are undecodable.
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
@@ -57,6 +57,11 @@ class Decoded:
     rows: NDArray[np.int64]
     refused: list[RowRefusal] = field(default_factory=list)
     unknown_fields: Counter[str] = field(default_factory=Counter)
+    texts: Sequence[bytes] | None = None
+    """Of each good reading its time and quantities as JSON, as they came: `1795420800000,
+    "current_a":182.4,…`, numbers and nulls only. Known where that costs less than to write them."""
+    channel: int | None = None
+    """The one channel of all readings, where that is known without a look at each."""
 
     @property
     def received(self) -> int:

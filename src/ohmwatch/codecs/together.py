@@ -6,13 +6,13 @@ what is right in every way passes here. Where a table has a fault in it, it is h
 faulty messages stand alone, and those are decoded as a single message is: there the reasons are.
 """
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, chain, pairwise, repeat
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -50,8 +50,12 @@ _EVERY_ROW.setflags(write=False)
 def decode_together(payloads: Sequence[bytes]) -> list[Decoded | Refused]:
     """For each message what `decode` returns or raises."""
     answers: list[Decoded | Refused | None] = [None] * len(payloads)
+    for place, decoded in _batches_by_rows(payloads):
+        answers[place] = decoded
     tables: dict[_Form | tuple[str, ...], list[_Strip]] = {}
     for place, payload in enumerate(payloads):
+        if answers[place] is not None:
+            continue
         strip = _strip(place, payload)
         if strip is None:
             answers[place] = _alone(payload)
@@ -98,6 +102,10 @@ class _Rows:
     def count(self) -> int:
         return len(self.rows)
 
+    @property
+    def has_one_channel(self) -> bool:
+        return self.form.channel < 0
+
 
 @dataclass(slots=True)
 class _Columns:
@@ -112,6 +120,10 @@ class _Columns:
     @property
     def count(self) -> int:
         return len(self.times)
+
+    @property
+    def has_one_channel(self) -> bool:
+        return True
 
 
 _Strip = _Rows | _Columns
@@ -247,8 +259,10 @@ def _parted(columns: Columns, strips: Sequence[_Strip]) -> list[Decoded]:
             _EVERY_ROW[: b - a],
             [],
             none_unknown,
+            None,
+            strip.channel if strip.has_one_channel else None,
         )
-        for a, b in pairwise(ends)
+        for strip, (a, b) in zip(strips, pairwise(ends), strict=True)
     ]
 
 
@@ -348,6 +362,8 @@ class Table:
 
     places: list[int]
     columns: Columns
+    texts: list[bytes] | None = None
+    """As those of `Decoded`."""
 
 
 def tables_of_singles(payloads: Sequence[bytes]) -> list[Table]:
@@ -375,21 +391,24 @@ def _tables_of(fields: int, places: list[int], payloads: Sequence[bytes]) -> Ite
             places = places[1:]
             continue
         read, mine, others = _read(reader, places, payloads)
-        if len(mine) >= TABLE_LEAST and (table := _table_of(reader, mine, read)) is not None:
+        if (
+            len(mine) >= TABLE_LEAST
+            and (table := _table_of(reader, mine, read, payloads)) is not None
+        ):
             yield table
         places = others
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Reader:
     """A parser for single readings of one form. With every field required, none unknown and as
     many colons as fields, no key can occur twice."""
 
     fields: int
     names: tuple[str, ...]
+    has_channel: bool
     one: msgspec.json.Decoder[Any]
     many: msgspec.json.Decoder[list[Any]]
-    values: Callable[[Any], Any]
 
 
 def _reader_of(payload: bytes) -> _Reader | None:
@@ -405,20 +424,24 @@ def _reader_of(payload: bytes) -> _Reader | None:
 
 @lru_cache(maxsize=64)
 def _reader(names: tuple[str, ...], has_channel: bool) -> _Reader:
-    states = [allowed is _STATES for allowed in _types_of(names)]
-    quantities: list[tuple[str, Any]] = [
-        (name, float | bool | None if is_state else float | None)
-        for name, is_state in zip(names, states, strict=True)
-    ]
-    whole: list[tuple[str, Any]] = [("time", int), *([("channel", int)] if has_channel else [])]
-    form = msgspec.defstruct("Reading", whole + quantities, forbid_unknown_fields=True, gc=False)
+    form = _reading(names, has_channel)
     return _Reader(
-        fields=len(whole) + len(names),
+        fields=1 + has_channel + len(names),
         names=names,
+        has_channel=has_channel,
         one=msgspec.json.Decoder(form),
         many=msgspec.json.Decoder(list[form]),  # type: ignore[valid-type]
-        values=attrgetter(*names),
     )
+
+
+def _reading(names: tuple[str, ...], has_channel: bool) -> type[msgspec.Struct]:
+    """A reading of these quantities, with a field for each and no other."""
+    quantities: list[tuple[str, Any]] = [
+        (name, float | bool | None if allowed is _STATES else float | None)
+        for name, allowed in zip(names, _types_of(names), strict=True)
+    ]
+    whole: list[tuple[str, Any]] = [("time", int), *([("channel", int)] if has_channel else [])]
+    return msgspec.defstruct("Reading", whole + quantities, forbid_unknown_fields=True, gc=False)
 
 
 def _read(
@@ -452,27 +475,165 @@ def _read_each(
     return read, mine, others
 
 
-def _table_of(reader: _Reader, places: list[int], read: list[Any]) -> Table | None:
+def _table_of(
+    reader: _Reader, places: list[int], read: list[Any], payloads: Sequence[bytes]
+) -> Table | None:
     """The right ones of these readings; None where there are none, or a number is too large."""
-    count = len(read)
     try:
-        times = np.array([each.time for each in read], dtype=np.int64)
-        channels = (
-            np.array([each.channel for each in read], dtype=np.int64)
-            if reader.fields > len(reader.names) + 1
-            else np.zeros(count, dtype=np.int64)
-        )
-        rows = np.array(list(map(reader.values, read)), dtype=np.float64)
+        matrix = _matrix_of(read)
     except OverflowError:
         return None
-    matrix = np.ascontiguousarray(rows.reshape(count, len(reader.names)).T)
-    right = _believed(reader.names, matrix)
-    right &= (times >= YEAR_1_MS) & (times <= YEAR_9999_MS)
+    channels = matrix[1] if reader.has_channel else np.zeros(len(read))
+    times, values = matrix[0], matrix[1 + reader.has_channel :]
+    right = _believed(reader.names, values) & _are_times(times)
     right &= (channels >= 0) & (channels < CHANNELS)
     if not right.any():
         return None
     if not right.all():
         places = [place for place, is_right in zip(places, right.tolist(), strict=True) if is_right]
-        times, channels, matrix = times[right], channels[right], matrix[:, right]
-    columns = Columns(times, channels.astype(np.int16), Sheet(reader.names, matrix))
-    return Table(places, columns)
+        times, channels, values = times[right], channels[right], values[:, right]
+    columns = Columns(
+        times.astype(np.int64), channels.astype(np.int16), Sheet(reader.names, values)
+    )
+    texts = _texts_of_singles([payloads[place] for place in places], reader.has_channel)
+    return Table(places, columns, texts)
+
+
+def _matrix_of(read: Sequence[Any]) -> NDArray[np.float64]:
+    """Fields of structs of one form as float64[fields, structs], NaN where there is none.
+
+    Times are whole and below 2^53, or none that are believed. Raises OverflowError.
+    """
+    rows = list(map(msgspec.structs.astuple, read))
+    count = len(rows) * len(rows[0])
+    try:
+        flat = np.fromiter(chain.from_iterable(rows), np.float64, count)
+    except TypeError:  # a null; looking for it takes as long as meeting it
+        flat = np.array(list(chain.from_iterable(rows)), dtype=np.float64)
+    return np.ascontiguousarray(flat.reshape(len(rows), -1).T)
+
+
+def _are_times(times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    believed = (times >= YEAR_1_MS) & (times <= YEAR_9999_MS)
+    return np.asarray(believed, dtype=np.bool_)
+
+
+_TIME = b'"time":'
+_HEADS = (re.compile(rb"\{"), re.compile(rb'\{"channel":\d+,'))
+"""What stands before the time: all that is no quantity."""
+
+
+def _texts_of_singles(payloads: Sequence[bytes], has_channel: bool) -> list[bytes] | None:
+    """Of each its time and quantities, as they came; None where they can't stay so."""
+    cut = [payload.partition(_TIME) for payload in payloads]
+    is_head = _HEADS[has_channel].fullmatch
+    if not all(map(is_head, {head for head, _time, _rest in cut})):
+        return None
+    rests = [rest for _head, _time, rest in cut]
+    return [rest[:-1] for rest in rests] if _are_plain(b"".join(rests), rests) else None
+
+
+def _are_plain(read: bytes, texts: Sequence[bytes]) -> bool:
+    """Whether JSON that has been read as readings of a form can stand in a line of a document as
+    it is: numbers and nulls without blanks, and none that is longer than a parser may care for."""
+    for odd in _ODD:
+        if odd in read:
+            return False
+    return max(map(len, texts)) <= _TEXT_BYTES
+
+
+_ODD = (b" ", b"\n", b"\r", b"\t", b"\\", b"true", b"false")
+_TEXT_BYTES = 900
+
+
+# --- batches by rows --------------------------------------------------------------------------
+
+
+def _batches_by_rows(payloads: Sequence[bytes]) -> Iterator[tuple[int, Decoded]]:
+    """The messages by rows in which all is right, each with its place, as `decode` reads them.
+
+    Of one form with all that begin alike, because the parser then checks names and types.
+    """
+    alike: dict[_Reader, list[tuple[int, Any]]] = {}
+    for place, payload in enumerate(payloads):
+        reader = _rows_reader_of(payload)
+        if reader is None:
+            continue
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            read = reader.one.decode(payload)
+            keys = len(read.readings) * reader.fields + 1 + reader.has_channel
+            if payload.count(b":") == keys:  # with each once, none unknown: none of them twice
+                alike.setdefault(reader, []).append((place, read))
+    for reader, batches in alike.items():
+        yield from _right_batches(reader, batches, payloads)
+
+
+def _rows_reader_of(payload: bytes) -> _Reader | None:
+    """The reader for messages that begin like this one; None where it seems to be no plain one."""
+    begin = payload.find(_ROWS, 0, _ROWS_AT) + len(_ROWS)
+    end = payload.find(b"}", begin)
+    if begin < len(_ROWS) or not 0 < end - begin < _ROW_BYTES or len(payload) > MESSAGE_BYTES_LIMIT:
+        return None
+    fields = tuple(payload[begin:end].split(b'"')[1::2])
+    has_channel = payload.find(b'"channel":', 0, begin) >= 0 or payload.endswith(_DIGITS)
+    return _rows_reader(fields, has_channel)
+
+
+_ROWS = b'"readings":[{'
+_ROWS_AT, _ROW_BYTES = 64, 2_000
+"""Where a batch's rows begin at the latest, and what a reading with all quantities doesn't take."""
+_DIGITS = tuple(b"%d}" % digit for digit in range(10))
+
+
+@lru_cache(maxsize=256)
+def _rows_reader(fields: tuple[bytes, ...], has_channel: bool) -> _Reader | None:
+    """None where a field is unknown, twice there, or the channel of a row."""
+    form = _form_of(tuple(field.decode(errors="replace") for field in fields))
+    if form is None or form.channel >= 0 or len(set(fields)) < len(fields):
+        return None
+    row = _reading(form.names, has_channel=False)
+    of_all: list[tuple[str, Any]] = [("channel", int)] if has_channel else []
+    batch = msgspec.defstruct(
+        "Batch",
+        [*of_all, ("readings", list[row])],  # type: ignore[valid-type]
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    return _Reader(
+        fields=1 + len(form.names),
+        names=form.names,
+        has_channel=has_channel,
+        one=msgspec.json.Decoder(batch),
+        many=msgspec.json.Decoder(list[batch]),  # type: ignore[valid-type]
+    )
+
+
+def _right_batches(
+    reader: _Reader, batches: Sequence[tuple[int, Any]], payloads: Sequence[bytes]
+) -> Iterator[tuple[int, Decoded]]:
+    counts = [len(batch.readings) for _place, batch in batches]
+    given = [batch.channel if reader.has_channel else 0 for _place, batch in batches]
+    within = [channel if 0 <= channel < CHANNELS else 0 for channel in given]
+    try:
+        matrix = _matrix_of(list(chain.from_iterable(batch.readings for _place, batch in batches)))
+    except (IndexError, OverflowError):  # no readings; a number beyond any double
+        return
+    right = _believed(reader.names, matrix[1:]) & _are_times(matrix[0])
+    are_right = right.tolist()
+    times = np.where(right, matrix[0], 0).astype(np.int64)
+    channels = np.repeat(np.array(within, dtype=np.int16), counts)
+    none_unknown: Counter[str] = Counter()  # one for all, as in `_parted`
+    ends = pairwise(accumulate(counts, initial=0))
+    for (place, _batch), channel, (a, b) in zip(batches, given, ends, strict=True):
+        if 0 <= channel < CHANNELS and 0 < b - a <= READINGS_LIMIT and False not in are_right[a:b]:
+            columns = Columns(times[a:b], channels[a:b], Sheet(reader.names, matrix[1:, a:b]))
+            texts = _texts_of_rows(payloads[place], b - a)
+            yield place, Decoded(columns, _EVERY_ROW[: b - a], [], none_unknown, texts, channel)
+
+
+def _texts_of_rows(payload: bytes, count: int) -> list[bytes] | None:
+    """Of each row its time and quantities, as they came; None where they can't stay so."""
+    _head, _bracket, rows = payload.partition(b'[{"time":')
+    rows, bracket, _tail = rows.rpartition(b"}]")
+    texts = rows.split(b'},{"time":')
+    return texts if bracket and len(texts) == count and _are_plain(rows, texts) else None

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import redis
@@ -10,6 +11,7 @@ from django.conf import settings
 from django.db import OperationalError
 from django_tenants.utils import tenant_context
 
+from apps.accounts.models import Organisation
 from apps.catalog.models import ConnectorModel
 from apps.catalog.operations import change_model
 from apps.devices import directory as directory_module
@@ -17,7 +19,7 @@ from apps.devices.directory import Directory
 from apps.devices.models import Channel, Device
 from apps.devices.operations import disable_device, enrol_device, map_channel, unmap_channel
 from apps.fleet.models import Connector, Vehicle
-from apps.fleet.operations import install_connector, retire_connector
+from apps.fleet.operations import change_vehicle, install_connector, retire_connector
 from apps.telemetry.slices import Retention, to_ms
 from apps.tenants.models import Tenant
 from apps.tenants.operations import change_retention
@@ -275,3 +277,113 @@ def test_a_channel_that_measures_nothing_has_no_connector(
     assert last.id == str(cast.BENS_CONNECTOR)
     assert found[2] is found[62] is found[64] is found[69] is None
     assert directory.ratings_of("kunlun", str(cast.CLARAS_CONNECTOR)) is not None
+
+
+def test_only_what_has_changed_is_read_again(
+    directory: Directory,
+    seconds: Seconds,
+    kunlun: Tenant,
+    django_capture_on_commit_callbacks: Commit,
+) -> None:
+    """A row that was changed behind its back shows whether it was read."""
+    with django_capture_on_commit_callbacks(execute=True), tenant_context(kunlun):  # type: ignore[attr-defined]
+        Device.objects.filter(pk=cast.CLARAS_DEVICE).update(codec="cbor")
+        disable_device(device=Device.objects.get(pk=cast.BENS_DEVICE))
+    before = _objects(directory)
+    assert learns(directory, seconds)
+    assert _codecs(directory) == ("json", "json")
+    (changed,) = _objects(directory) - before
+    assert changed == id(directory.entry("kunlun.tbox-1"))
+    seconds.now += 61
+    assert directory.refresh_if_changed()
+    assert _codecs(directory) == ("json", "cbor")
+
+
+@pytest.mark.parametrize("loss", ["a note", "the notes", "the counter"])
+def test_where_changes_are_missing_all_is_read_again(
+    directory: Directory,
+    seconds: Seconds,
+    kunlun: Tenant,
+    loss: str,
+    django_capture_on_commit_callbacks: Commit,
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True), tenant_context(kunlun):  # type: ignore[attr-defined]
+        Device.objects.filter(pk=cast.CLARAS_DEVICE).update(codec="cbor")
+        disable_device(device=Device.objects.get(pk=cast.BENS_DEVICE))
+    with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
+        if loss == "a note":  # as a process of the version before announces
+            client.hincrby("ow:directory", "kunlun", 1)
+        elif loss == "the notes":
+            client.delete("ow:changes:kunlun")
+        else:
+            client.hset("ow:directory", "kunlun", -1)
+    assert learns(directory, seconds)
+    assert _codecs(directory) == ("json", "cbor")
+
+
+def _codecs(directory: Directory) -> tuple[str, ...]:
+    found = (directory.entry(f"kunlun.tbox-{number}") for number in (1, 2))
+    return tuple(device.codec for device in found if device)
+
+
+def test_a_vehicles_new_owner_is_that_of_all_that_is_in_it(
+    directory: Directory,
+    seconds: Seconds,
+    kunlun: Tenant,
+    django_capture_on_commit_callbacks: Commit,
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True), tenant_context(kunlun):  # type: ignore[attr-defined]
+        change_vehicle(
+            vehicle=Vehicle.objects.get(pk=cast.BENS_VEHICLE),
+            plate="",
+            label="",
+            organisation=Organisation.objects.get(pk=cast.CITY),
+        )
+    assert learns(directory, seconds)
+    box = directory.entry("kunlun.tbox-1")
+    assert box is not None
+    assert box.channels[0] is directory.connector("kunlun", str(cast.BENS_CONNECTOR))
+    assert box.channels[0].dimensions["organisation"] == str(cast.CITY)
+
+
+def test_a_change_is_learned_while_all_is_read(
+    directory: Directory,
+    seconds: Seconds,
+    kunlun: Tenant,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Commit,
+) -> None:
+    """Between the pages; and what was read of it before is not what stays."""
+    seen: list[bool] = []
+    pages = directory_module._pages
+
+    def slow_pages(rows: Any) -> Iterator[Any]:
+        for page in pages(rows):
+            yield page
+            if rows.model is Device and not seen:
+                with django_capture_on_commit_callbacks(execute=True):  # type: ignore[attr-defined]
+                    disable_device(device=Device.objects.get(pk=cast.BENS_DEVICE))
+                seconds.now += 1
+                yield rows.none()  # a look for changes comes after each page
+                seen.append(_is_enabled(directory))
+
+    monkeypatch.setattr(directory_module, "_pages", slow_pages)
+    directory.load_only(kunlun)
+    assert seen == [False]
+    assert not _is_enabled(directory)
+
+
+def _is_enabled(directory: Directory) -> bool:
+    entry = directory.entry("kunlun.tbox-1")
+    assert entry is not None
+    return entry.enabled
+
+
+def test_pages_hold_every_device_once(
+    directory: Directory, kunlun: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _objects(directory)
+    for at_once in (1, 2, 3):
+        monkeypatch.setattr(directory_module, "ROWS_AT_ONCE", at_once)
+        directory.load()
+        assert _objects(directory) == before

@@ -99,3 +99,37 @@ def test_while_no_hand_is_free_a_batch_may_grow_for_a_second() -> None:
     assert intake.close_when_due(now_ms=T + 999, tick=0.999) is not None
     assert intake.close_when_due(now_ms=T + 1_000, tick=1.0) is None
     assert intake.waiting_batches == 1
+
+
+def columns(readings: int) -> bytes:
+    values = ",".join(["182.4"] * readings)
+    named = ",".join(f'"quantity_{n:02d}":[{values}]' for n in range(12))
+    return b'{"channel":1,"start":1795420800000,"step_ms":1000,"columns":{%b}}' % named.encode()
+
+
+def rows(readings: int, quantities: int = 12) -> bytes:
+    named = ",".join(f'"quantity_{n:02d}":182.4' for n in range(quantities))
+    row = b'{"time":1795420800000,%b}' % named.encode()
+    return b'{"channel":1,"readings":[%b]}' % b",".join([row] * readings)
+
+
+@pytest.mark.parametrize(
+    ("payload", "readings"),
+    [(columns(50), 50), (rows(10), 10), (rows(10, quantities=1), 10), (rows(200), 200)],
+    ids=["columns", "rows", "thin rows", "long rows"],
+)
+def test_a_batch_is_about_as_many_readings_whichever_way_they_come(
+    payload: bytes, readings: int
+) -> None:
+    intake = Intake(slot=0, above=0, limits=Limits())
+    number = 0
+    while not intake.waiting_batches:
+        intake.put([Message("", payload)], now_ms=T, tick=0.0)
+        number += 1
+    assert 2_500 <= number * readings <= 4_500
+
+
+def test_what_is_no_json_counts_with_all_of_its_bytes() -> None:
+    intake = Intake(slot=0, above=0, limits=Limits())
+    intake.put([Message("", b"\xa1" + b"x" * Limits().batch_bytes)], now_ms=T, tick=0.0)
+    assert intake.waiting_batches == 1

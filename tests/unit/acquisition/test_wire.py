@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.mqtt import _number, _text
-from workers.acquisition.wire import Malformed, Packet, Publish, Stream, pubacks
+from workers.acquisition.batches import Message
+from workers.acquisition.wire import Malformed, Packet, Stream, pubacks
 
 
 def publish(
@@ -20,9 +21,9 @@ def publish(
     return bytes([first]) + _number(len(body)) + body
 
 
-def packets(stream: Stream) -> list[Packet | Publish]:
+def packets(stream: Stream) -> list[Packet | Message]:
     """All that is whole, as the connection takes it."""
-    found: list[Packet | Publish] = []
+    found: list[Packet | Message] = []
     while True:
         said = stream.take_messages(3, 1_000)
         packet = None if said else stream.take()
@@ -49,7 +50,7 @@ def test_packets_are_whole_however_they_come(
             stream.put(left[:cut])
             left = left[cut:]
             found += packets(stream)
-    assert found == [Publish(topic, body, number, "") for topic, body, number in messages]
+    assert found == [Message(topic, body, number, "") for topic, body, number in messages]
 
 
 def test_a_packet_of_another_kind_is_no_message() -> None:
@@ -57,7 +58,7 @@ def test_a_packet_of_another_kind_is_no_message() -> None:
     stream.put(b"\xd0\x00" + publish(b"a/b", b"x", 7) + b"\x40\x02\x00\x07")
     assert packets(stream) == [
         Packet(b"\xd0\x00"),
-        Publish("a/b", b"x", 7, ""),
+        Message("a/b", b"x", 7, ""),
         Packet(b"\x40\x02\x00\x07"),
     ]
 
@@ -80,7 +81,7 @@ def test_no_more_messages_than_there_is_room_for() -> None:
 def test_a_topic_that_is_no_text_is_nobodys() -> None:
     stream = Stream()
     stream.put(publish(b"ow/\xff", b"x", 7))
-    assert packets(stream) == [Publish("", b"x", 7, "")]
+    assert packets(stream) == [Message("", b"x", 7, "")]
 
 
 CONTENT_TYPE = b"\x03" + _text("application/json")
@@ -99,7 +100,7 @@ CONTENT_TYPE = b"\x03" + _text("application/json")
 def test_the_content_type_is_found_among_the_properties(properties: bytes) -> None:
     stream = Stream()
     stream.put(publish(b"t", b"x", 7, properties))
-    assert packets(stream) == [Publish("t", b"x", 7, "application/json")]
+    assert packets(stream) == [Message("t", b"x", 7, "application/json")]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ohmwatch.codecs import together
 from ohmwatch.codecs.json import Decoded, decode
 from ohmwatch.codecs.together import TABLE_LEAST, decode_together, tables_of_singles
-from ohmwatch.readings import MESSAGE_BYTES_LIMIT, READINGS_LIMIT
+from ohmwatch.readings import MESSAGE_BYTES_LIMIT, READINGS_LIMIT, Columns
 from ohmwatch.refusals import Reason, Refused
 from tests.faults.rubbish import hostile
 
@@ -46,9 +46,30 @@ def alone(payload: bytes) -> Any:
         return plain(refused)
 
 
-def assert_the_same(payloads: Sequence[bytes]) -> None:
-    together = [plain(answer) for answer in decode_together(payloads)]
-    assert together == [alone(payload) for payload in payloads]
+def assert_the_same(payloads: Sequence[bytes]) -> int:
+    """How many messages have their text kept."""
+    answers = decode_together(payloads)
+    assert list(map(plain, answers)) == [alone(payload) for payload in payloads]
+    with_text = [one for one in answers if isinstance(one, Decoded) and one.texts is not None]
+    for answer in with_text:
+        assert_texts_say(answer.texts, answer.columns)
+        assert answer.channel is None or set(answer.columns.channel.tolist()) == {answer.channel}
+    return len(with_text)
+
+
+def assert_texts_say(texts: Sequence[bytes] | None, columns: Columns) -> None:
+    """Each text is a line that says just what its reading does, in numbers and nulls."""
+    assert texts is not None
+    assert len(texts) == len(columns)
+    for row, text in enumerate(texts):
+        said = json.loads(b'{"time":%b}' % text)
+        assert b"\n" not in text
+        assert {type(value) for value in said.values()} <= {int, float, type(None)}
+        values = {n: c[row] for n, c in columns.values.items() if not np.isnan(c[row])}
+        assert {n: v for n, v in said.items() if v is not None} == {
+            "time": columns.time_ms[row],
+            **values,
+        }
 
 
 def assert_tables_the_same(payloads: Sequence[bytes]) -> int:
@@ -57,6 +78,8 @@ def assert_tables_the_same(payloads: Sequence[bytes]) -> int:
     for table in tables_of_singles(payloads):
         taken += table.places
         assert len(table.columns) == len(table.places)
+        if table.texts is not None:
+            assert_texts_say(table.texts, table.columns)
         for row, place in enumerate(table.places):
             one = decode(payloads[place])
             assert table.columns.time_ms[row : row + 1].tolist() == one.columns.time_ms.tolist()
@@ -130,8 +153,16 @@ def columns(
     )
 
 
+def compact(document: Any) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
 PAYLOADS = st.lists(
-    st.one_of(messages(good=True), messages(good=False)).map(lambda one: json.dumps(one).encode()),
+    st.builds(
+        lambda one, write: write(one),
+        st.one_of(messages(good=True), messages(good=False)),
+        st.sampled_from([compact, lambda one: json.dumps(one).encode()]),
+    ),
     max_size=12,
 )
 
@@ -141,9 +172,57 @@ def test_together_is_as_alone(payloads: list[bytes]) -> None:
     assert_the_same(payloads)
 
 
-@given(st.lists(messages(good=True).map(lambda one: json.dumps(one).encode()), max_size=12))
+@given(st.lists(messages(good=True).map(compact), max_size=12))
 def test_good_ones_too(payloads: list[bytes]) -> None:
     assert_the_same(payloads)
+
+
+ROW = {"time": T, "current_a": 1.5, "ambient_c": None, "interlock": 1}
+
+
+def by_rows(count: int = 2, **more: Any) -> bytes:
+    rows = [{**ROW, "time": T + number, **more} for number in range(count)]
+    return compact({"channel": 3, "readings": rows})
+
+
+def test_batches_by_rows_keep_their_text_where_it_is_plain() -> None:
+    assert assert_the_same([by_rows(), by_rows(1), compact({"readings": [ROW] * 3})]) == 3
+    last = compact({"readings": [ROW], "channel": 3})
+    assert assert_the_same([last, by_rows(x_own=1e-7), by_rows(current_a=-0.0)]) == 3
+    assert assert_the_same([by_rows(interlock=True)]) == 0
+    assert assert_the_same([by_rows().replace(b":", b" :"), by_rows() + b"\n"]) <= 1
+    assert assert_the_same([compact({"readings": [{"current_a": 1, "time": T}]})]) == 0
+    assert assert_the_same([b'{"readings":[{"time":%d,"x_a":0.%b1}]}' % (T, b"0" * 900)]) == 0
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"channel":3,"readings":[{"time":%d,"current_a":1,"current_a":2}]}' % T,
+        b'{"channel":3,"channel":3,"readings":[{"time":%d,"current_a":1}]}' % T,
+        b'{"channel":3,"readings":[{"time":%d,"current_a":1}],"readings":[]}' % T,
+        b'{"channel":3,"readings":[{"time":%d,"current_a":1}]' % T,
+        b'{"channel":3,"readings":[{"time":%d,"current_a":1}]}}' % T,
+        b'{"channel":3,"readings":[{"time":%d,"current_a":1}],"more":1}' % T,
+        b'{"channel":3,"readings":[{"time":%d,"curr\\u0065nt_a":1}]}' % T,
+        b'{"channel":3,"readings":[{"time":%d,"current_a":1},{"time":%d}]}' % (T, T),
+        b'{"channel":3,"readings":[{"time":%d,"current_a":1},7]}' % T,
+        b'{"channel":64,"readings":[{"time":%d,"current_a":1}]}' % T,
+        b'{"channel":true,"readings":[{"time":%d,"current_a":1}]}' % T,
+        b'{"channel":1000000000000000000000000,"readings":[{"time":%d,"current_a":1}]}' % T,
+        b'{"channel":3,"readings":[{"time":%d,"current_a":5000}]}' % T,
+        b'{"channel":3,"readings":[{"time":%d,"current_a":%b}]}' % (T, b"9" * 330),
+        b'{"channel":3,"readings":[{"time":1.0,"current_a":1}]}',
+        b'{"channel":3,"readings":[{"time":99999999999999999999999,"current_a":1}]}',
+        b'{"channel":3,"readings":[{"time":"2026-11-23T08:00:00Z","current_a":1}]}',
+        b'{"channel":3,"readings":[]}',
+        b'{"channel":3,"readings":[{"time":%d,"channel":1,"current_a":1}]}' % T,
+        b'{"readings":[{"time":%d,"current_a":1}],"start":"1:2"}' % T,
+    ],
+)
+def test_an_odd_batch_by_rows_is_answered_alone_and_keeps_no_text_from_others(odd: bytes) -> None:
+    good = [compact({"channel": 3, "readings": [{"time": T + n, "current_a": n}]}) for n in (1, 2)]
+    assert assert_the_same([good[0], odd, good[1]]) == 2
 
 
 @given(st.lists(st.one_of(st.binary(max_size=30), st.just(b'{"time":1,"time":2}')), max_size=6))
@@ -208,9 +287,7 @@ def test_names_that_no_message_needs_are_not_remembered() -> None:
 
 
 def single(number: int, **more: Any) -> bytes:
-    return json.dumps(
-        {"channel": number % 64, "time": T + number, "current_a": 1.5, **more}
-    ).encode()
+    return compact({"channel": number % 64, "time": T + number, "current_a": 1.5, **more})
 
 
 def enough(**more: Any) -> list[bytes]:
@@ -252,7 +329,7 @@ def test_a_table_says_what_each_message_says(
     odd: list[tuple[int, bytes]], forms: list[dict[str, Any]]
 ) -> None:
     payloads = [
-        json.dumps({"time": T + number, **forms[0 if number % 3 else 1]}).encode()
+        compact({"time": T + number, **forms[0 if number % 3 else 1]})
         for number in range(4 * TABLE_LEAST)
     ]
     for place, payload in odd:
@@ -263,6 +340,20 @@ def test_a_table_says_what_each_message_says(
 def test_good_messages_of_one_form_are_all_in_a_table() -> None:
     assert assert_tables_the_same(enough()) == TABLE_LEAST
     assert assert_tables_the_same(enough(interlock=True) + enough()) == 2 * TABLE_LEAST
+
+
+def test_single_readings_keep_their_text_where_it_is_plain() -> None:
+    def kept(payloads: list[bytes]) -> list[bool]:
+        assert_tables_the_same(payloads)
+        return [table.texts is not None for table in tables_of_singles(payloads)]
+
+    assert kept(enough(interlock=None)) == [True]
+    assert kept([payload.replace(b'"channel":0,', b"") for payload in [single(0)] * 20]) == [True]
+    assert kept(enough(interlock=False)) == [False]
+    assert kept([payload.replace(b",", b", ") for payload in enough()]) == [False]
+    assert kept([payload + b"\n" for payload in enough()]) == [False]
+    last = [b'{"time":%d,"current_a":1,"channel":1}' % T] * TABLE_LEAST
+    assert kept(last) == [False]
 
 
 def test_a_few_messages_are_no_table() -> None:
