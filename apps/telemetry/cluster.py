@@ -1,11 +1,12 @@
 """The connection to Elasticsearch: one client a process, errors as ours, whole answers or none."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
+import orjson
 from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch, TransportError
 from elasticsearch.serializer import OrjsonSerializer
 
@@ -20,8 +21,10 @@ ANSWER_LIMIT_S = 5.0
 """A question that takes longer is ended in Elasticsearch, too."""
 BULK_LIMIT_S = 60.0
 _MOMENT = "2m"
-_NDJSON = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
-_JSON = "application/vnd.elasticsearch+json; compatible-with=8"
+_LINES = {
+    "content-type": "application/vnd.elasticsearch+x-ndjson; compatible-with=8",
+    "accept": "application/vnd.elasticsearch+json; compatible-with=8",
+}
 _BULK_PATH = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
 _BUSY = (429, 502, 503, 504)
 _PAGE = b'{"pit_id":'
@@ -55,6 +58,12 @@ def client_of(url: str) -> Elasticsearch:
         retry_on_timeout=False,
         serializers={"application/json": Answers()},
     )
+
+
+@lru_cache(maxsize=16)
+def _patient(client: Elasticsearch, limit_s: float) -> Elasticsearch:
+    """The client with that patience: to make one anew takes as long as to send a question."""
+    return client.options(request_timeout=limit_s)
 
 
 @contextmanager
@@ -101,7 +110,7 @@ def _asked(
 ) -> dict[str, Any]:
     with our_errors(limit_s):
         answer = (
-            client.options(request_timeout=limit_s * 2)
+            _patient(client, limit_s * 2)
             .search(
                 body={**body, "timeout": f"{int(limit_s * 1000)}ms"},
                 allow_partial_search_results=False,
@@ -170,14 +179,19 @@ def searches(
     """Several searches (index, body) in one request; raises if any of them fails."""
     if not asked:
         return []
-    lines: list[Mapping[str, Any]] = []
+    limit_s = ANSWER_LIMIT_S
+    lines: list[bytes] = []
     for index, body in asked:
         head = {"index": index, "ignore_unavailable": True, "allow_partial_search_results": False}
-        lines += [head, {**body, "timeout": f"{int(ANSWER_LIMIT_S * 1000)}ms"}]
-    limit_s = ANSWER_LIMIT_S
+        limited = {**body, "timeout": f"{int(limit_s * 1000)}ms"}
+        lines += [orjson.dumps(head), orjson.dumps(limited)]
     with our_errors(limit_s):
-        patient = client.options(request_timeout=limit_s * 2)
-        answers = patient.msearch(searches=lines).body["responses"]
+        # Ready bytes, as of a bulk request: the client's own way takes as long as a small answer.
+        answers = (
+            _patient(client, limit_s * 2)
+            .perform_request("POST", "/_msearch", headers=_LINES, body=b"\n".join([*lines, b""]))
+            .body["responses"]
+        )
     for answer in answers:
         if "error" in answer:
             raise _refusal(answer)
@@ -212,7 +226,7 @@ def bulk(client: Elasticsearch, lines: bytes, limit_s: float) -> list[ItemResult
         answer = client.options(request_timeout=limit_s).perform_request(
             "POST",
             _BULK_PATH,
-            headers={"content-type": _NDJSON, "accept": _JSON},
+            headers=_LINES,
             body=lines,
         )
     stored = answer.body.get("stored")
@@ -244,9 +258,7 @@ def change(client: Elasticsearch, lines: bytes) -> list[tuple[ItemResult, tuple[
     The place (`if_seq_no`, `if_primary_term`) is None where nothing was written. Raises as `bulk`.
     """
     with our_errors():
-        answer = client.perform_request(
-            "POST", _CHANGE_PATH, headers={"content-type": _NDJSON, "accept": _JSON}, body=lines
-        )
+        answer = client.perform_request("POST", _CHANGE_PATH, headers=_LINES, body=lines)
     return [(_result(item), _place(item)) for item in answer.body.get("items", ())]
 
 
@@ -270,6 +282,12 @@ def unblock_writes(client: Elasticsearch, index: str) -> None:
         client.options(ignore_status=404).indices.put_settings(
             index=index, settings={"index.blocks.write": None}
         )
+
+
+def merge(client: Elasticsearch, index: str, limit_s: float) -> None:
+    """Make one segment of each shard of an index; it goes on where it takes longer than limit_s."""
+    with suppress(StoreSlow), our_errors(limit_s):
+        client.options(request_timeout=limit_s).indices.forcemerge(index=index, max_num_segments=1)
 
 
 def delete(client: Elasticsearch, indices: Sequence[str]) -> None:
