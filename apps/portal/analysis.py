@@ -24,7 +24,7 @@ from apps.portal import pictures
 from apps.portal.people import StaffRequest, for_staff
 from apps.telemetry.answers import AlarmCount, GroupPage, GroupRow
 from apps.telemetry.bins import BINS
-from apps.telemetry.errors import AskedTooMuch, TelemetryError
+from apps.telemetry.errors import AskedTooMuch, StoreSlow, TelemetryError
 from apps.telemetry.fleet_questions import AGE
 from apps.telemetry.questions import FleetFilter
 from apps.telemetry.store import TenantTelemetry
@@ -147,6 +147,8 @@ def analysis(request: StaffRequest) -> HttpResponse:
         context |= _answers(TenantTelemetry(request.tenant.slug), asked, now, request.user)
     except AskedTooMuch as error:
         context["too_much"] = error.data
+    except StoreSlow:
+        context["slow"] = True
     except TelemetryError as error:
         context["failed"] = error.code
     return render(request, "portal/analysis.html", context)

@@ -74,11 +74,21 @@ def our_errors(limit_s: float = ANSWER_LIMIT_S) -> Iterator[None]:
     except ConnectionTimeout as error:
         raise StoreSlow(limit_s=limit_s) from error
     except ApiError as error:
+        if _ran_out_of_time(error.body):
+            raise StoreSlow(limit_s=limit_s) from error
         if error.status_code in _BUSY:
             raise StoreUnavailable(status=error.status_code) from error
         raise StoreRefused(status=error.status_code, reason=_reason(error)) from error
     except TransportError as error:
         raise StoreUnavailable(reason=type(error).__name__) from error
+
+
+def _ran_out_of_time(body: Any) -> bool:
+    """Whether it is the store that ended the question: told that it may not answer in part, it
+    refuses with the status of one that is away."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    causes = error.get("root_cause", ()) if isinstance(error, Mapping) else ()
+    return any(cause.get("type") == "search_timeout_exception" for cause in causes)
 
 
 def _reason(error: ApiError) -> str:
@@ -194,8 +204,8 @@ def searches(
         )
     for answer in answers:
         if "error" in answer:
-            raise _refusal(answer)
-    return [_whole(answer, ANSWER_LIMIT_S) for answer in answers]
+            raise _refusal(answer, limit_s)
+    return [_whole(answer, limit_s) for answer in answers]
 
 
 def _whole(answer: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
@@ -204,7 +214,11 @@ def _whole(answer: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
     return dict(answer)
 
 
-def _refusal(answer: Mapping[str, Any]) -> StoreUnavailable | StoreRefused:
+def _refusal(
+    answer: Mapping[str, Any], limit_s: float
+) -> StoreSlow | StoreUnavailable | StoreRefused:
+    if _ran_out_of_time(answer):
+        return StoreSlow(limit_s=limit_s)
     status: int = answer["status"]
     if status in _BUSY:
         return StoreUnavailable(status=status)

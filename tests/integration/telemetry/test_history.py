@@ -12,13 +12,14 @@ import pytest
 from apps.telemetry import cluster, history, questions
 from apps.telemetry.answers import Group, Series
 from apps.telemetry.bins import BINS
-from apps.telemetry.documents import STATE
+from apps.telemetry.documents import READINGS, STATE
 from apps.telemetry.errors import AskedTooMuch, StoreSlow, WrongQuestion
 from apps.telemetry.levels import DAY, HOUR, HOUR_MS, MINUTE, RAW
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import FleetFilter, StateFilter, TelemetryStore, TenantTelemetry
 from tests.acquisition import elasticsearch_behind, elasticsearch_port
+from tests.eventually import eventually
 from tests.faults.proxy import between
 from tests.integration.telemetry.conftest import CONNECTOR, NOW, NOW_MS, Write
 
@@ -494,6 +495,28 @@ def test_a_store_that_answers_too_late_is_told_as_slow_whatever_is_asked(
         way.cut_connections()
         way.mend()
         assert telemetry.states().total == 0
+
+
+def test_a_question_that_the_store_itself_ends_is_told_as_slow(
+    telemetry: TenantTelemetry, ours: str, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elasticsearch looks at its watch five times a second, so it is asked until it has: with a
+    limit of less than that, a question that is under way at that moment is ended."""
+    write(ours, [(NOW_MS - n, {"current_a": float(n % 977)}) for n in range(20_000)])
+    many = {str(n): {"percentiles": {"field": "current_a", "percents": [n]}} for n in range(30)}
+    question: Any = (READINGS, [], {"size": 0, "aggs": many})
+    monkeypatch.setattr(cluster, "ANSWER_LIMIT_S", 0.15)
+    monkeypatch.setattr(cluster, "_patient", lambda client, limit_s: client)  # only it gives up
+
+    def is_ended(questions: list[Any]) -> bool:
+        try:
+            telemetry._ask(questions)
+        except StoreSlow as error:
+            return error.data == {"limit_s": 0.15}
+        return False
+
+    eventually(lambda: is_ended([question]), "one is ended", within_s=60)
+    eventually(lambda: is_ended([question, question]), "one of several is ended", within_s=60)
 
 
 def test_alarms_are_counted_by_batch_and_month(
