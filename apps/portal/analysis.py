@@ -256,7 +256,7 @@ def _now(telemetry: TenantTelemetry, asked: Asked, now: datetime, user: User) ->
         statistic=asked.ranked_by,
         lowest=asked.lowest and asked.ranked_by != "count",
         now=now,
-        filters=StateFilter(**asked.chosen),
+        filters=StateFilter(model=asked.model or None, organisation=asked.organisation or None),
         size=SHOWN_MOST if asked.more else SHOWN,
     )
     names = _names(asked.by, user, [row.group.values[0] for row in page.rows])

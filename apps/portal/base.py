@@ -1,6 +1,6 @@
 """The installed base: every connector of the manufacturer, sliced by what it is and where."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -127,22 +127,21 @@ def installed_base(request: StaffRequest) -> HttpResponse:
     return render(request, "portal/base.html", context)
 
 
-def _filter(chosen: dict[str, str], search: str) -> StateFilter:
-    plain = {name: value for name, value in chosen.items() if name != AGE}
-    return StateFilter(
-        search=search, **plain, **installed_within(chosen.get(AGE, ""), timezone.now())
-    )
+def _filter(chosen: Mapping[str, str], search: str) -> StateFilter:
+    of: dict[str, Any] = {name: value for name, value in chosen.items() if name != AGE}
+    of |= installed_within(chosen.get(AGE, ""), timezone.now())
+    return StateFilter(search=search, **of)
 
 
-def _narrowed(chosen: dict[str, str], user: User) -> list[tuple[str, object, str]]:
+def _narrowed(chosen: Mapping[str, str], user: User) -> list[tuple[str, object, object]]:
     """(field, title, value) of what is chosen and has no facet."""
-    found = []
-    for name in (name for name in NARROWED if name in chosen):
-        said = chosen[name]
-        if name == "vehicle":
-            vehicle = vehicles(for_user=user).filter(pk=key_of(said)).first()
-            said = str(vehicle) if vehicle else _("no longer there")
-        found.append((name, NARROWED[name], said))
+    found: list[tuple[str, object, object]] = []
+    if said := chosen.get("vehicle"):
+        key = key_of(said)
+        vehicle = vehicles(for_user=user).filter(pk=key).first() if key else None
+        found.append(("vehicle", NARROWED["vehicle"], vehicle or _("no longer there")))
+    if said := chosen.get(AGE):
+        found.append((AGE, NARROWED[AGE], said))
     return found
 
 
