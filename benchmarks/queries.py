@@ -46,7 +46,7 @@ PREFIX = "queries-"
 KEPT_FOR = "90d"
 TARGET_MS = 100
 TARGET_FASTER = 10
-ROUNDS, SPENT_S = 40, 12.0
+ROUNDS, SPENT_S, QUICK_SPENT_S = 40, 12.0, 2.0
 GROWTH_PLOT = ROOT / "docs" / "questions.svg"
 RAW = "raw readings only"
 BUSY = corpus.Connector(1_000_000)
@@ -90,7 +90,8 @@ def main(quick: bool, millions: int | None = None) -> int:
             _check(store, connection, readings + HOUR_MS // 1000)
             if not quick:
                 _merge(store, now)
-            found = _measured(store, connection, now, end_ms, readings)
+            spent_s = QUICK_SPENT_S if quick else SPENT_S
+            found = _measured(store, connection, now, end_ms, readings, spent_s)
             grown.append((readings / 1e6, {each.name.partition(": ")[2]: each for each in found}))
             measures += found
             finish("queries", measures, quick)
@@ -144,23 +145,28 @@ def _course(grown: Grown, name: str) -> list[tuple[float, float]]:
 
 
 def _measured(
-    store: TelemetryStore, connection: psycopg.Connection, now: datetime, end_ms: int, readings: int
+    store: TelemetryStore,
+    connection: psycopg.Connection,
+    now: datetime,
+    end_ms: int,
+    readings: int,
+    spent_s: float,
 ) -> list[Measure]:
     measures: list[Measure] = [_built(store, now, readings)]
     millions = f"{readings / 1e6:.1f} M"
     for question in _questions(store, connection, end_ms):
-        measures += _compared(question, f"{millions}: {question.name}")
+        measures += _compared(question, f"{millions}: {question.name}", spent_s)
     return measures
 
 
-def _compared(question: Question, about: str) -> list[Measure]:
+def _compared(question: Question, about: str, spent_s: float) -> list[Measure]:
     others = {
         RAW: question.raw,
         "Postgres": question.postgres,
         "Postgres, BRIN alone": question.brin,
     }
     asked = {name: ask for name, ask in others.items() if ask is not None}
-    ours_ms, *theirs_ms = _medians_ms([question.ours, *asked.values()])
+    ours_ms, *theirs_ms = _medians_ms([question.ours, *asked.values()], spent_s)
     measures = [Measure.at_most(f"{about}, ours", ours_ms, "ms", TARGET_MS)]
     for name, ms in zip(asked, theirs_ms, strict=True):
         if question.fleet and name == RAW:
@@ -310,7 +316,7 @@ def _worst_of_table(connection: psycopg.Connection) -> None:
     table.ask(connection, "SELECT batch, count(*) FROM bench_states GROUP BY 1", ())
 
 
-def _medians_ms(asked: Sequence[Callable[[], Any]]) -> list[float]:
+def _medians_ms(asked: Sequence[Callable[[], Any]], spent_s: float) -> list[float]:
     """Of up to forty rounds in which each is asked once, without the first quarter: warm is when
     the store's machine code is made, which takes more than one.
 
@@ -323,7 +329,7 @@ def _medians_ms(asked: Sequence[Callable[[], Any]]) -> list[float]:
             started = time.perf_counter()
             ask()
             times_ms.append((time.perf_counter() - started) * 1000)
-        if time.monotonic() - begun > SPENT_S:
+        if time.monotonic() - begun > spent_s:
             break
     return [median(times_ms[-(-len(times_ms) // 4) :] or times_ms) for times_ms in took]
 
