@@ -1,4 +1,5 @@
-"""`python -m benchmarks NAME [--quick]`: one bench, in the environment that it is given."""
+"""`python -m benchmarks NAME [--quick] [--millions=N]`: one bench, in the environment that it is
+given. How many millions of readings, only a bench that grows takes."""
 
 import os
 import sys
@@ -11,7 +12,11 @@ def main(arguments: list[str]) -> int:
     (name,) = (argument for argument in arguments if not argument.startswith("-"))
     if "DJANGO_SETTINGS_MODULE" in os.environ:
         django.setup()
-    status: int = import_module(f"benchmarks.{name}").main(quick="--quick" in arguments)
+    options: dict[str, int | bool] = {"quick": "--quick" in arguments}
+    for argument in arguments:
+        if argument.startswith("--millions="):
+            options["millions"] = int(argument.partition("=")[2])
+    status: int = import_module(f"benchmarks.{name}").main(**options)
     return status
 
 

@@ -24,7 +24,7 @@ from benchmarks.warning.scenarios import generate
 from ohmwatch.backtest.recording import ROWS
 
 SEED = 7
-CONNECTORS_JUDGED, QUICK_CONNECTORS = 1_000, 100
+CONNECTORS_JUDGED, QUICK_CONNECTORS = 1_000, 40
 PARTS = 4
 PART_HOURS = 6
 TARGET_TIMES = 100.0

@@ -67,7 +67,9 @@ def finish(
     bench: str, measures: Sequence[Measure], quick: bool, *, results: Path = RESULTS
 ) -> None:
     """Print the table and, as the last line, the JSON object; keep it with its circumstances."""
-    told = {"bench": bench, "measures": [asdict(measure) for measure in measures]}
+    told: dict[str, object] = {"bench": bench, "measures": [asdict(each) for each in measures]}
+    if quick:
+        told["rough"] = True
     _show(bench, measures, quick)
     results.mkdir(exist_ok=True)
     kept = {**told, "quick": quick, **circumstances()}

@@ -39,7 +39,7 @@ class Size:
 
     @classmethod
     def of(cls, quick: bool) -> "Size":
-        return cls(100, 100, 20, 1) if quick else cls(200, 200, 60, 4)
+        return cls(100, 50, 10, 1) if quick else cls(200, 200, 60, 4)
 
 
 @dataclass

@@ -28,7 +28,7 @@ _PATIENCE_S = 240.0
 
 def main(quick: bool) -> int:
     on = ground.prepare(100 if quick else 200)
-    recording = load.record(on.fleet, 400)
+    recording = load.record(on.fleet, 200 if quick else 400)
     with ground.broker() as broker, proxy.between(elasticsearch_port()) as store:
         url = elasticsearch_behind(store.port)
         with Worker(broker.worker_port, OHMWATCH_ELASTICSEARCH_URL=url) as worker:

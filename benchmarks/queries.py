@@ -2,8 +2,9 @@
 
 Warm, median of up to thirty; Elasticsearch's cache of whole answers is off, or every question but
 the first would be answered by it. Rollups are built by the product's own builder, hours and days;
-no question here needs minutes. Each size is counted before it is asked: what is not there
-answers fast.
+no question here needs minutes. Slices that have ended are merged as upkeep merges them, those of
+readings and of rollups alike. Each size is counted before it is asked: what is not there answers
+fast.
 
 Postgres has what its planner could wish for: the unique index by connector and time, and for the
 questions about a fleet an index that holds all that they read; beside it the same with BRIN over
@@ -38,13 +39,14 @@ DAYS = 90
 STEP_MS = 155_000
 GROWTH = (20, 60, 200)
 """Connectors: one, three and ten million readings."""
+A_MILLION = 20
 QUICK = (6,)
 STATES = 10_000
 PREFIX = "queries-"
 KEPT_FOR = "90d"
 TARGET_MS = 100
 TARGET_FASTER = 10
-ROUNDS, SPENT_S = 40, 12.0
+ROUNDS, SPENT_S, QUICK_SPENT_S = 40, 12.0, 2.0
 GROWTH_PLOT = ROOT / "docs" / "questions.svg"
 RAW = "raw readings only"
 BUSY = corpus.Connector(1_000_000)
@@ -67,8 +69,11 @@ class Incomplete(Exception):
     """Not every reading is there."""
 
 
-def main(quick: bool) -> int:
-    """Loads, asks, loads more: results are kept after each size."""
+def main(quick: bool, millions: int | None = None) -> int:
+    """Loads, asks, loads more: results are kept after each size.
+
+    `millions`: so many readings in the end. Thirty take an hour.
+    """
     now = timezone.now()
     end_ms = to_ms(now) // HOUR_MS * HOUR_MS
     store = TelemetryStore(prefix=PREFIX, open_days=DAYS + 1)
@@ -78,12 +83,15 @@ def main(quick: bool) -> int:
     done = 0
     with table.connected() as connection:
         _make(store, connection, now, end_ms)
-        for connectors in QUICK if quick else GROWTH:
+        for connectors in QUICK if quick else _sizes(millions):
             _load(store, connection, fleet, range(done, connectors))
             done = connectors
             readings = done * len(fleet.times_ms)
             _check(store, connection, readings + HOUR_MS // 1000)
-            found = _measured(store, connection, now, end_ms, readings)
+            if not quick:
+                _merge(store, now)
+            spent_s = QUICK_SPENT_S if quick else SPENT_S
+            found = _measured(store, connection, now, end_ms, readings, spent_s)
             grown.append((readings / 1e6, {each.name.partition(": ")[2]: each for each in found}))
             measures += found
             finish("queries", measures, quick)
@@ -92,6 +100,11 @@ def main(quick: bool) -> int:
         cluster.delete(store.client, store.indices())
         connection.execute("DROP TABLE bench_readings, bench_states")
     return 0
+
+
+def _sizes(millions: int | None) -> list[int]:
+    last = (millions or GROWTH[-1] // A_MILLION) * A_MILLION
+    return [*(each for each in GROWTH if each < last), last]
 
 
 # --- how it grows -----------------------------------------------------------------------------
@@ -117,7 +130,9 @@ def _growth(grown: Grown) -> Chart:
         if raw in grown[0][1] and grown[0][1][raw].target is not None:
             lines.append(Line("… readings only", _course(grown, raw), colour, dashes=True))
     most = max(value for line in lines for _, value in line.points)
-    x = Axis("millions of readings", 0.9, 12, (1, 3, 10), logarithmic=True)
+    largest = grown[-1][0]
+    marks = tuple(each for each in (1, 3, 10, 30) if each < largest * 1.1)
+    x = Axis("millions of readings", 0.9, max(12, largest * 1.2), marks, logarithmic=True)
     y = Axis("ms", 1, max(200, most), (1, 10, TARGET_MS, 1_000, 10_000), logarithmic=True)
     return Chart("Questions as readings grow, median, warm", x, y, lines, levels=[(TARGET_MS, "")])
 
@@ -130,23 +145,28 @@ def _course(grown: Grown, name: str) -> list[tuple[float, float]]:
 
 
 def _measured(
-    store: TelemetryStore, connection: psycopg.Connection, now: datetime, end_ms: int, readings: int
+    store: TelemetryStore,
+    connection: psycopg.Connection,
+    now: datetime,
+    end_ms: int,
+    readings: int,
+    spent_s: float,
 ) -> list[Measure]:
     measures: list[Measure] = [_built(store, now, readings)]
     millions = f"{readings / 1e6:.1f} M"
     for question in _questions(store, connection, end_ms):
-        measures += _compared(question, f"{millions}: {question.name}")
+        measures += _compared(question, f"{millions}: {question.name}", spent_s)
     return measures
 
 
-def _compared(question: Question, about: str) -> list[Measure]:
+def _compared(question: Question, about: str, spent_s: float) -> list[Measure]:
     others = {
         RAW: question.raw,
         "Postgres": question.postgres,
         "Postgres, BRIN alone": question.brin,
     }
     asked = {name: ask for name, ask in others.items() if ask is not None}
-    ours_ms, *theirs_ms = _medians_ms([question.ours, *asked.values()])
+    ours_ms, *theirs_ms = _medians_ms([question.ours, *asked.values()], spent_s)
     measures = [Measure.at_most(f"{about}, ours", ours_ms, "ms", TARGET_MS)]
     for name, ms in zip(asked, theirs_ms, strict=True):
         if question.fleet and name == RAW:
@@ -164,6 +184,7 @@ def _built(store: TelemetryStore, now: datetime, readings: int) -> Measure:
     store.client.indices.put_settings(
         index=f"{PREFIX}rollup-*", settings={"index.requests.cache.enable": False}
     )
+    _merge(store, now)
     return Measure(f"{readings / 1e6:.1f} M: rollups written a second", written / seconds, "1/s")
 
 
@@ -295,7 +316,7 @@ def _worst_of_table(connection: psycopg.Connection) -> None:
     table.ask(connection, "SELECT batch, count(*) FROM bench_states GROUP BY 1", ())
 
 
-def _medians_ms(asked: Sequence[Callable[[], Any]]) -> list[float]:
+def _medians_ms(asked: Sequence[Callable[[], Any]], spent_s: float) -> list[float]:
     """Of up to forty rounds in which each is asked once, without the first quarter: warm is when
     the store's machine code is made, which takes more than one.
 
@@ -308,7 +329,7 @@ def _medians_ms(asked: Sequence[Callable[[], Any]]) -> list[float]:
             started = time.perf_counter()
             ask()
             times_ms.append((time.perf_counter() - started) * 1000)
-        if time.monotonic() - begun > SPENT_S:
+        if time.monotonic() - begun > spent_s:
             break
     return [median(times_ms[-(-len(times_ms) // 4) :] or times_ms) for times_ms in took]
 
@@ -369,6 +390,12 @@ def _load(
     store.refresh()
     table.index_for_fleets(connection)
     table.finish(connection)
+
+
+def _merge(store: TelemetryStore, now: datetime) -> None:
+    """As upkeep does with slices that have ended, one after the other."""
+    while store.merge_closed(now, limit_s=600):
+        pass
 
 
 def _check(store: TelemetryStore, connection: psycopg.Connection, readings: int) -> None:

@@ -12,7 +12,8 @@
 | 406 | `not_acceptable` | it speaks JSON |
 | 429 | `throttled` | too many requests; Retry-After says how long to wait |
 | 500 | `internal` | our fault; the request id finds it in the log |
-| 503 | `store_slow`, `store_unavailable` | the readings' store; ask again |
+| 503 | `store_slow` | the answer took longer than it may; ask for less, or again |
+| 503 | `store_unavailable` | the readings' store is away; ask again |
 """
 
 from typing import Any
@@ -30,7 +31,7 @@ from rest_framework.exceptions import PermissionDenied as Forbidden
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from apps.telemetry.errors import AskedTooMuch, TelemetryError, WrongQuestion
+from apps.telemetry.errors import AskedTooMuch, StoreSlow, TelemetryError, WrongQuestion
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +57,10 @@ class StoreAway(APIException):
     status_code = 503
 
     def __init__(self, error: TelemetryError) -> None:
-        super().__init__("The readings can't be read at the moment; ask again.", error.code)
+        said = "The readings can't be read at the moment; ask again."
+        if isinstance(error, StoreSlow):
+            said = "The answer took longer than {limit_s} s and was ended; ask for less, or again."
+        super().__init__(said.format(**error.data), error.code)
 
 
 def answer(error: Exception, context: dict[str, Any]) -> Response:

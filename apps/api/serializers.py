@@ -13,8 +13,10 @@ from apps.api.models import Scope
 from apps.catalog.models import ConnectorModel
 from apps.fleet.models import Connector, Vehicle
 from apps.telemetry.bins import BINS
+from apps.telemetry.documents import DIMENSIONS
 from apps.telemetry.fleet import BY, LEADING
-from apps.telemetry.fleet_questions import AGE
+from apps.telemetry.fleet_questions import AGE, NOW
+from apps.telemetry.questions import MARGIN
 from apps.warning.models import Rule
 from ohmwatch.findings import UNFORESEEN
 from ohmwatch.readings import QUANTITIES
@@ -363,6 +365,26 @@ class GroupSerializer(serializers.Serializer[Any]):
     percentiles = PercentilesField(help_text="Empty where the leading groups were asked for.")
 
 
+class NowGroupSerializer(serializers.Serializer[Any]):
+    """What the last values of a group's connectors come to."""
+
+    group = serializers.CharField(help_text="Its value of `by`.")
+    count = serializers.IntegerField(help_text="Connectors that have the quantity.")
+    minimum = serializers.FloatField()
+    maximum = serializers.FloatField()
+    mean = serializers.FloatField()
+    percentiles = PercentilesField()
+
+
+class StatisticsNowSerializer(serializers.Serializer[Any]):
+    """A quantity of connectors now, by groups, those that lead first."""
+
+    quantity = serializers.CharField()
+    results = NowGroupSerializer(many=True)
+    total = serializers.IntegerField(help_text="Groups on all pages.")
+    cut = serializers.BooleanField(help_text="Whether `total` are the leading ones of more.")
+
+
 class StatisticsSerializer(serializers.Serializer[Any]):
     """A quantity over a fleet and a stretch of time, by groups."""
 
@@ -443,7 +465,43 @@ class EventsQuestion(serializers.Serializer[Any]):
     page_size = serializers.IntegerField(required=False, default=100, min_value=1, max_value=500)
 
 
-class StatisticsQuestion(SpanSerializer):
+class OfWhich(serializers.Serializer[Any]):
+    """Of which connectors, and which page of the groups."""
+
+    connector = serializers.UUIDField(required=False)
+    vehicle = serializers.UUIDField(required=False)
+    organisation = serializers.UUIDField(required=False)
+    model = serializers.CharField(required=False, max_length=40, help_text="Its code.")
+    batch = serializers.CharField(required=False, max_length=64)
+    position = serializers.CharField(required=False, max_length=32)
+    page = serializers.IntegerField(required=False, default=1, min_value=1, max_value=10_000)
+    page_size = serializers.IntegerField(required=False, default=100, min_value=1, max_value=500)
+
+
+class StatisticsNowQuestion(OfWhich):
+    """A quantity of connectors now; of which, how they are grouped, and who leads."""
+
+    quantity = serializers.CharField(
+        required=False,
+        default=MARGIN,
+        max_length=64,
+        help_text=f"{MARGIN}, {', '.join(QUANTITIES)}, or x_… of your own.",
+    )
+    by = serializers.ChoiceField(
+        choices=[*DIMENSIONS, AGE],
+        required=False,
+        default="model",
+        help_text="What groups have in common.",
+    )
+    statistic = serializers.ChoiceField(
+        choices=[*NOW], required=False, default="p50", help_text="What groups are ranked by."
+    )
+    lowest = serializers.BooleanField(
+        required=False, default=False, help_text="The lowest first, instead of the highest."
+    )
+
+
+class StatisticsQuestion(SpanSerializer, OfWhich):
     """A quantity over a fleet; of which connectors, and how they are grouped."""
 
     quantity = serializers.ChoiceField(choices=list(BINS), default="temperature_pos_c")
@@ -468,14 +526,6 @@ class StatisticsQuestion(SpanSerializer):
         allow_blank=True,
         help_text="The groups with the highest maximum or the lowest minimum first; needs `by`.",
     )
-    connector = serializers.UUIDField(required=False)
-    vehicle = serializers.UUIDField(required=False)
-    organisation = serializers.UUIDField(required=False)
-    model = serializers.CharField(required=False, max_length=40, help_text="Its code.")
-    batch = serializers.CharField(required=False, max_length=64)
-    position = serializers.CharField(required=False, max_length=32)
-    page = serializers.IntegerField(required=False, default=1, min_value=1, max_value=10_000)
-    page_size = serializers.IntegerField(required=False, default=100, min_value=1, max_value=500)
 
     def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
         if asked["leading"] and (not asked["by"] or asked["every"]):

@@ -19,6 +19,7 @@ urlpatterns = [
     path("connectors/<uuid:id>/readings", views.ReadingList.as_view(), name="readings"),
     path("connectors/<uuid:id>/series", views.SeriesDetail.as_view(), name="series"),
     path("statistics", views.Statistics.as_view(), name="statistics"),
+    path("statistics/now", views.StatisticsNow.as_view(), name="statistics-now"),
     path("alarms", views.AlarmList.as_view(), name="alarms"),
     path("alarms/<uuid:id>", views.AlarmDetail.as_view(), name="alarm"),
     path("alarms/<uuid:id>/readings", views.AlarmReadingList.as_view(), name="alarm-readings"),

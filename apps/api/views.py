@@ -1,6 +1,6 @@
 """The API's endpoints. Each asks one question of a domain's queries, for who asks."""
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -31,7 +31,7 @@ from apps.catalog.models import ConnectorModel
 from apps.fleet import queries as fleet
 from apps.fleet.models import Connector, Vehicle
 from apps.telemetry.answers import GroupPage, GroupRow, Outlook, State
-from apps.telemetry.questions import FleetFilter
+from apps.telemetry.questions import FleetFilter, StateFilter
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import TenantTelemetry
 from apps.tenants.queries import current_tenant
@@ -262,6 +262,36 @@ class Statistics(APIView):
             "results": [_group(row) for row in page.rows],
         }
         return Response(serializers.StatisticsSerializer(found).data)
+
+
+class StatisticsNow(APIView):
+    """A quantity of connectors by their last values: which groups lead, and by what."""
+
+    scope = Scope.READINGS
+
+    @extend_schema(
+        parameters=[serializers.StatisticsNowQuestion],
+        responses=serializers.StatisticsNowSerializer,
+    )
+    def get(self, request: Request) -> Response:
+        question = asked(serializers.StatisticsNowQuestion, request)
+        page = telemetry().top_now(
+            question["quantity"],
+            by=question["by"],
+            statistic=question["statistic"],
+            lowest=question["lowest"],
+            now=timezone.now(),
+            filters=StateFilter(**asdict(_seen_by(asker(request), question))),
+            page=question["page"],
+            size=question["page_size"],
+        )
+        found = {
+            "quantity": question["quantity"],
+            "results": [_group(row) for row in page.rows],
+            "total": page.total,
+            "cut": page.cut,
+        }
+        return Response(serializers.StatisticsNowSerializer(found).data)
 
 
 EVERY = {"": None, "hour": timedelta(hours=1), "day": timedelta(days=1)}

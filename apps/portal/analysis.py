@@ -5,11 +5,13 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext
@@ -24,12 +26,13 @@ from apps.portal import pictures
 from apps.portal.people import StaffRequest, for_staff
 from apps.telemetry.answers import AlarmCount, GroupPage, GroupRow
 from apps.telemetry.bins import BINS
-from apps.telemetry.errors import AskedTooMuch, TelemetryError
+from apps.telemetry.errors import AskedTooMuch, StoreSlow, TelemetryError
 from apps.telemetry.fleet_questions import AGE
-from apps.telemetry.questions import FleetFilter
+from apps.telemetry.questions import MARGIN, FleetFilter, StateFilter
 from apps.telemetry.store import TenantTelemetry
 from apps.tenants.lookups import key_of
-from config.words import position
+from config.presentation import QUANTITY_WORDS
+from config.words import EVIDENCE_WORDS, position
 
 DAY = timedelta(days=1)
 SPANS: Mapping[str, tuple[timedelta, timedelta]] = {
@@ -49,11 +52,24 @@ GROUPINGS = {
     "model": _("Model"),
     "batch": _("Batch"),
     "organisation": _("Organisation"),
+    "vehicle": _("Vehicle"),
     "position": _("Position"),
     AGE: _("Years since installation"),
 }
+COMPARED = frozenset(GROUPINGS) - {"vehicle"}
+"""What groups are compared by over a range; of vehicles there may be too many, and those that lead
+are told."""
+RANKS: Mapping[str, Promise | str] = {
+    "count": _("Connectors"),
+    "minimum": _("Lowest"),
+    "mean": _("Mean"),
+    "p50": _("half lie below"),
+    "maximum": _("Highest"),
+}
+"""What groups of connectors are ranked by now, a column each."""
+SHOWN, SHOWN_MOST = 10, 100
 CODE_LENGTH = 64
-LOWEST_MATTERS = frozenset({"insulation_kohm"})
+LOWEST_MATTERS = frozenset({"insulation_kohm", MARGIN})
 """Quantities whose least value is the worrying one."""
 HIGH_LINES = (
     (50.0, "p50", _("half lie below")),
@@ -78,6 +94,12 @@ DUTY = (
 MONTHS = 6
 
 
+QUANTITIES = {
+    **{name: QUANTITY_WORDS[name] for name in BINS},
+    MARGIN: EVIDENCE_WORDS[MARGIN],
+}
+"""What can be asked of now; but for the margin, over a range as well."""
+
 Lines = Sequence[tuple[float, str, Promise | str]]
 Told = TypeVar("Told")
 
@@ -91,6 +113,8 @@ class Asked:
     by: str = "model"
     model: str = ""
     organisation: str = ""
+    rank: str = ""
+    more: bool = False
 
     @classmethod
     def of(cls, form: QueryDict) -> "Asked":
@@ -102,11 +126,13 @@ class Asked:
 
         organisation = form.get("organisation", "")
         return cls(
-            quantity=known("quantity", BINS),
+            quantity=known("quantity", QUANTITIES),
             span=known("span", SPANS),
             by=known("by", GROUPINGS),
             model=form.get("model", "")[:CODE_LENGTH],
             organisation=organisation if key_of(organisation) else "",
+            rank=known("rank", RANKS),
+            more=form.get("more") == "1",
         )
 
     @property
@@ -124,6 +150,22 @@ class Asked:
         return SPANS[self.span][1]
 
     @property
+    def over_time(self) -> bool:
+        """Margins are known of now alone."""
+        return self.quantity in BINS
+
+    @property
+    def ranked_by(self) -> str:
+        """What was chosen, or the worst value of a group's connectors."""
+        return self.rank or ("minimum" if self.lowest else "maximum")
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """Which connectors, as the installed base is asked for them."""
+        both = {"model": self.model, "organisation": self.organisation}
+        return {name: value for name, value in both.items() if value}
+
+    @property
     def lowest(self) -> bool:
         return self.quantity in LOWEST_MATTERS
 
@@ -137,16 +179,22 @@ def analysis(request: StaffRequest) -> HttpResponse:
     asked, now = Asked.of(request.GET), timezone.now()
     context: dict[str, Any] = {
         "asked": asked,
-        "quantities": list(BINS),
+        "quantities": QUANTITIES.items(),
+        "ranks": RANKS.items(),
         "spans": SPAN_WORDS.items(),
         "groupings": GROUPINGS.items(),
         "models": models(for_user=request.user).values_list("code", flat=True),
         "organisations": organisations(for_user=request.user),
     }
+    telemetry = TenantTelemetry(request.tenant.slug)
     try:
-        context |= _answers(TenantTelemetry(request.tenant.slug), asked, now, request.user)
+        context["now"] = _now(telemetry, asked, now, request.user)
+        if asked.over_time:
+            context |= _answers(telemetry, asked, now, request.user)
     except AskedTooMuch as error:
         context["too_much"] = error.data
+    except StoreSlow:
+        context["slow"] = True
     except TelemetryError as error:
         context["failed"] = error.code
     return render(request, "portal/analysis.html", context)
@@ -160,18 +208,70 @@ def _answers(telemetry: TenantTelemetry, asked: Asked, now: datetime, user: User
     )
     if not spread.rows:
         return {"nothing": True}
+    by = [asked.by] if asked.by in COMPARED else []
     groups = telemetry.percentiles(
-        asked.quantity, by=[asked.by], percents=percents, filters=filters, **stretch
+        asked.quantity, by=by, percents=percents, filters=filters, **stretch
     )
     every_ms = int(asked.every.total_seconds() * 1000)
     return {
         "courses": _courses(spread.groups, asked.lines, every_ms),
         "heat": pictures.heat_map(spread.edges, spread.rows, every_ms, _Said(asked.quantity)),
-        "groups": _named(groups.rows, asked, user),
+        "groups": _named(groups.rows, asked, user) if by else [],
         "settled": spread.settled and groups.settled,
         "ranked": _ranked(telemetry, asked, stretch, user),
         "alarms": _by_month(telemetry.alarm_counts(by="batch"), now),
     }
+
+
+# --- now --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Leader:
+    """A group of connectors by their last values, what it is called, where they are listed."""
+
+    name: str
+    url: str
+    row: GroupRow
+
+    @property
+    def median(self) -> float:
+        return self.row.percentiles[50.0]
+
+
+@dataclass(frozen=True)
+class Now:
+    """The groups that lead now; `more` are told where they are asked for."""
+
+    leaders: list[Leader]
+    page: GroupPage
+    more: bool
+
+
+def _now(telemetry: TenantTelemetry, asked: Asked, now: datetime, user: User) -> Now:
+    """The worst first, unless another column was chosen; of numbers of connectors the most."""
+    page = telemetry.top_now(
+        asked.quantity,
+        by=asked.by,
+        statistic=asked.ranked_by,
+        lowest=asked.lowest and asked.ranked_by != "count",
+        now=now,
+        filters=StateFilter(model=asked.model or None, organisation=asked.organisation or None),
+        size=SHOWN_MOST if asked.more else SHOWN,
+    )
+    names = _names(asked.by, user, [row.group.values[0] for row in page.rows])
+    leaders = [
+        Leader(_called(asked.by, value, names), _listed(asked, value), row)
+        for row in page.rows
+        for value in row.group.values
+    ]
+    return Now(leaders, page, not asked.more and page.total > len(leaders))
+
+
+def _listed(asked: Asked, value: str) -> str:
+    """The installed base, of a group's connectors alone, the worst or the least margin first."""
+    query = {**asked.chosen, asked.by: value, **({"sort": "margin"} if asked.lowest else {})}
+    return f"{reverse('portal:base')}?{urlencode(query)}"
 
 
 # --- pictures ---------------------------------------------------------------------------------
@@ -220,7 +320,7 @@ class Named:
 
 def _named(rows: Sequence[GroupRow], asked: Asked, user: User) -> list[Named]:
     """The worst first, by the second of the lines; ages in their order."""
-    names = _names(asked.by, user)
+    names = _names(asked.by, user, [row.group.values[0] for row in rows])
     found = [Named(_called(asked.by, row.group.values[0], names), row, asked.lines) for row in rows]
     if asked.by == AGE:
         return found
@@ -228,7 +328,11 @@ def _named(rows: Sequence[GroupRow], asked: Asked, user: User) -> list[Named]:
     return sorted(found, key=lambda each: each.row.percentiles[decisive], reverse=not asked.lowest)
 
 
-def _names(by: str, user: User) -> dict[str, str]:
+def _names(by: str, user: User, values: Sequence[str]) -> dict[str, str]:
+    """What the keys of organisations or vehicles are called."""
+    if by == "vehicle":
+        keys = [key for value in values if (key := key_of(value))]
+        return {str(pk): str(each) for pk, each in vehicles(for_user=user).in_bulk(keys).items()}
     if by != "organisation":
         return {}
     rows = organisations(for_user=user).values_list("pk", "name")
@@ -240,7 +344,7 @@ def _called(by: str, value: str, names: Mapping[str, str]) -> str:
         return gettext("in store") if by == "organisation" else gettext("not told")
     if by == "position":
         return position(value)
-    unnamed = gettext("no longer there") if by == "organisation" else value
+    unnamed = gettext("no longer there") if by in ("organisation", "vehicle") else value
     return names.get(value, unnamed)
 
 

@@ -1,12 +1,13 @@
 """The installed base: every connector of the manufacturer, sliced by what it is and where."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.models import User
@@ -14,11 +15,13 @@ from apps.accounts.queries import organisations
 from apps.alarms.queries import Health, health_of
 from apps.catalog.queries import models
 from apps.fleet.models import Connector
-from apps.fleet.queries import connectors
+from apps.fleet.queries import connectors, vehicles
 from apps.portal.people import StaffRequest, for_staff
 from apps.telemetry.answers import State
 from apps.telemetry.errors import TelemetryError
+from apps.telemetry.fleet_questions import AGE, AGES, installed_within
 from apps.telemetry.store import StateFilter, TenantTelemetry
+from apps.tenants.lookups import key_of
 from config.presentation import HEALTH_WORDS
 from config.words import position
 
@@ -30,6 +33,8 @@ FACETS = {
     "organisation": _("Organisation"),
     "position": _("Position"),
 }
+NARROWED = {"vehicle": _("Vehicle"), AGE: _("Years since installation")}
+"""What the analysis page narrows by, too, of which no values are counted."""
 SORTS = {
     "worst": _("Worst first"),
     "margin": _("Least margin first"),
@@ -94,15 +99,19 @@ def _called(facet: str, value: str) -> str:
 
 @for_staff()
 def installed_base(request: StaffRequest) -> HttpResponse:
-    chosen: dict[str, Any] = {n: request.GET[n] for n in FACETS if request.GET.get(n)}
+    known = {**FACETS, **NARROWED}
+    chosen: dict[str, Any] = {name: request.GET[name] for name in known if request.GET.get(name)}
+    if chosen.get(AGE) not in {label for label, *_ in AGES}:
+        chosen.pop(AGE, None)
     sort = request.GET.get("sort", "")
     sort = sort if sort in SORTS else "worst"
     search = request.GET.get("q", "")
     context: dict[str, Any] = {"chosen": chosen, "sort": sort, "sorts": SORTS.items()}
     context |= {"search": search, "number": _page_number(request)}
+    context["narrowed"] = _narrowed(chosen, request.user)
     try:
         found = TenantTelemetry(request.tenant.slug).states(
-            StateFilter(search=search, **chosen),
+            _filter(chosen, search),
             sort=sort,
             page=context["number"],
             size=PAGE,
@@ -116,6 +125,24 @@ def installed_base(request: StaffRequest) -> HttpResponse:
         context["facets"] = list(_facet_rows(found.facets, _names(request.user), chosen))
         context["more"] = found.total > context["number"] * PAGE
     return render(request, "portal/base.html", context)
+
+
+def _filter(chosen: Mapping[str, str], search: str) -> StateFilter:
+    of: dict[str, Any] = {name: value for name, value in chosen.items() if name != AGE}
+    of |= installed_within(chosen.get(AGE, ""), timezone.now())
+    return StateFilter(search=search, **of)
+
+
+def _narrowed(chosen: Mapping[str, str], user: User) -> list[tuple[str, object, object]]:
+    """(field, title, value) of what is chosen and has no facet."""
+    found: list[tuple[str, object, object]] = []
+    if said := chosen.get("vehicle"):
+        key = key_of(said)
+        vehicle = vehicles(for_user=user).filter(pk=key).first() if key else None
+        found.append(("vehicle", NARROWED["vehicle"], vehicle or _("no longer there")))
+    if said := chosen.get(AGE):
+        found.append((AGE, NARROWED[AGE], said))
+    return found
 
 
 def _page_number(request: StaffRequest) -> int:

@@ -1,11 +1,12 @@
 """The connection to Elasticsearch: one client a process, errors as ours, whole answers or none."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
+import orjson
 from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch, TransportError
 from elasticsearch.serializer import OrjsonSerializer
 
@@ -20,8 +21,10 @@ ANSWER_LIMIT_S = 5.0
 """A question that takes longer is ended in Elasticsearch, too."""
 BULK_LIMIT_S = 60.0
 _MOMENT = "2m"
-_NDJSON = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
-_JSON = "application/vnd.elasticsearch+json; compatible-with=8"
+_LINES = {
+    "content-type": "application/vnd.elasticsearch+x-ndjson; compatible-with=8",
+    "accept": "application/vnd.elasticsearch+json; compatible-with=8",
+}
 _BULK_PATH = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
 _BUSY = (429, 502, 503, 504)
 _PAGE = b'{"pit_id":'
@@ -57,6 +60,12 @@ def client_of(url: str) -> Elasticsearch:
     )
 
 
+@lru_cache(maxsize=16)
+def _patient(client: Elasticsearch, limit_s: float) -> Elasticsearch:
+    """The client with that patience: to make one anew takes as long as to send a question."""
+    return client.options(request_timeout=limit_s)
+
+
 @contextmanager
 def our_errors(limit_s: float = ANSWER_LIMIT_S) -> Iterator[None]:
     """Elasticsearch's exceptions as those of errors.py."""
@@ -65,11 +74,21 @@ def our_errors(limit_s: float = ANSWER_LIMIT_S) -> Iterator[None]:
     except ConnectionTimeout as error:
         raise StoreSlow(limit_s=limit_s) from error
     except ApiError as error:
+        if _ran_out_of_time(error.body):
+            raise StoreSlow(limit_s=limit_s) from error
         if error.status_code in _BUSY:
             raise StoreUnavailable(status=error.status_code) from error
         raise StoreRefused(status=error.status_code, reason=_reason(error)) from error
     except TransportError as error:
         raise StoreUnavailable(reason=type(error).__name__) from error
+
+
+def _ran_out_of_time(body: Any) -> bool:
+    """Whether it is the store that ended the question: told that it may not answer in part, it
+    refuses with the status of one that is away."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    causes = error.get("root_cause", ()) if isinstance(error, Mapping) else ()
+    return any(cause.get("type") == "search_timeout_exception" for cause in causes)
 
 
 def _reason(error: ApiError) -> str:
@@ -101,7 +120,7 @@ def _asked(
 ) -> dict[str, Any]:
     with our_errors(limit_s):
         answer = (
-            client.options(request_timeout=limit_s * 2)
+            _patient(client, limit_s * 2)
             .search(
                 body={**body, "timeout": f"{int(limit_s * 1000)}ms"},
                 allow_partial_search_results=False,
@@ -170,18 +189,23 @@ def searches(
     """Several searches (index, body) in one request; raises if any of them fails."""
     if not asked:
         return []
-    lines: list[Mapping[str, Any]] = []
+    limit_s = ANSWER_LIMIT_S
+    lines: list[bytes] = []
     for index, body in asked:
         head = {"index": index, "ignore_unavailable": True, "allow_partial_search_results": False}
-        lines += [head, {**body, "timeout": f"{int(ANSWER_LIMIT_S * 1000)}ms"}]
-    limit_s = ANSWER_LIMIT_S
+        limited = {**body, "timeout": f"{int(limit_s * 1000)}ms"}
+        lines += [orjson.dumps(head), orjson.dumps(limited)]
     with our_errors(limit_s):
-        patient = client.options(request_timeout=limit_s * 2)
-        answers = patient.msearch(searches=lines).body["responses"]
+        # Ready bytes, as of a bulk request: the client's own way takes as long as a small answer.
+        answers = (
+            _patient(client, limit_s * 2)
+            .perform_request("POST", "/_msearch", headers=_LINES, body=b"\n".join([*lines, b""]))
+            .body["responses"]
+        )
     for answer in answers:
         if "error" in answer:
-            raise _refusal(answer)
-    return [_whole(answer, ANSWER_LIMIT_S) for answer in answers]
+            raise _refusal(answer, limit_s)
+    return [_whole(answer, limit_s) for answer in answers]
 
 
 def _whole(answer: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
@@ -190,7 +214,11 @@ def _whole(answer: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
     return dict(answer)
 
 
-def _refusal(answer: Mapping[str, Any]) -> StoreUnavailable | StoreRefused:
+def _refusal(
+    answer: Mapping[str, Any], limit_s: float
+) -> StoreSlow | StoreUnavailable | StoreRefused:
+    if _ran_out_of_time(answer):
+        return StoreSlow(limit_s=limit_s)
     status: int = answer["status"]
     if status in _BUSY:
         return StoreUnavailable(status=status)
@@ -212,7 +240,7 @@ def bulk(client: Elasticsearch, lines: bytes, limit_s: float) -> list[ItemResult
         answer = client.options(request_timeout=limit_s).perform_request(
             "POST",
             _BULK_PATH,
-            headers={"content-type": _NDJSON, "accept": _JSON},
+            headers=_LINES,
             body=lines,
         )
     stored = answer.body.get("stored")
@@ -244,9 +272,7 @@ def change(client: Elasticsearch, lines: bytes) -> list[tuple[ItemResult, tuple[
     The place (`if_seq_no`, `if_primary_term`) is None where nothing was written. Raises as `bulk`.
     """
     with our_errors():
-        answer = client.perform_request(
-            "POST", _CHANGE_PATH, headers={"content-type": _NDJSON, "accept": _JSON}, body=lines
-        )
+        answer = client.perform_request("POST", _CHANGE_PATH, headers=_LINES, body=lines)
     return [(_result(item), _place(item)) for item in answer.body.get("items", ())]
 
 
@@ -270,6 +296,12 @@ def unblock_writes(client: Elasticsearch, index: str) -> None:
         client.options(ignore_status=404).indices.put_settings(
             index=index, settings={"index.blocks.write": None}
         )
+
+
+def merge(client: Elasticsearch, index: str, limit_s: float) -> None:
+    """Make one segment of each shard of an index; it goes on where it takes longer than limit_s."""
+    with suppress(StoreSlow), our_errors(limit_s):
+        client.options(request_timeout=limit_s).indices.forcemerge(index=index, max_num_segments=1)
 
 
 def delete(client: Elasticsearch, indices: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ from apps.telemetry.bins import BINS
 from apps.telemetry.levels import ROLLUPS
 from ohmwatch.readings import QUANTITIES
 
-VERSION = 1
+VERSION = 2
 PLATFORM = "_platform"
 """The `tenant` of what belongs to none: no slug can be this."""
 
@@ -380,6 +380,10 @@ ROLLUP = {
             # As it is asked for: neighbours are alike, and a connector's range lies together.
             "index.sort.field": ["tenant", "connector", "@timestamp"],
             "index.refresh_interval": "30s",  # who builds them refreshes before setting a mark
+            # What is built in a minute is small, and a question looks into each segment.
+            "index.merge.policy.floor_segment": "16mb",
+            "index.merge.policy.segments_per_tier": 4,
+            "index.merge.policy.max_merge_at_once": 4,
         },
         sliced=True,
     )

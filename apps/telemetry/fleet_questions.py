@@ -346,6 +346,13 @@ class FleetQuestions:
         return found
 
 
+def installed_within(age: str, now: datetime) -> dict[str, int | None]:
+    """An age of AGES as StateFilter's fields; none of an age that is none."""
+    bounds = {label: (start_ms, end_ms) for label, start_ms, end_ms in _age_bounds(now)}
+    start_ms, end_ms = bounds.get(age, (None, None))
+    return {"installed_from_ms": start_ms, "installed_before_ms": end_ms}
+
+
 def _age_bounds(now: datetime) -> list[tuple[str, int | None, int | None]]:
     """Each age as (label, installed from, installed before)."""
     return [

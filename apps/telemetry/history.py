@@ -34,7 +34,7 @@ answer then says that it is not settled."""
 class Reach(Protocol):
     """How far back levels go, and how far they are; a TelemetryStore knows."""
 
-    def marks(self) -> list[Mark]: ...
+    def known_marks(self) -> Sequence[Mark]: ...
 
     def oldest_ms(self) -> Mapping[str, int]: ...
 
@@ -88,12 +88,14 @@ class History:
         """
         grid, level = self._grid(start_ms, end_ms, points)
         only = questions.any_of("connector", connectors)
-        parts = self._parts(level, (start_ms, end_ms), [only])
-        answers = self._ask(
-            [
+        parts, answers = self._answered(
+            level,
+            (start_ms, end_ms),
+            [only],
+            lambda parts: [
                 (part.kind, [only, part.clause], overtime.body(part.level, names, grid))
                 for part in parts
-            ]
+            ],
         )
         gathered = Gathered()
         for part, answer in zip(parts, answers, strict=True):
@@ -135,43 +137,26 @@ class History:
         Where the leading groups are asked for and there are more than an answer holds, it is those.
         """
         level = self._fleet_level(grouping, start_ms, end_ms)
-        parts = self._parts(level, (start_ms, end_ms), filters, binned=True, fleet=True)
-        grouping = self._narrowed(grouping, parts, filters)
-        found, cut = self._gathered(grouping, parts, filters)
-        if not cut:
+        first = _ends if grouping.binned else _groups
+        parts, told = self._answered(
+            level,
+            (start_ms, end_ms),
+            filters,
+            lambda parts: first(parts, filters, grouping),
+            binned=True,
+            fleet=True,
+        )
+        if grouping.binned:
+            # Half of all bins are empty for every group: only the others are asked for.
+            grouping = replace(grouping, asked=fleet.bins_of(told, grouping.bins))
+            told = self._ask(_groups(parts, filters, grouping))
+        found = _gathered(parts, told, grouping)
+        if not fleet.is_cut(told):
             return found
         # Who leads in one part may have been cut off in another: these are asked for by name.
         self.cut = True
-        best = fleet.leaders(found, grouping)
-        only = questions.any_of(grouping.by[0], best)
-        return self._gathered(grouping, parts, [*filters, only])[0]
-
-    def _gathered(
-        self, grouping: Grouping, parts: Sequence[Part], filters: Sequence[Clause]
-    ) -> tuple[dict[Group, Counted], bool]:
-        """The groups of all parts, and whether there are more than were answered."""
-        answers = self._ask(
-            [
-                (part.kind, [*filters, part.clause], fleet.body(part.level, grouping))
-                for part in parts
-            ]
-        )
-        found: dict[Group, Counted] = {}
-        for part, answer in zip(parts, answers, strict=True):
-            fleet.take(found, answer, part.level, grouping)
-        return found, fleet.is_cut(answers)
-
-    def _narrowed(
-        self, grouping: Grouping, parts: Sequence[Part], filters: Sequence[Clause]
-    ) -> Grouping:
-        """With the bins alone that hold anything: half of all bins are empty for every group."""
-        rolled = [part for part in parts if part.level is not RAW]
-        if not grouping.binned or not rolled:
-            return grouping
-        answers = self._ask(
-            [(part.kind, [*filters, part.clause], fleet.ends(grouping.quantity)) for part in rolled]
-        )
-        return replace(grouping, asked=fleet.bins_of(answers, grouping.bins))
+        only = questions.any_of(grouping.by[0], fleet.leaders(found, grouping))
+        return _gathered(parts, self._ask(_groups(parts, [*filters, only], grouping)), grouping)
 
     def _fleet_level(self, grouping: Grouping, start_ms: int, end_ms: int) -> Level:
         width_ms = grouping.every_ms or (end_ms - start_ms) // 3
@@ -179,23 +164,43 @@ class History:
 
     # --- which level answers which part ---------------------------------------------------------
 
-    def _parts(
+    def _answered(
         self,
         level: Level,
         span: Span,
         filters: Sequence[Clause],
+        question: Callable[[Sequence[Part]], list[Asked]],
         *,
         binned: bool = False,
         fleet: bool = False,
+    ) -> tuple[list[Part], list[dict[str, Any]]]:
+        """The parts of a question's span, and what the store answers of them.
+
+        What rollups lack is asked for beside the question itself, which is put as if they lacked
+        nothing: nearly always that is so, and one request is enough. Else it is asked once more.
+        """
+        if level is RAW:
+            parts = [Part(RAW, [span])]
+            return parts, self._ask(question(parts))
+        chain = levels.chain(level, binned=binned)
+        known = _by_level(self._store.known_marks(), span)
+        seams = {each.name: marks.seam_ms(known[each.name]) for each in chain[:-1]}
+        hoped = self._parts(chain, span, _dirty(chain, seams, {}))
+        lacking = [_lacking(each, known[each.name], span, seams, filters) for each in chain[:-1]]
+        answers = self._ask([*lacking, *question(hoped)])
+        late = self._late(chain, known, answers[: len(lacking)], fleet=fleet)
+        parts = self._parts(chain, span, _dirty(chain, seams, late))
+        if parts == hoped:
+            return parts, answers[len(lacking) :]
+        return parts, self._ask(question(parts))
+
+    def _parts(
+        self, chain: Sequence[Level], span: Span, dirty: Mapping[str, list[Span]]
     ) -> list[Part]:
         """The question's span, shared among levels: each instant belongs to exactly one part."""
-        if level is RAW:
-            return [Part(RAW, [span])]
-        chain = levels.chain(level, binned=binned)
-        dirty = self._dirty(chain, span, filters, fleet=fleet)
         left = [span]
         if self._store.oldest_ms().get(RAW.name, 0) > span[0]:
-            left = [(level.start_of(span[0]), span[1])]  # nothing finer is left of that edge
+            left = [(chain[0].start_of(span[0]), span[1])]  # nothing finer is left of that edge
         parts = []
         for each in chain[:-1]:
             whole = inward(left, each.width_ms)
@@ -204,47 +209,92 @@ class History:
             parts.append(Part(each, own))
         return [part for part in (*parts, Part(RAW, left)) if part.spans]
 
-    def _dirty(
-        self, chain: Sequence[Level], span: Span, filters: Sequence[Clause], *, fleet: bool
+    def _late(
+        self,
+        chain: Sequence[Level],
+        known: Mapping[str, Sequence[Mark]],
+        answers: Sequence[Mapping[str, Any]],
+        *,
+        fleet: bool,
     ) -> dict[str, list[Span]]:
-        """Of each level, the stretches in which its rollups may be incomplete."""
-        known: defaultdict[str, list[Mark]] = defaultdict(list)
-        for mark in self._store.marks():
-            known[mark.level].append(mark)
-        rolled = list(chain[:-1])
-        seams = {each.name: marks.seam_ms(known[each.name]) for each in rolled}
-        asked = [self._touched(each, known[each.name], span, seams, filters) for each in rolled]
-        answers = self._ask(asked)
-        dirty: dict[str, list[Span]] = {}
-        for each, answer in zip(reversed(rolled), reversed(answers), strict=True):
+        """Of each level, the stretches whose rollups lack readings that have been written since."""
+        found: dict[str, list[Span]] = {}
+        for each, answer in zip(chain[:-1], answers, strict=True):
             late = marks.touched_spans(answer, "late", _touched_width(each))
             waiting_ms = len(late) * _touched_width(each)
             if fleet and known[each.name] and waiting_ms > UNSETTLED_HOURS * HOUR_MS:
                 late, self.settled = [], False
-            open_part = (seams[each.name], marks.NEVER_MS)
-            below = dirty.get(BELOW[each.name].name, [])
-            dirty[each.name] = joined([*late, open_part, *below])
-        return dirty
+            found[each.name] = late
+        return found
 
-    def _touched(
-        self,
-        level: Level,
-        known: Sequence[Mark],
-        span: Span,
-        seams: Mapping[str, int],
-        filters: Sequence[Clause],
-    ) -> Asked:
-        settled = questions.within("@timestamp", span[0], min(span[1], seams[level.name]))
-        # As a clause of the query: the few sequence numbers lead, and nothing else is looked at.
-        late = marks.written_since(known)
-        body: Body = {
-            "size": 0,
-            "track_total_hits": False,
-            "aggs": {"late": marks.by_width(_touched_width(level))},
-        }
-        return kind_of(BELOW[level.name]), [*filters, settled, late], body
+
+def _by_level(known: Sequence[Mark], span: Span) -> dict[str, list[Mark]]:
+    """The marks of the indices that can hold anything of the span."""
+    found: defaultdict[str, list[Mark]] = defaultdict(list)
+    for mark in known:
+        if mark.start_ms < span[1] and mark.end_ms > span[0]:
+            found[mark.level].append(mark)
+    return found
+
+
+def _dirty(
+    chain: Sequence[Level], seams: Mapping[str, int], late: Mapping[str, list[Span]]
+) -> dict[str, list[Span]]:
+    """Of each level, the stretches in which its rollups may be incomplete."""
+    found: dict[str, list[Span]] = {}
+    for each in reversed(chain[:-1]):
+        open_part = (seams[each.name], marks.NEVER_MS)
+        below = found.get(BELOW[each.name].name, [])
+        found[each.name] = joined([*late.get(each.name, ()), open_part, *below])
+    return found
+
+
+def _lacking(
+    level: Level,
+    known: Sequence[Mark],
+    span: Span,
+    seams: Mapping[str, int],
+    filters: Sequence[Clause],
+) -> Asked:
+    settled = questions.within("@timestamp", span[0], min(span[1], seams[level.name]))
+    # As a clause of the query: the few sequence numbers lead, and nothing else is looked at.
+    late = marks.written_since(known)
+    body: Body = {
+        "size": 0,
+        "track_total_hits": False,
+        "aggs": {"late": marks.by_width(_touched_width(level))},
+    }
+    return kind_of(BELOW[level.name]), [*filters, settled, late], body
 
 
 def _touched_width(level: Level) -> int:
     """Minutes are told by the hour: there may be very many."""
     return max(level.width_ms, HOUR_MS)
+
+
+# --- groups -----------------------------------------------------------------------------------
+
+
+def _ends(parts: Sequence[Part], filters: Sequence[Clause], grouping: Grouping) -> list[Asked]:
+    """Between which ends the rollups' values lie."""
+    return [
+        (part.kind, [*filters, part.clause], fleet.ends(grouping.quantity))
+        for part in parts
+        if part.level is not RAW
+    ]
+
+
+def _groups(parts: Sequence[Part], filters: Sequence[Clause], grouping: Grouping) -> list[Asked]:
+    return [
+        (part.kind, [*filters, part.clause], fleet.body(part.level, grouping)) for part in parts
+    ]
+
+
+def _gathered(
+    parts: Sequence[Part], answers: Sequence[Mapping[str, Any]], grouping: Grouping
+) -> dict[Group, Counted]:
+    """The groups of all parts."""
+    found: dict[Group, Counted] = {}
+    for part, answer in zip(parts, answers, strict=True):
+        fleet.take(found, answer, part.level, grouping)
+    return found

@@ -8,12 +8,11 @@ below until the next run has taken them in. So a mark that is too old costs time
 reading, and one that is lost has everything built once more.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from apps.telemetry.questions import Body, Clause
-from apps.telemetry.slices import DAY_MS
 
 NEVER_MS = 1 << 62
 _EPOCH_S = 1_672_531_200
@@ -156,13 +155,16 @@ def not_yet_built(mark: Mark, shard: int, upto: int, open_from_ms: int) -> Claus
     }
 
 
-def touched_spans(answer: Body, name: str, width_ms: int) -> list[tuple[int, int]]:
+def touched_spans(answer: Mapping[str, Any], name: str, width_ms: int) -> list[tuple[int, int]]:
     """The buckets of a date histogram in an aggregation's answer, as spans."""
     buckets = answer.get("aggregations", {}).get(name, {}).get("buckets", ())
     return [(int(bucket["key"]), int(bucket["key"]) + width_ms) for bucket in buckets]
 
 
 def by_width(width_ms: int) -> Body:
-    """An aggregation that tells in which buckets of width_ms there are documents."""
-    width = "1d" if width_ms == DAY_MS else f"{width_ms}ms"
-    return {"date_histogram": {"field": "@timestamp", "fixed_interval": width, "min_doc_count": 1}}
+    """An aggregation that tells in which buckets of width_ms there are documents.
+
+    Over plain numbers: to find nothing, which is what it mostly finds, takes a date's histogram
+    twice as long.
+    """
+    return {"histogram": {"field": "@timestamp", "interval": width_ms, "min_doc_count": 1}}

@@ -60,6 +60,10 @@ EVENT_FACETS = (*DIMENSIONS, "kind", "condition", "severity", "reason")
 UNKNOWN_HEALTH = "unknown"
 
 Choice = str | Sequence[str] | None
+_STATE_CLAUSES = frozenset(
+    {"health", "margin_below_k", "installed_from_ms", "installed_before_ms", "search"}
+)
+"""Fields of a StateFilter that are not just one of a field's values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +81,15 @@ class StateFilter:
     worst_condition: Choice = None
     health: Choice = None
     margin_below_k: float | None = None
+    installed_from_ms: int | None = None
+    installed_before_ms: int | None = None
     search: str = ""
 
     def clauses(self) -> list[Clause]:
         """As filters; `health` "unknown" is a connector that never reported."""
-        chosen = [
-            any_of(each.name, getattr(self, each.name))
-            for each in fields(self)
-            if each.name not in ("health", "margin_below_k", "search")
-        ]
+        plain = [each.name for each in fields(self) if each.name not in _STATE_CLAUSES]
+        chosen = [any_of(name, getattr(self, name)) for name in plain]
+        chosen.append(within("installed_at", self.installed_from_ms, self.installed_before_ms))
         chosen.append(_health_clause(self.health))
         if self.margin_below_k is not None:
             chosen.append({"range": {"margin_k": {"lt": self.margin_below_k}}})

@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_COMPARED = ("type", "index", "doc_values", "time_series_dimension", "enabled", "format")
+_COMPARED = (
+    *("type", "index", "doc_values", "time_series_dimension", "enabled", "format"),
+    "copy_to",
+)
 _DEFAULTS: Mapping[str, Any] = {"index": True, "doc_values": True, "enabled": True}
 
 

@@ -71,11 +71,15 @@ KEEP_REFUSED_DAYS = 37
 """How long quarantine and account stay: the shortest class's readings, and a week of late ones."""
 SLICE_DAYS = 7
 REACH_S = 30.0
+MARKS_S = 5.0
 COUNTED_AT_ONCE = 100
 """Connectors whose readings are counted in one request."""
 SHARD_BYTES = 40 << 30
 """Shards of this size are still moved, merged and searched in good time."""
 SHARDS_LIMIT = 16
+MERGED_SHARE = 0.9
+"""A shard whose largest segment holds so much of it is merged: late readings have it merged again
+once they are a tenth of it."""
 
 Id = str | UUID
 Taken = TypeVar("Taken")
@@ -96,6 +100,7 @@ class TelemetryStore:
         self.prefix = settings.ELASTICSEARCH_PREFIX if prefix is None else prefix
         self.open_days = settings.TELEMETRY_OPEN_DAYS if open_days is None else open_days
         self._reach: tuple[float, Mapping[str, int]] = (-REACH_S, {})
+        self._marks: tuple[float, Sequence[Mark]] = (-MARKS_S, ())
 
     # --- where a document belongs -----------------------------------------------------------
 
@@ -221,6 +226,29 @@ class TelemetryStore:
         cluster.delete(self.client, expired)
         self.forget_marks([mark for mark in self.marks() if mark.source in set(expired)])
         return expired
+
+    def merge_closed(self, now: datetime, *, limit_s: float = cluster.ANSWER_LIMIT_S) -> str | None:
+        """Begin to make one segment of the oldest slice that ended a day ago and isn't one yet.
+
+        Its name; None where all are. A question looks into each segment of each slice on its way,
+        and a reading takes less room. It goes on in the store where it takes longer than limit_s.
+        """
+        closed = sorted(
+            (begin, index)
+            for index in self.indices()
+            if (begin := slices.begin_of(index)) is not None and self._is_closed(index, now)
+        )
+        if not closed:
+            return None
+        with cluster.our_errors():
+            found = self.client.indices.segments(
+                index=[index for _, index in closed], ignore_unavailable=True
+            ).body["indices"]
+        for _, index in closed:
+            if index in found and not _is_merged(found[index]["shards"]):
+                cluster.merge(self.client, index, limit_s)
+                return index
+        return None
 
     def indices(self) -> list[str]:
         """The names of all indices of this installation."""
@@ -352,6 +380,11 @@ class TelemetryStore:
             name, slice_days=slice_days, keep_days=keep_days, open_days=self.open_days, now=now
         )
 
+    def _is_closed(self, index: str, now: datetime) -> bool:
+        name = index.removeprefix(self.prefix)
+        begin, kept = slices.begin_of(name), _kept_days(name.rsplit("-", 1)[0])
+        return bool(begin and kept and begin + timedelta(days=kept[0] + 1) < now)
+
     def _pattern(self, kind: Kind) -> str:
         return f"{self.prefix}{kind.name}-*"
 
@@ -362,6 +395,18 @@ class TelemetryStore:
         body = {"size": questions.MARKS_LIMIT, "sort": ["source"], "track_total_hits": False}
         answer = cluster.search(self.client, self._pattern(MARKS), body)
         return [Mark.from_source(hit["_source"]) for hit in answer["hits"]["hits"]]
+
+    def known_marks(self) -> Sequence[Mark]:
+        """The marks for a question, known anew every MARKS_S seconds.
+
+        One that is too old costs time and never a reading: what was built since is read from the
+        level below.
+        """
+        asked_at, known = self._marks
+        if time.monotonic() - asked_at > MARKS_S:
+            known = self.marks()
+            self._marks = time.monotonic(), known
+        return known
 
     def oldest_ms(self) -> Mapping[str, int]:
         """How far each level's indices go back, by its name; known anew every REACH_S seconds."""
@@ -375,7 +420,7 @@ class TelemetryStore:
         """Note that all up to the mark is in its level, and can be searched there."""
         action = _action("index", self.prefix + MARKS_INDEX, f"{mark.level}:{mark.source}")
         self._write([action + orjson.dumps(mark.to_source()) + b"\n"])
-        self.refresh(MARKS)
+        self._publish_marks()
 
     def forget_marks(self, marks: Sequence[Mark]) -> None:
         """Have what these marks were of built anew, or leave no trace of what is gone."""
@@ -383,7 +428,11 @@ class TelemetryStore:
         lines = [orjson.dumps({"delete": {"_index": index, "_id": f"{each.level}:{each.source}"}})
                  for each in marks]  # fmt: skip
         self._tried([line + b"\n" for line in lines])
+        self._publish_marks()
+
+    def _publish_marks(self) -> None:
         self.refresh(MARKS)
+        self._marks = (-MARKS_S, ())
 
     # --- the account ------------------------------------------------------------------------
 
@@ -899,6 +948,13 @@ def _kept_days(family: str) -> tuple[int, int] | None:
             if family == f"{ROLLUP[level.name].name}-{kept.name}":
                 return level.slice_days, kept.rollup_days[level.name]
     return None
+
+
+def _is_merged(shards: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
+    """Whether in each copy of each shard one segment holds nearly all."""
+    copies = [copy["segments"].values() for shard in shards.values() for copy in shard]
+    documents = [[segment["num_docs"] for segment in segments] for segments in copies]
+    return all(max(each, default=0) >= MERGED_SHARE * sum(each) for each in documents)
 
 
 def _reach_of(indices: Iterable[str]) -> dict[str, int]:

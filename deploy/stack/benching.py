@@ -35,12 +35,14 @@ _CORNER_REDIS = 8
 
 @dataclass(frozen=True)
 class Bench:
-    """One measurement: its name, what it measures in a line, what it needs of stores, packages."""
+    """One measurement: its name, what it measures in a line, what it needs of stores, packages;
+    whether it can be told of how many readings."""
 
     name: str
     about: str
     needs_stores: bool
     needs_packages: bool = False
+    grows: bool = False
 
 
 def known(folder: Path = BENCHMARKS) -> list[Bench]:
@@ -57,12 +59,14 @@ def _read(name: str, path: Path) -> Bench | None:
     mains = [each for each in body if isinstance(each, ast.FunctionDef) and each.name == "main"]
     imported = [each for each in body if isinstance(each, ast.ImportFrom)]
     brought = {alias.name for each in imported for alias in each.names}
-    takes_quick = any(a.arg == "quick" for main in mains for a in main.args.args)
-    if name.startswith("_") or not (takes_quick or "main" in brought):
+    takes = {a.arg for main in mains for a in main.args.args}
+    if name.startswith("_") or not ("quick" in takes or "main" in brought):
         return None
     about = (ast.get_docstring(ast.Module(body, [])) or "").partition("\n")[0]
     needs = {true for each in body for true in _true_names(each)}
-    return Bench(name, about, "NEEDS_STORES" in needs, "NEEDS_PACKAGES" in needs)
+    return Bench(
+        name, about, "NEEDS_STORES" in needs, "NEEDS_PACKAGES" in needs, grows="millions" in takes
+    )
 
 
 def _true_names(statement: ast.stmt) -> list[str]:
@@ -72,20 +76,24 @@ def _true_names(statement: ast.stmt) -> list[str]:
     return names if statement.value.value is True else []
 
 
-def run(name: str, *, quick: bool) -> int:
+def run(name: str, *, quick: bool, millions: int | None = None) -> int:
     """Measure; returns the bench's exit status. Raises StackError for a name that is none."""
     bench = next((each for each in known() if each.name == name), None)
     if bench is None:
         raise StackError(f"There is no bench {name}. `./ohmwatch bench` lists them.")
+    if millions and (quick or not bench.grows):
+        growing = ", ".join(each.name for each in known() if each.grows)
+        raise StackError(f"--millions is for a whole run of {growing}.")
+    options = ["--quick"] if quick else [f"--millions={millions}"] if millions else []
     if bench.needs_packages and not python_environment.has_benchmarks():
         print("Packages of requirements/benchmarks.txt into .run/venv ...", flush=True)
         python_environment.install_benchmarks()
     if not bench.needs_stores:
-        return _measure(bench, plain_environment(), quick=quick)
+        return _measure(bench, plain_environment(), options)
     if quick and supervisor.is_running(demo_stack()):
-        return _measure(bench, corner_environment(demo_stack()), quick=quick)
+        return _measure(bench, corner_environment(demo_stack()), options)
     with _alone(), _stores() as stack:
-        return _measure(bench, own_environment(stack), quick=quick)
+        return _measure(bench, own_environment(stack), options)
 
 
 def plain_environment() -> dict[str, str]:
@@ -128,10 +136,10 @@ def _here() -> dict[str, str]:
     }
 
 
-def _measure(bench: Bench, environment: dict[str, str], *, quick: bool) -> int:
+def _measure(bench: Bench, environment: dict[str, str], options: list[str]) -> int:
     """In a process of the caller's user, who owns the results and the docs that a bench writes."""
     (FOLDER / "files").mkdir(mode=0o755, parents=True, exist_ok=True)
-    command = [str(PYTHON), "-m", "benchmarks", bench.name, *(["--quick"] if quick else [])]
+    command = [str(PYTHON), "-m", "benchmarks", bench.name, *options]
     measured = subprocess.run(command, env=environment, cwd=CHECKOUT, stdin=subprocess.DEVNULL)
     return measured.returncode
 

@@ -147,13 +147,17 @@ def run_bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="Rough, within a minute, on the stack that is up.")
     ] = False,
+    millions: Annotated[
+        int | None,
+        typer.Option("--millions", min=1, max=100, help="Readings that `queries` grows to; 10."),
+    ] = None,
 ) -> None:
     """Measure this machine. Without a name: what can be measured."""
     if name is None:
         for bench in benching.known():
             say(f"{bench.name:12} {bench.about}")
         return
-    raise typer.Exit(benching.run(name, quick=quick))
+    raise typer.Exit(benching.run(name, quick=quick, millions=millions))
 
 
 @app.command("backup")

@@ -213,6 +213,7 @@ TENANT_ROUTES = [
     Row("api/v1/connectors/<uuid:id>/readings", BENS, CONNECTOR, query=RANGE),
     Row("api/v1/connectors/<uuid:id>/series", BENS, CONNECTOR, query=RANGE),
     Row("api/v1/statistics", SIGNED_IN),
+    Row("api/v1/statistics/now", SIGNED_IN),
     Row("api/v1/alarms", SIGNED_IN),
     Row("api/v1/alarms/<uuid:id>", BENS, ALARM),
     Row("api/v1/alarms/<uuid:id>/readings", BENS, ALARM),

@@ -1,4 +1,4 @@
-"""Makes the slices of tomorrow and drops those whose time is over.
+"""Makes the slices of tomorrow, puts those of yesterday into one piece, drops those that are over.
 
 Queue `upkeep`, every 10 min; limit 120 s, prefetch 1. Killed: the next run does the rest; a slice
 is there a whole width before it is needed, so a day without upkeep costs nothing.
@@ -23,3 +23,5 @@ def slices(**later: object) -> None:
         log.info("slice_made", index=name)
     for name in the_store().drop_expired(now):
         log.info("slice_dropped", index=name)
+    if merged := the_store().merge_closed(now):
+        log.info("slice_merged", index=merged)

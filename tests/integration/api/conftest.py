@@ -58,6 +58,7 @@ def readings(elasticsearch: str) -> None:
                 {
                     "tenant": tenant,
                     "connector": str(cast.BENS_CONNECTOR),
+                    "organisation": str(cast.HARBOUR),
                     "last": {"current_a": ampere},
                     "measured_at": NOW_MS,
                     "arrived_at": NOW_MS,

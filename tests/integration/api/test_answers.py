@@ -1,5 +1,6 @@
 """What the API answers: pages, readings, series, events, and what it says when it can't."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from rest_framework.test import APIClient
 from apps.api import views
 from apps.fleet.models import Vehicle
 from apps.telemetry.errors import StoreSlow, StoreUnavailable
+from apps.telemetry.store import TenantTelemetry, the_store
 from apps.tenants.models import Tenant
 from tests import cast
 from tests.integration.api.conftest import BENS_ALARM, NOW
@@ -58,6 +60,8 @@ def test_a_list_is_walked_page_by_page(bens_key: APIClient, kunlun: Tenant) -> N
         ("statistics?quantity=interlock", "quantity"),
         ("statistics?by=tenant", "by"),
         ("statistics?leading=mean&by=model", "leading"),
+        ("statistics/now?by=tenant", "by"),
+        ("statistics/now?by=model&statistic=mode", "statistic"),
         (f"connectors/{cast.BENS_CONNECTOR}/readings?start=soon", "start"),
         (f"connectors/{cast.BENS_CONNECTOR}/readings?page_size=501", "page_size"),
         (f"connectors/{cast.BENS_CONNECTOR}/readings?start=0001-01-01T00:00:00%2B14:00", "start"),
@@ -152,6 +156,38 @@ def test_statistics_by_hour_and_who_leads(annas_browser: APIClient) -> None:
     assert (len(first["results"]), first["total"], first["results"][0]["maximum"]) == (1, 2, 61.0)
     alone = annas_browser.get("/api/v1/statistics", {"leading": "maximum"})
     assert (alone.status_code, list(alone.json()["errors"])) == (400, ["leading"])
+
+
+@pytest.fixture
+def claras_state(readings: None, kunlun: Tenant) -> Iterator[None]:
+    """Of the other organisation, and better off than Ben's."""
+    telemetry = TenantTelemetry(kunlun.slug)
+    of = {"organisation": str(cast.CITY), "batch": "2026-04", "margin_k": 50.0}
+    telemetry.update_states([{"connector": str(cast.CLARAS_CONNECTOR), **of}])
+    the_store().refresh()
+    yield
+    telemetry.delete_states([cast.CLARAS_CONNECTOR])
+    the_store().refresh()
+
+
+def test_who_leads_now_of_what_the_asker_may_see(
+    claras_state: None, bens_key: APIClient, annas_browser: APIClient
+) -> None:
+    question = {"by": "batch", "lowest": True, "statistic": "minimum"}
+
+    own = bens_key.get("/api/v1/statistics/now", question).json()
+    everybodys = annas_browser.get("/api/v1/statistics/now", question).json()
+    other = bens_key.get("/api/v1/statistics/now", {**question, "organisation": str(cast.CITY)})
+
+    assert [(row["group"], row["minimum"]) for row in own["results"]] == [("2026-03", 42.0)]
+    assert [row["group"] for row in everybodys["results"]] == ["2026-03", "2026-04"]
+    assert everybodys["results"][1]["percentiles"] == {"50": 50.0, "95": 50.0, "99": 50.0}
+    assert (everybodys["quantity"], everybodys["total"], everybodys["cut"]) == (
+        "margin_k", 2, False,
+    )  # fmt: skip
+    assert other.status_code == 404
+    unknown = annas_browser.get("/api/v1/statistics/now", {"by": "batch", "quantity": "serial"})
+    assert (unknown.status_code, unknown.json()["code"]) == (400, "wrong_question")
 
 
 def test_a_connectors_state(bens_key: APIClient) -> None:

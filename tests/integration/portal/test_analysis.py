@@ -6,7 +6,8 @@ import pytest
 from django.core.management import call_command
 
 from apps.accounts.models import User
-from apps.telemetry.store import TelemetryStore
+from apps.telemetry.errors import StoreSlow
+from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from apps.tenants.models import Tenant
 from tests import cast, stores
 from tests.integration.telemetry.conftest import reading_lines
@@ -40,7 +41,12 @@ def readings(elasticsearch: str) -> None:
             store.bulk(reading_lines(store, tenant, rows, connector=str(connector), **of))
             store.update_states(
                 [{"tenant": tenant, "connector": str(connector), "model": "HV-250",
-                  "batch": batch, "installed_at": datetime.now(UTC) - timedelta(days=400)}]
+                  "batch": batch, "installed_at": datetime.now(UTC) - timedelta(days=400),
+                  "vehicle": str(cast.BENS_VEHICLE), "position": "traction",
+                  "organisation": str(cast.HARBOUR), "service": "in_service",
+                  "margin_k": 100 - celsius, "measured_at": NOW_MS,
+                  "last": {"temperature_pos_c": celsius + (50 if tenant == "aurora" else 0),
+                           "ambient_c": 21.0}}]
             )  # fmt: skip
     store.refresh()
 
@@ -103,3 +109,69 @@ def test_a_connector_has_its_like(readings: None, world: World, kunlun: Tenant, 
     assert f"/connectors/{cast.CLARAS_CONNECTOR}/" in page.text
     assert "180.0" in page.text
     check_clean(page.text)
+
+
+# --- now --------------------------------------------------------------------------------------
+
+
+def test_who_leads_now_and_the_connectors_behind_it(
+    readings: None, world: World, kunlun: Tenant, anna: User
+) -> None:
+    annas = browser(anna, kunlun)
+    page = annas.get("/portal/analysis/?span=1d&by=batch&model=HV-250")
+
+    check_clean(page.text)
+    leaders = page.context["now"].leaders
+    assert [(each.name, each.row.maximum) for each in leaders] == [
+        ("2026-03", 61.0), ("2026-04", 44.0),
+    ]  # fmt: skip
+    behind = annas.get(leaders[0].url)
+    assert [row.connector.pk for row in behind.context["rows"]] == [cast.BENS_CONNECTOR]
+
+
+@pytest.mark.parametrize("by", ["model", "batch", "organisation", "vehicle", "position", "age"])
+def test_each_dimension_leads_to_its_connectors(
+    by: str, readings: None, world: World, kunlun: Tenant, anna: User
+) -> None:
+    annas = browser(anna, kunlun)
+    page = annas.get(f"/portal/analysis/?by={by}&quantity=margin_k&rank=p50")
+
+    check_clean(page.text)
+    leaders = page.context["now"].leaders
+    behind = [annas.get(each.url) for each in leaders]
+    for each, listed in zip(leaders, behind, strict=True):
+        check_clean(listed.text)
+        assert listed.context["found"].total == each.row.count
+    assert sum(each.row.count for each in leaders) == 2
+    assert leaders[0].row.minimum == 39.0
+    assert "courses" not in page.context  # margins have no past
+
+
+def test_of_margins_the_least_lead_and_a_column_is_chosen(
+    readings: None, world: World, kunlun: Tenant, anna: User
+) -> None:
+    annas = browser(anna, kunlun)
+    by_margin = annas.get("/portal/analysis/?by=batch&quantity=margin_k")
+    assert [each.name for each in by_margin.context["now"].leaders] == ["2026-03", "2026-04"]
+    coolest = annas.get("/portal/analysis/?by=batch&quantity=ambient_c&rank=count")
+    assert {each.row.count for each in coolest.context["now"].leaders} == {1}
+    assert 'aria-sort="descending"' in coolest.text
+
+
+def test_an_age_that_is_none_narrows_nothing(
+    readings: None, world: World, kunlun: Tenant, anna: User
+) -> None:
+    page = browser(anna, kunlun).get("/portal/base/?age=young&vehicle=no-key")
+    assert page.context["found"].total == 0  # there is no such vehicle
+    assert [str(value) for *_, value in page.context["narrowed"]] == ["no longer there"]
+
+
+def test_a_store_that_is_slow_says_to_ask_for_less(
+    world: World, kunlun: Tenant, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*arguments: object, **more: object) -> None:
+        raise StoreSlow(limit_s=5.0)
+
+    monkeypatch.setattr(TenantTelemetry, "top_now", slow)
+    page = browser(anna, kunlun).get("/portal/analysis/")
+    assert "took too long" in page.text

@@ -1,5 +1,6 @@
 """Whatever level answers, the answer is what the readings say: no seam, no gap, no spike lost."""
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -11,13 +12,14 @@ import pytest
 from apps.telemetry import cluster, history, questions
 from apps.telemetry.answers import Group, Series
 from apps.telemetry.bins import BINS
-from apps.telemetry.documents import STATE
+from apps.telemetry.documents import READINGS, STATE
 from apps.telemetry.errors import AskedTooMuch, StoreSlow, WrongQuestion
 from apps.telemetry.levels import DAY, HOUR, HOUR_MS, MINUTE, RAW
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import FleetFilter, StateFilter, TelemetryStore, TenantTelemetry
 from tests.acquisition import elasticsearch_behind, elasticsearch_port
+from tests.eventually import eventually
 from tests.faults.proxy import between
 from tests.integration.telemetry.conftest import CONNECTOR, NOW, NOW_MS, Write
 
@@ -40,14 +42,14 @@ def build(store: TelemetryStore) -> Callable[..., int]:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The levels that answered, in order."""
     found: list[str] = []
-    parts = history.History._parts
+    answered = history.History._answered
 
     def noting(self: Any, *arguments: Any, **more: Any) -> Any:
-        answered = parts(self, *arguments, **more)
-        found.extend(part.level.name for part in answered)
-        return answered
+        parts, answers = answered(self, *arguments, **more)
+        found.extend(part.level.name for part in parts)
+        return parts, answers
 
-    monkeypatch.setattr(history.History, "_parts", noting)
+    monkeypatch.setattr(history.History, "_answered", noting)
     return found
 
 
@@ -141,6 +143,51 @@ def test_the_answer_is_the_same_before_while_and_after_building(
     assert len(midway) > 3
     assert all(each == before for each in midway)
     assert answer() == before
+
+
+def test_one_request_is_enough_where_nothing_came_late(
+    telemetry: TenantTelemetry, store: TelemetryStore, ours: str, write: Write,
+    build: Callable[..., int], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    rows = week(4)
+    write(ours, rows)
+    build()
+    requests, ask = [], cluster.searches
+    monkeypatch.setattr(cluster, "searches", lambda *all_: (requests.append(1), ask(*all_))[1])
+
+    def answer(number: int) -> Any:
+        store.known_marks()
+        requests.clear()
+        series = telemetry.series(CONNECTOR, QUANTITIES, start=from_ms(START_MS), end=NOW)
+        assert len(requests) == number
+        return told(series, "current_a")
+
+    before = answer(1)
+    late = rows[300][0] + 1
+    write(ours, [(late, {"current_a": 0.5})], batch_id=2)
+    with_it = answer(2)
+    build()
+    assert with_it == answer(1) != before
+    assert min(each[1] for each in with_it.values()) == 0.5
+
+
+def test_marks_that_are_known_from_before_a_run_hide_no_reading(
+    telemetry: TenantTelemetry, store: TelemetryStore, ours: str, write: Write,
+    build: Callable[..., int],
+) -> None:  # fmt: skip
+    """Another process builds; this one's marks are as old as they may be."""
+    rows = week(5)
+    write(ours, rows[:400])
+    build()
+    old = store.known_marks()
+    write(ours, rows[400:], batch_id=2)
+    build()
+    store._marks = (time.monotonic(), old)
+
+    series = telemetry.series(CONNECTOR, ["current_a"], start=from_ms(START_MS), end=NOW)
+
+    assert store.known_marks() is old
+    assert sum(bucket.count for bucket in series.buckets) == len(rows)
 
 
 def test_a_short_range_is_read_from_readings(
@@ -448,6 +495,28 @@ def test_a_store_that_answers_too_late_is_told_as_slow_whatever_is_asked(
         way.cut_connections()
         way.mend()
         assert telemetry.states().total == 0
+
+
+def test_a_question_that_the_store_itself_ends_is_told_as_slow(
+    telemetry: TenantTelemetry, ours: str, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elasticsearch looks at its watch five times a second, so it is asked until it has: with a
+    limit of less than that, a question that is under way at that moment is ended."""
+    write(ours, [(NOW_MS - n, {"current_a": float(n % 977)}) for n in range(20_000)])
+    many = {str(n): {"percentiles": {"field": "current_a", "percents": [n]}} for n in range(30)}
+    question: Any = (READINGS, [], {"size": 0, "aggs": many})
+    monkeypatch.setattr(cluster, "ANSWER_LIMIT_S", 0.15)
+    monkeypatch.setattr(cluster, "_patient", lambda client, limit_s: client)  # only it gives up
+
+    def is_ended(questions: list[Any]) -> bool:
+        try:
+            telemetry._ask(questions)
+        except StoreSlow as error:
+            return error.data == {"limit_s": 0.15}
+        return False
+
+    eventually(lambda: is_ended([question]), "one is ended", within_s=60)
+    eventually(lambda: is_ended([question, question]), "one of several is ended", within_s=60)
 
 
 def test_alarms_are_counted_by_batch_and_month(

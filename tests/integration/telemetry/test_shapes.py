@@ -6,13 +6,14 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from django.core.management import CommandError, call_command
 
 from apps.telemetry import cluster, documents, reindexing
 from apps.telemetry.answers import LedgerEntry
 from apps.telemetry.differences import differences, mend
-from apps.telemetry.documents import KINDS, READINGS, STATE, STATE_INDEX, VERSION
+from apps.telemetry.documents import KINDS, QUARANTINE, READINGS, STATE, STATE_INDEX, VERSION
 from apps.telemetry.erasing import erase
 from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
 from apps.telemetry.reindexing import Copy
@@ -91,6 +92,54 @@ def test_states_of_an_older_version_learn_its_new_fields(
         assert [answer.is_stored for answer in store.update_states([row])] == [False]
         store.prepare(NOW)
         assert [answer.is_stored for answer in store.update_states([row])] == [True]
+    finally:
+        cluster.delete(store.client, store.indices())
+        for kind in KINDS:
+            store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
+
+
+def test_words_are_found_in_an_older_quarantine_once_it_is_written_anew(
+    elasticsearch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its field comes with `prepare`, what is said in it only by copying."""
+    store = TelemetryStore(prefix=f"{elasticsearch}wordless-", open_days=1)
+    wanted = QUARANTINE.mappings
+    fields = {
+        name: {key: value for key, value in field.items() if key != "copy_to"}
+        for name, field in wanted["properties"].items()
+        if name != "words"
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            type(QUARANTINE),
+            "mappings",
+            property(
+                lambda kind: (
+                    {**wanted, "properties": fields}
+                    if kind is QUARANTINE
+                    else kind.document._doc_type.mapping.to_dict()
+                )
+            ),
+        )
+        store.prepare(NOW)
+    try:
+        index = store.quarantine_index(NOW_MS)
+        action = {"create": {"_index": index, "_id": f"{TENANT}:1-0-malformed"}}
+        message = {
+            "tenant": TENANT, "reason": "malformed", "detail": "unexpected comma at byte 17",
+            "topic": "up/kunlun/tbox-1", "count": 1, "arrived_at": NOW_MS, "payload_bytes": 0,
+        }  # fmt: skip
+        store.bulk(b"".join(orjson.dumps(each) + b"\n" for each in (action, message)))
+        store.prepare(NOW)
+        store.refresh()
+        telemetry = TenantTelemetry(TENANT, store=store)
+        assert telemetry.quarantine(words="comma unexpected").total == 0
+        assert index in {each.where for each in differences(store) if each.needs_rewriting}
+
+        Copy(store, index).run()
+
+        assert telemetry.quarantine(words="comma unexpected").total == 1
+        assert index not in {each.where for each in differences(store)}
     finally:
         cluster.delete(store.client, store.indices())
         for kind in KINDS:

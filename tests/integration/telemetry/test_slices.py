@@ -68,6 +68,35 @@ def test_time_goes_on_and_old_slices_go(young_store: TelemetryStore) -> None:
     assert young_store.drop_expired(later) == []
 
 
+def test_a_slice_that_has_ended_becomes_one_segment_and_stays_so(
+    young_store: TelemetryStore,
+) -> None:
+    newest_ms = young_store.open_range_ms(NOW)[1]
+    index = young_store.reading_index("30d", newest_ms)
+
+    def add(first: int, count: int) -> None:
+        rows = [(newest_ms - n, {"current_a": 1.0}) for n in range(first, first + count)]
+        young_store.bulk(reading_lines(young_store, "kunlun", rows))
+        young_store.refresh()
+
+    def segments() -> int:
+        shards = young_store.client.indices.segments(index=index)["indices"][index]["shards"]
+        return len(shards["0"][0]["segments"])
+
+    add(0, 30)
+    add(30, 30)
+    assert segments() == 2
+    assert young_store.merge_closed(NOW) is None  # it is still being filled
+
+    later = NOW + timedelta(days=9)
+    assert young_store.merge_closed(later) == index
+    assert (segments(), young_store.merge_closed(later)) == (1, None)
+    add(60, 1)  # a few that come late are not worth to write it all anew
+    assert (segments(), young_store.merge_closed(later)) == (2, None)
+    add(61, 30)
+    assert (young_store.merge_closed(later), segments()) == (index, 1)
+
+
 def test_a_class_has_slices_once_a_tenant_is_in_it(young_store: TelemetryStore) -> None:
     assert not [name for name in young_store.indices() if "readings-1y" in name]
 

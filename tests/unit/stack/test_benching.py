@@ -41,6 +41,13 @@ def test_a_name_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         benching.run("nonsense", quick=True)
 
 
+def test_how_many_readings_only_a_bench_that_grows_is_told() -> None:
+    assert [bench.name for bench in known() if bench.grows] == ["queries"]
+    for name, quick in (("decoding", False), ("queries", True)):
+        with pytest.raises(StackError, match="whole run of queries"):
+            benching.run(name, quick=quick, millions=30)
+
+
 def test_a_guest_of_the_demo_touches_nothing_of_the_demo(stack: Stack) -> None:
     theirs, ours = process_environment(stack), corner_environment(stack)
     for name in ("POSTGRES_URL", "REDIS_URL", "ELASTICSEARCH_PREFIX", "DATA_DIR"):
@@ -79,6 +86,7 @@ def test_the_last_line_is_one_json_object_and_it_is_kept(
                 "met": True,
             }
         ],
+        "rough": True,
     }
     assert json.loads(last) == told
     assert any("Rough" in line for line in table)
