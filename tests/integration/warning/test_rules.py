@@ -215,9 +215,10 @@ def test_late_readings_correct_what_a_shadow_has_counted(
     """Whatever nobody had judged, and from wherever it is judged again."""
     rule = made(anna, mode=Mode.SHADOW.value)
     severities = (WARNING, CRITICAL, OVER, WARNING, OVER, CRITICAL)
-    minutes = (0, 10, 20, 30, 40, 500)  # once more within the hour, and one of its own
+    minutes = (0, 10, 20, 30, 40, 3000)  # once more, and one of its own
     story = [
-        said(rule, *each[:1], minute=each[1]) for each in zip(severities, minutes, strict=True)
+        said(rule, severity, minute=minute)
+        for severity, minute in zip(severities, minutes, strict=True)
     ]
     shadows.note_findings(story, judged_at=NOW)
     truth = counted()
