@@ -128,6 +128,13 @@ class Columns(Mapping[str, Floats]):
             self._parts[name] = work()
         return self._parts[name]
 
+    def rows(self, chosen: Flags | NDArray[np.intp]) -> "Columns":
+        """The columns of these rows. They hold on to what this was made of, not to this: a part that
+        is kept here would hold on to itself, and all columns would wait for the collector."""
+        behind = Columns(self._whole, self._chosen, more=self._more)
+        behind._cut = self._cut
+        return Columns(behind, chosen)
+
     def __getitem__(self, name: str) -> Floats:
         found = self.get(name)
         if found is None:
@@ -156,7 +163,7 @@ class Columns(Mapping[str, Floats]):
 
 def _rows(values: Mapping[str, Floats], chosen: Flags | NDArray[np.intp]) -> Mapping[str, Floats]:
     if isinstance(values, Columns):
-        return Columns(values, chosen)
+        return values.rows(chosen)
     return {name: column[chosen] for name, column in values.items()}
 
 
