@@ -129,8 +129,8 @@ class Columns(Mapping[str, Floats]):
         return self._parts[name]
 
     def rows(self, chosen: Flags | NDArray[np.intp]) -> "Columns":
-        """The columns of these rows. They hold on to what this was made of, not to this: a part that
-        is kept here would hold on to itself, and all columns would wait for the collector."""
+        """The columns of these rows. They hold on to what this was made of, not to this: a part
+        that is kept here would hold on to itself, and all columns would wait for the collector."""
         behind = Columns(self._whole, self._chosen, more=self._more)
         behind._cut = self._cut
         return Columns(behind, chosen)
