@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ohmwatch.backtest import recording
+from ohmwatch.backtest import heap, recording
 from ohmwatch.backtest.errors import RecordingError
 from ohmwatch.backtest.ledger import Ledger
 from ohmwatch.backtest.recording import Tally
@@ -80,8 +80,10 @@ def _must_be_writable(target: Path) -> None:
 def _told(batches: Iterator[Batch], tally: Tally) -> Iterator[Batch]:
     """The batches; at a terminal, how far we are every second."""
     started = told = time.monotonic()
+    heap.use_one()
     for batch in batches:
         yield batch
+        heap.give_back()
         now = time.monotonic()
         if sys.stderr.isatty() and now - told > 1:
             told = now
