@@ -19,7 +19,7 @@ from apps.partitions.log import Chunk, PartitionLog, partition_of
 from apps.partitions.models import Checkpoint
 from apps.telemetry.store import the_store
 from apps.warning.models import ShadowAlarm
-from ohmwatch.detector import Clocked, Detector
+from ohmwatch.detector import Detector
 from ohmwatch.watch import Watch
 from tests import cast
 
@@ -213,17 +213,13 @@ def _standing_of(tenant: str) -> Iterator[Standing]:
 
 
 def learnt(detectors: Sequence[Detector]) -> dict[str, bytes]:
-    """By connector, all that the checkpoints know of it, but for what the clock has shown."""
+    """By connector, all that the checkpoints know of it."""
     found: dict[str, bytes] = {}
     for row in Checkpoint.objects.all():
         watch = Watch.load(bytes(row.state), detectors)
         for name in watch.connectors:
             one = watch.copy_of([name])
-            records = [
-                one._states[each.name].tobytes()
-                for each in one._turns()
-                if not isinstance(each, Clocked)
-            ]
+            records = [one._states[each.name].tobytes() for each in one._turns()]
             records += [one._states[key].tobytes() for key in sorted(one.beside())]
             found[name] = b"".join([str(one.clock_ms(name)).encode(), *records])
     return found

@@ -226,3 +226,8 @@ class Clocked(Protocol):
         as for `Detector.observe`.
         """
         ...
+
+    def lapsed_ms(self, state: State) -> Times:
+        """The newest instant that `lapse` stated of each record, int64[n], also where it is over; 0
+        where there was none. Of what lies before it, readings alone do not give the findings."""
+        ...

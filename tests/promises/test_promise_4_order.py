@@ -535,6 +535,32 @@ def test_what_fails_again_and_again_is_told_to_the_operator(
     assert of_others(known_now(new_desk(redis_log)).standing) == of_others(disturbed.standing)
 
 
+def test_a_silence_that_late_readings_fill_was_none(
+    log: PartitionLog, redis_log: redis.Redis
+) -> None:
+    """What recurs is told by the readings: three gaps under load, of which none is left."""
+    desk = new_desk(redis_log)
+    ends_ms = int(timezone.now().timestamp()) * 1000 - 60_000
+    chunks = [_five_minutes(ends_ms - 300_000 * back) for back in range(36, 0, -1)]
+    kept = [each for at, each in enumerate(chunks) if at % 9 in (5, 6, 7, 8)]
+    sent = [each for each in chunks if each not in kept]
+    for part in (sent, kept):
+        journal.store(part)
+        journal.append(part, log)
+        time.sleep(0.31)
+        judge_all(desk)
+    assert {line.condition for line in journal.standing()} == {"device_silent"}
+    assert judge_late(new_desk(redis_log)) == 1
+    assert journal.standing() == []
+    assert journal.open_alarms() == []
+
+
+def _five_minutes(start_ms: int) -> Chunk:
+    time_ms = start_ms + 10_000 * np.arange(30, dtype=np.int64)
+    values = {"current_a": np.full(30, 120.0), "ambient_c": np.full(30, 21.0)}
+    return Chunk("kunlun", str(cast.BENS_CONNECTOR), int(time_ms[-1]) + 100, time_ms, values)
+
+
 def test_stored_readings_give_the_same_findings_bit_for_bit(
     log: PartitionLog, redis_log: redis.Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,7 +31,7 @@ from apps.telemetry.slices import from_ms
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from apps.warning.queries import detectors_changed_since
 from apps.warning.shadows import Retold, retell
-from ohmwatch.detector import Batch, Clocked, Times
+from ohmwatch.detector import Batch, Times
 from ohmwatch.findings import Finding
 from ohmwatch.reorder import in_time
 from ohmwatch.rules import Judge
@@ -119,7 +119,7 @@ def recompute(name: str, *, desk: Desk, from_ms: int | None = None) -> Retelling
     if base is None:
         return None
     scratch = base.copy_of([name])
-    course = _Course(scratch, desk, {name: scratch.clock_ms(name)})
+    course = _Course(scratch, desk, {name: scratch.clock_ms(name)}, watch)
     course.advance({name: watch.clock_ms(name)})
     failed = [f"{key}: {error!r}" for key, error in course.failed[name].items() if "@" not in key]
     if failed:
@@ -239,7 +239,7 @@ class Failed(Exception):
 
 @dataclass
 class _Course:
-    """Connectors on their way from a base to what is known now. `scratch` moves on.
+    """Connectors on their way from a base to what is known `now`. `scratch` moves on.
 
     `failed` are by connector the keys of states that did not come all the way, each with the first
     error; what a stage fails at, nobody has seen rightly.
@@ -248,6 +248,7 @@ class _Course:
     scratch: Watch
     desk: Desk
     since_ms: dict[str, int]
+    now: Watch
     findings: defaultdict[str, list[Finding]] = field(default_factory=lambda: defaultdict(list))
     in_shadow: defaultdict[str, list[Finding]] = field(default_factory=lambda: defaultdict(list))
     failed: defaultdict[str, dict[str, Exception]] = field(
@@ -299,7 +300,7 @@ class _Course:
                 for each in self.desk.rulebooks.lineup([name]).plans[name].judges
                 if each.key not in self.failed[name]
                 and each.detector.name not in changed
-                and not isinstance(each.detector, Clocked)
+                and self.now.lapsed_ms(each.key, name) <= self.since_ms[name]
             ]
         return self._judges[name]
 
@@ -361,7 +362,7 @@ def _judge(partition: int, scratch: Watch, watch: Watch, desk: Desk) -> bool:
     """Judges all of the scratch's connectors, and puts them in place. False: the partition could
     not be taken; nothing has changed."""
     names = list(scratch.connectors)
-    course = _Course(scratch, desk, {name: scratch.clock_ms(name) for name in names})
+    course = _Course(scratch, desk, {name: scratch.clock_ms(name) for name in names}, watch)
     course.advance({name: watch.clock_ms(name) for name in names})
     try:
         return _take(partition, partial(_put_in_place, course=course), desk)
@@ -379,6 +380,7 @@ def _take(partition: int, work: Callable[[Holding], passes.Also | None], desk: D
 
 def _put_in_place(holding: Holding, *, course: _Course) -> passes.Also | None:
     """Catches up with what the partition judged meanwhile, and changes what it knows."""
+    course.now = holding.watch
     known = [each for each in course.scratch.connectors if holding.watch.knows(each)]
     course.advance({name: holding.watch.clock_ms(name) for name in known})
     level = [each for each in known if _is_level(course.scratch, holding.watch, each)]
