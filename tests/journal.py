@@ -18,7 +18,8 @@ from apps.alarms.models import Alarm, AlarmEvent, Kind, State
 from apps.partitions.log import Chunk, PartitionLog, partition_of
 from apps.partitions.models import Checkpoint
 from apps.telemetry.store import the_store
-from ohmwatch.detector import Clocked, Detector
+from apps.warning.models import ShadowAlarm
+from ohmwatch.detector import Detector
 from ohmwatch.watch import Watch
 from tests import cast
 
@@ -182,6 +183,19 @@ def open_alarms() -> list[tuple[str, ...]]:
     return sorted(found)
 
 
+def in_shadow() -> list[tuple[str, ...]]:
+    """What rules in shadow have counted."""
+    found: list[tuple[str, ...]] = []
+    for tenant in ("kunlun", "aurora"):
+        with schema_context(f"t_{tenant}"):
+            for row in ShadowAlarm.objects.all():
+                worst = (row.severity, row.worst_severity, row.pole, row.occurrences)
+                times = (row.since, row.last_measured_at, row.ended_at is None)
+                about = (row.connector_id, row.condition, *worst, *times, row.evidence)
+                found.append((tenant, *map(str, about)))
+    return sorted(found)
+
+
 def _standing_of(tenant: str) -> Iterator[Standing]:
     with schema_context(f"t_{tenant}"):
         rows = AlarmEvent.objects.select_related("alarm").filter(corrected_by=None)
@@ -199,17 +213,14 @@ def _standing_of(tenant: str) -> Iterator[Standing]:
 
 
 def learnt(detectors: Sequence[Detector]) -> dict[str, bytes]:
-    """By connector, all that the checkpoints know of it, but for what the clock has shown."""
+    """By connector, all that the checkpoints know of it."""
     found: dict[str, bytes] = {}
     for row in Checkpoint.objects.all():
         watch = Watch.load(bytes(row.state), detectors)
         for name in watch.connectors:
             one = watch.copy_of([name])
-            records = [
-                one._states[each.name].tobytes()
-                for each in one._turns()
-                if not isinstance(each, Clocked)
-            ]
+            records = [one._states[each.name].tobytes() for each in one._turns()]
+            records += [one._states[key].tobytes() for key in sorted(one.beside())]
             found[name] = b"".join([str(one.clock_ms(name)).encode(), *records])
     return found
 

@@ -53,3 +53,31 @@ class Snapshot(models.Model):
 
     def __str__(self) -> str:
         return f"partition {self.partition} as of {self.taken_at:%Y-%m-%d %H:%M:%S}"
+
+
+class Arrear(models.Model):
+    """A connector that could not be judged again in full: some detector failed at it.
+
+    `connector` is as detection names it, `since_ms` the clock (device time) of the state from which
+    it is to be judged: later states lack what failed. `due_at` is when it is tried once more; null
+    after the last try, and then `failed` and `error` are what an operator has to know.
+    """
+
+    partition = models.IntegerField()
+    connector = models.TextField()
+    since_ms = models.BigIntegerField()
+    tries = models.PositiveIntegerField(default=0)
+    due_at = models.DateTimeField(null=True)
+    failed = models.TextField()
+    error = models.TextField()
+    noted_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["partition", "connector"], name="one_arrear_of_a_connector"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.connector}: {self.failed}"

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.notifications.budget import sms_of_the_day
+from apps.partitions.arrears import given_up
 from apps.platform.acquisition import board
 from apps.platform.doors import for_operators
 from apps.platform.forms import CountriesForm, TenantForm
@@ -76,6 +77,7 @@ def readiness(request: HttpRequest) -> HttpResponse:
     context = {
         "checks": check_dependencies(),
         "plugins": plugins(),
+        "given_up": given_up(),
         "account": last_account(),
         "slots": found.slots,
         "counts": found.counts,

@@ -150,6 +150,35 @@ class ShadowAlarm(models.Model):
         return f"{self.condition} ({self.worst_severity})"
 
 
+class ShadowStep(models.Model):
+    """What an alarm in shadow was from a finding on: what it is rewound to where late readings show
+    that it was another from then on. Kept for as long as readings may be judged again.
+
+    `begins`: the alarm is one from this finding on.
+    """
+
+    alarm = models.ForeignKey(ShadowAlarm, on_delete=models.CASCADE, related_name="steps")
+    begins = models.BooleanField()
+    measured_at = models.DateTimeField()
+    judged_at = models.DateTimeField()
+    since = models.DateTimeField()
+    pole = models.CharField(max_length=4, blank=True)
+    severity = models.CharField(max_length=8)
+    worst_severity = models.CharField(max_length=8)
+    occurrences = models.PositiveIntegerField()
+    is_open = models.BooleanField()
+    evidence = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+        indexes = [
+            models.Index(fields=["alarm", "measured_at"], name="warning_sha_alarm_i_step_idx")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.severity} at {self.measured_at:%Y-%m-%d %H:%M:%S}"
+
+
 class Progress(models.TextChoices):
     """How far a back-test has come."""
 

@@ -1,12 +1,20 @@
-"""What rules in shadow state: by the decisions of an alarm's life, kept and told to nobody."""
+"""What rules in shadow state: by the decisions of an alarm's life, kept and told to nobody.
 
-from collections.abc import Sequence
-from datetime import datetime
+Each step is kept for a while, so that late readings can correct what was counted (`retell`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import Any, Self
 from uuid import UUID
+
+from django.db import transaction
 
 from apps.fleet.models import Connector
 from apps.telemetry.slices import from_ms
-from apps.warning.models import Rule, ShadowAlarm
+from apps.warning.models import Rule, ShadowAlarm, ShadowStep
 from ohmwatch.findings import Finding, Severity
 from ohmwatch.lifecycle import Action, ClearedAlarm, OpenAlarm, decide
 
@@ -14,6 +22,22 @@ Key = tuple[UUID, UUID, str]
 """Rule, connector, condition: at most one open each."""
 
 WITHOUT_CHANGE = frozenset({Action.NOTHING, Action.REFRESH, Action.EVIDENCE})
+
+KEPT = timedelta(days=3)
+"""Of steps, but for the newest before: no late reading reaches further back."""
+
+
+@dataclass(frozen=True)
+class Retold:
+    """What rules in shadow state of a connector after `since_ms` (device time), in order.
+
+    `rules` names those that were asked once more, each with its condition.
+    """
+
+    connector: str
+    since_ms: int
+    findings: Sequence[Finding]
+    rules: Mapping[str, str]
 
 
 def note_findings(findings: Sequence[Finding], *, judged_at: datetime) -> int:
@@ -26,56 +50,243 @@ def note_findings(findings: Sequence[Finding], *, judged_at: datetime) -> int:
     if not known:
         return 0
     rows = _rows_of(known)
-    return sum(_apply(each, rows, judged_at) for each in known)
+    changes = 0
+    for finding in known:
+        row = rows.get(_key(finding))
+        stand = _next(_Stand.of(row) if row else None, finding, now=judged_at)
+        if stand is not None:
+            rows[_key(finding)] = _write(stand, row, finding, judged_at)
+            changes += 1
+    return changes
 
 
-def _apply(finding: Finding, rows: dict[Key, ShadowAlarm], judged_at: datetime) -> bool:
-    key = _key(finding)
-    row = rows.get(key)
-    is_open = row is not None and row.ended_at is None
+def retell(told: Iterable[Retold], *, judged_at: datetime) -> int:
+    """Brings what shadows of the current tenant have counted to what is true; how many stories were
+    not.
+
+    Joins the caller's transaction. Once more changes nothing. Stories of which the beginning was
+    not kept stay as they are.
+    """
+    with transaction.atomic():
+        return sum(_retell(each, judged_at) for each in told)
+
+
+# --- one step ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Stand:
+    """How an alarm in shadow is after a finding. `begins`: it is one from this finding on."""
+
+    since: datetime
+    measured_at: datetime
+    severity: str
+    worst_severity: str
+    pole: str
+    occurrences: int
+    is_open: bool
+    evidence: Mapping[str, Any]
+    begins: bool = field(default=False)
+
+    @classmethod
+    def of(cls, row: ShadowAlarm) -> Self:
+        return cls(
+            since=row.since,
+            measured_at=row.last_measured_at,
+            severity=row.severity,
+            worst_severity=row.worst_severity,
+            pole=row.pole,
+            occurrences=row.occurrences,
+            is_open=row.ended_at is None,
+            evidence=row.evidence,
+        )
+
+    @classmethod
+    def at(cls, step: ShadowStep) -> Self:
+        return cls(
+            since=step.since,
+            measured_at=step.measured_at,
+            severity=step.severity,
+            worst_severity=step.worst_severity,
+            pole=step.pole,
+            occurrences=step.occurrences,
+            is_open=step.is_open,
+            evidence=step.evidence,
+            begins=step.begins,
+        )
+
+    def put_into(self, row: ShadowAlarm, *, judged_at: datetime) -> None:
+        row.since, row.last_measured_at = self.since, self.measured_at
+        row.severity, row.worst_severity = self.severity, self.worst_severity
+        row.pole, row.occurrences = self.pole, self.occurrences
+        row.evidence = dict(self.evidence)
+        row.ended_at = None if self.is_open else judged_at
+
+
+def _next(stand: _Stand | None, finding: Finding, *, now: datetime) -> _Stand | None:
+    """How the alarm is with this finding; None where that changes nothing."""
+    is_open = stand is not None and stand.is_open
     decision = decide(
-        _as_open(row) if row is not None and is_open else None,
+        _as_open(stand) if stand and is_open else None,
         finding,
-        now=judged_at,
-        cleared=ClearedAlarm(_milliseconds(row.last_measured_at)) if row and not is_open else None,
+        now=now,
+        cleared=ClearedAlarm(_milliseconds(stand.measured_at)) if stand and not is_open else None,
     )
     if decision.action in WITHOUT_CHANGE:
-        return False
-    if decision.action is Action.OPEN or row is None:
-        row = rows[key] = _begun(finding, judged_at)
+        return None
+    if decision.action is Action.OPEN or stand is None:
+        stand = _begun(finding)
     elif decision.action is Action.REOPEN:
-        row.occurrences += 1
-        row.ended_at = None
-    _take_in(finding, row)
-    if decision.action is Action.CLEAR:
-        row.ended_at = judged_at
-    row.save()
-    return True
+        stand = replace(stand, occurrences=stand.occurrences + 1, is_open=True, begins=False)
+    else:
+        stand = replace(stand, is_open=decision.action is not Action.CLEAR, begins=False)
+    return _with(finding, stand)
 
 
-def _begun(finding: Finding, judged_at: datetime) -> ShadowAlarm:
-    rule, connector, condition = _key(finding)
-    return ShadowAlarm(
-        rule_id=rule,
-        rule_version=finding.rule_version,
-        connector_id=connector,
-        condition=condition,
-        since=from_ms(min(finding.since_ms, finding.measured_ms)),
-        opened_at=judged_at,
+def _begun(finding: Finding) -> _Stand:
+    since = from_ms(min(finding.since_ms, finding.measured_ms))
+    return _Stand(since, since, "", "", "", 1, is_open=True, evidence={}, begins=True)
+
+
+def _with(finding: Finding, stand: _Stand) -> _Stand:
+    stand = replace(
+        stand,
+        measured_at=max(from_ms(finding.measured_ms), stand.since),
+        evidence={
+            name: value if isinstance(value, str) or abs(value) < float("inf") else None
+            for name, value in finding.evidence.items()
+        },
+    )
+    if finding.severity is None:
+        return stand
+    worst = Severity[stand.worst_severity.upper()] if stand.worst_severity else finding.severity
+    return replace(
+        stand,
+        severity=finding.severity.name.lower(),
+        pole=str(finding.pole),
+        worst_severity=max(worst, finding.severity).name.lower(),
     )
 
 
-def _take_in(finding: Finding, row: ShadowAlarm) -> None:
-    row.last_measured_at = max(from_ms(finding.measured_ms), row.since)
-    row.evidence = {
-        name: value if isinstance(value, str) or abs(value) < float("inf") else None
-        for name, value in finding.evidence.items()
-    }
-    if finding.severity is None:
-        return
-    row.severity, row.pole = finding.severity.name.lower(), str(finding.pole)
-    worst = Severity[row.worst_severity.upper()] if row.worst_severity else finding.severity
-    row.worst_severity = max(worst, finding.severity).name.lower()
+def _write(
+    stand: _Stand, row: ShadowAlarm | None, finding: Finding, judged_at: datetime
+) -> ShadowAlarm:
+    """The row as it is now, which is a new one where the alarm is."""
+    if row is None or stand.begins:
+        rule, connector, condition = _key(finding)
+        row = ShadowAlarm(
+            rule_id=rule,
+            rule_version=finding.rule_version,
+            connector_id=connector,
+            condition=condition,
+            opened_at=judged_at,
+        )
+    stand.put_into(row, judged_at=judged_at)
+    row.save()
+    ShadowStep.objects.create(
+        alarm=row,
+        begins=stand.begins,
+        measured_at=stand.measured_at,
+        judged_at=judged_at,
+        since=stand.since,
+        pole=stand.pole,
+        severity=stand.severity,
+        worst_severity=stand.worst_severity,
+        occurrences=stand.occurrences,
+        is_open=stand.is_open,
+        evidence=dict(stand.evidence),
+    )
+    _forget_old(row)
+    return row
+
+
+def _forget_old(row: ShadowAlarm) -> None:
+    """Of what lies out of reach, the newest step is where the rest begins."""
+    old = ShadowStep.objects.filter(alarm=row, measured_at__lt=row.last_measured_at - KEPT)
+    newest = old.order_by("-pk").values_list("pk", flat=True).first()
+    if newest is not None:
+        old.filter(pk__lt=newest).delete()
+
+
+# --- told anew --------------------------------------------------------------------------------
+
+
+def _retell(told: Retold, judged_at: datetime) -> int:
+    since = from_ms(told.since_ms)
+    there = _of_known(told.findings)
+    changed = 0
+    for rule, condition in told.rules.items():
+        key = UUID(rule), UUID(told.connector), condition
+        findings = [each for each in there if _key(each) == key]
+        changed += _Story(key, since, findings).correct(judged_at)
+    return changed
+
+
+@dataclass
+class _Story:
+    """What a rule in shadow has counted of a connector, and the findings that are true."""
+
+    key: Key
+    since: datetime
+    findings: Sequence[Finding]
+
+    def correct(self, judged_at: datetime) -> bool:
+        """Whether anything was another than was counted."""
+        rows = ShadowAlarm.objects.filter(
+            rule=self.key[0], connector=self.key[1], condition=self.key[2]
+        )
+        if rows.filter(last_measured_at__gt=self.since, steps=None).exists():
+            return False
+        steps = ShadowStep.objects.filter(alarm__in=rows).select_related("alarm")
+        told = list(steps.filter(measured_at__gt=self.since).order_by("pk"))
+        before = steps.filter(measured_at__lte=self.since).order_by("-pk").first()
+        if told and before is None and not told[0].begins:
+            return False
+        row = before.alarm if before else rows.order_by("-last_measured_at").first()
+        if before is None and (told or row is None or row.last_measured_at > self.since):
+            row = None
+        return self._compare(told, before, row, judged_at)
+
+    def _compare(
+        self,
+        told: Sequence[ShadowStep],
+        before: ShadowStep | None,
+        row: ShadowAlarm | None,
+        judged_at: datetime,
+    ) -> bool:
+        stand = _Stand.at(before) if before else _Stand.of(row) if row else None
+        truth: list[tuple[Finding, _Stand]] = []
+        for finding in self.findings:
+            stands = _next(truth[-1][1] if truth else stand, finding, now=judged_at)
+            if stands is not None:
+                truth.append((finding, stands))
+        both = zip(told, truth, strict=False)
+        same = [step for step, _ in takewhile(lambda each: _Stand.at(each[0]) == each[1][1], both)]
+        if len(same) == len(told) == len(truth):
+            return False
+        row = _rewound(told[len(same) :], [*([before] if before else []), *same], row)
+        for finding, stands in truth[len(same) :]:
+            row = _write(stands, row, finding, judged_at)
+        return True
+
+
+def _rewound(
+    untrue: Sequence[ShadowStep], true: Sequence[ShadowStep], row: ShadowAlarm | None
+) -> ShadowAlarm | None:
+    """Takes the untrue steps back, the alarms that began with them as well; the alarm at which the
+    story is then."""
+    ShadowStep.objects.filter(pk__in=[each.pk for each in untrue]).delete()
+    begun = [each.alarm_id for each in untrue if each.begins]
+    ShadowAlarm.objects.filter(pk__in=begun).delete()
+    if not true:
+        return row
+    last = true[-1]
+    _Stand.at(last).put_into(last.alarm, judged_at=last.judged_at)
+    last.alarm.save()
+    return last.alarm
+
+
+# --- rows -------------------------------------------------------------------------------------
 
 
 def _rows_of(findings: Sequence[Finding]) -> dict[Key, ShadowAlarm]:
@@ -107,11 +318,11 @@ def _of_known(findings: Sequence[Finding]) -> list[Finding]:
     ]
 
 
-def _as_open(row: ShadowAlarm) -> OpenAlarm:
+def _as_open(stand: _Stand) -> OpenAlarm:
     return OpenAlarm(
-        severity=Severity[row.severity.upper()],
-        since_ms=_milliseconds(row.since),
-        last_measured_ms=_milliseconds(row.last_measured_at),
+        severity=Severity[stand.severity.upper()],
+        since_ms=_milliseconds(stand.since),
+        last_measured_ms=_milliseconds(stand.measured_at),
     )
 
 

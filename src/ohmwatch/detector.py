@@ -138,6 +138,13 @@ class Columns(Mapping[str, Floats]):
         more = {name: column[rows] for name, column in self._more.items()}
         return {name: column[here] for name, column in self._whole.items()} | more
 
+    def rows(self, chosen: Flags | NDArray[np.intp]) -> "Columns":
+        """The columns of these rows. They hold on to what this was made of, not to this: a part
+        that is kept here would hold on to itself, and all columns would wait for the collector."""
+        behind = Columns(self._whole, self._chosen, more=self._more)
+        behind._cut = self._cut
+        return Columns(behind, chosen)
+
     def __getitem__(self, name: str) -> Floats:
         found = self.get(name)
         if found is None:
@@ -166,7 +173,7 @@ class Columns(Mapping[str, Floats]):
 
 def _rows(values: Mapping[str, Floats], chosen: Flags | NDArray[np.intp]) -> Mapping[str, Floats]:
     if isinstance(values, Columns):
-        return Columns(values, chosen)
+        return values.rows(chosen)
     return {name: column[chosen] for name, column in values.items()}
 
 
@@ -228,4 +235,9 @@ class Clocked(Protocol):
         Asked now and then, however often: what was stated is not stated again. All else holds
         as for `Detector.observe`.
         """
+        ...
+
+    def lapsed_ms(self, state: State) -> Times:
+        """The newest instant that `lapse` stated of each record, int64[n], also where it is over; 0
+        where there was none. Of what lies before it, readings alone do not give the findings."""
         ...

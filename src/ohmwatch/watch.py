@@ -230,25 +230,48 @@ class Watch:
             self._states = {key: state[kept] for key, state in self._states.items()}
         return left
 
-    def copy_of(self, connectors: Sequence[str]) -> "Watch":
-        """Another watch that knows of these connectors, as far as they were met, what this does."""
+    def lapsed_ms(self, key: str, connector: str) -> int:
+        """When a clock was last what made the detector of this state say something of a connector;
+        0 where it never was, or no clock is shown to it."""
+        keeper = next((each for each in self.detectors if each.name == key.partition("@")[0]), None)
+        if not isinstance(keeper, Clocked) or key not in self._states or not self.knows(connector):
+            return 0
+        at = self._position[connector]
+        return int(keeper.lapsed_ms(self._states[key][at : at + 1])[0])
+
+    def beside(self) -> set[str]:
+        """The keys of what is known beside the detectors' own: of what is not in force."""
+        own = {*self._absent, *(each.name for each in self._turns())}
+        return {key for key in self._states if key.partition("@")[0] not in self._absent} - own
+
+    def copy_of(self, connectors: Sequence[str], *, beside: Iterable[str] = ()) -> "Watch":
+        """Another watch that knows of these connectors, as far as they were met, what this does.
+
+        Of the keys `beside` that are not known here it knows what they would begin with.
+        """
         met = [each for each in connectors if each in self._position]
         copy = Watch(self.detectors)
         own, its = self._positions(met), copy._positions(met)
         copy._clock_ms[its], copy._judged[its] = self._clock_ms[own], self._judged[own]
-        for key in copy._states:
-            copy._states[key][its] = self._states[key][own]
+        for key in {*copy._states, *self.beside(), *beside}:
+            known = self._states.get(key, self._states.get(key.partition("@")[0]))
+            if known is not None:
+                copy._states[key] = np.zeros(len(met), dtype=known.dtype)
+                copy._states[key][its] = known[own]
         return copy
 
-    def adopt(self, connectors: Sequence[str], other: "Watch") -> None:
+    def adopt(
+        self, connectors: Sequence[str], other: "Watch", keys: Iterable[str] | None = None
+    ) -> None:
         """Takes the records of these connectors, which both have met, from another watch of the
-        same detectors. Kept are records of what states by the clock (`Clocked`), of what is not in
-        force, what was noted as late, and which reading was judged first."""
+        same detectors: those of these keys, or all that it has. What was noted as late stays, and
+        which reading was judged first."""
         own, its = self._positions(connectors), other._positions(connectors)
         self._clock_ms[own], self._judged[own] = other._clock_ms[its], other._judged[its]
-        for each in self._turns():
-            if not isinstance(each, Clocked):
-                self._states[each.name][own] = other._states[each.name][its]
+        for key in other._states.keys() & (other._states.keys() if keys is None else set(keys)):
+            theirs = other._states[key]
+            mine = self._states.setdefault(key, np.zeros(len(self._clock_ms), dtype=theirs.dtype))
+            mine[own] = theirs[its]
 
     def _make(self, post: Post) -> None:
         """Makes the records of a post that has none here, or of another shape: its parameters

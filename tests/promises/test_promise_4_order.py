@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +18,15 @@ import numpy as np
 import pytest
 import redis
 from django.conf import settings
+from django.test import Client
 from django.utils import timezone
 from django_tenants.utils import schema_context
 
+from apps.accounts.models import User
 from apps.alarms.models import AlarmEvent
 from apps.devices.directory import Directory
-from apps.partitions import operations
+from apps.partitions import arrears, operations
+from apps.partitions.arrears import partitions_in_arrears
 from apps.partitions.lease import LEASE_MS, lease_key
 from apps.partitions.log import Chunk, PartitionLog, log_key
 from apps.partitions.models import Checkpoint
@@ -30,7 +34,11 @@ from apps.partitions.queries import partitions_with_late, snapshots
 from apps.partitions.snapshots import take_snapshot
 from apps.partitions.wakeups import wake_key
 from apps.telemetry.store import the_store
+from apps.warning import operations as warning
+from apps.warning.models import Mode
+from apps.warning.operations import Content
 from config.celery import app as celery
+from ohmwatch.detectors.overtemperature import Overtemperature
 from ohmwatch.watch import Watch, warm_up
 from tests import cast, journal, stores
 from workers.detection import again, faults, passes
@@ -497,27 +505,51 @@ class Truth:
 
     standing: list[journal.Standing]
     open_alarms: list[tuple[str, ...]]
+    in_shadow: list[tuple[str, ...]]
     learnt: dict[str, bytes]
 
 
 def known_now(desk: Desk) -> Truth:
     detectors = desk.panel.detectors
-    return Truth(journal.standing(), journal.open_alarms(), journal.learnt(detectors))
+    return Truth(
+        journal.standing(),
+        journal.open_alarms(),
+        journal.in_shadow(),
+        journal.learnt(detectors),
+    )
+
+
+def set_shadows() -> None:
+    """Rules in shadow, from long before the story; one is of some connectors only."""
+    some = {"vehicle": [str(cast.BENS_VEHICLE)]}
+    earlier = Content(name="Earlier", mode=Mode.SHADOW.value, parameters={"margin_k": 80.0})
+    of_ben = Content(name="Of Ben", mode=Mode.SHADOW.value, selection=some)
+    with schema_context("t_kunlun"):
+        by = {"user": User.objects.get(pk=cast.ANNA), "now": timezone.now() - timedelta(days=5)}
+        warning.make_rule(detector="overtemperature", content=earlier, **by)
+        warning.make_rule(detector="insulation_low", content=of_ben, **by)
 
 
 def truth_of(chunks: list[Chunk], log: PartitionLog, desk: Desk) -> Truth:
+    """What is true; rules in shadow are set before and again after it."""
+    set_shadows()
     journal.append(sorted(chunks, key=lambda each: int(each.time_ms[0])), log)
     judge_all(desk)
     truth = known_now(desk)
     assert len(truth.standing) > 20
+    assert {line[2] for line in truth.in_shadow} == {"overtemperature", "insulation_low"}
     stores.restore()
     stores.flush_redis()
+    set_shadows()
     return truth
 
 
-def judge_late(desk: Desk) -> int:
-    """Plays the back-test worker; how many connectors were judged again."""
-    return sum(again.judge_again(each, desk=desk) for each in partitions_with_late())
+def judge_late(desk: Desk, *, minutes: int = 0) -> int:
+    """Plays the back-test worker, so much later; how many connectors were judged again."""
+    now = timezone.now() + timedelta(minutes=minutes)
+    desk.clock = lambda: now
+    waiting = {*partitions_with_late(), *partitions_in_arrears(now=now)}
+    return sum(again.judge_again(each, desk=desk) for each in waiting)
 
 
 def a_day_ago() -> list[Chunk]:
@@ -543,6 +575,110 @@ def test_a_backlog_behind_newer_readings_is_judged_at_its_own_time(
     assert judge_late(new_desk(redis_log)) == 0
     judge_all(desk)
     assert known_now(desk) == truth
+
+
+@pytest.fixture
+def disturbed(log: PartitionLog, redis_log: redis.Redis) -> Truth:
+    """A backlog that nobody has judged again yet; what would be true."""
+    chunks = a_day_ago()
+    truth = truth_of(chunks, log, new_desk(redis_log))
+    desk = new_desk(redis_log)
+    for part in (chunks[-200:], chunks[:-200]):
+        journal.store(part)
+        journal.append(part, log)
+        time.sleep(0.31)
+        judge_all(desk)
+    return truth
+
+
+@contextmanager
+def failing(owner: type, method: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, method, _raise)
+        yield
+
+
+def _raise(*_: object, **__: object) -> None:
+    raise MemoryError("for the moment")
+
+
+def of_others(lines: list[journal.Standing]) -> list[journal.Standing]:
+    return [each for each in lines if each.condition != "overtemperature"]
+
+
+def test_a_detector_that_fails_at_it_is_asked_once_more_and_holds_up_no_other(
+    disturbed: Truth, redis_log: redis.Redis
+) -> None:
+    before = known_now(new_desk(redis_log))
+    with failing(Overtemperature, "observe"):
+        assert judge_late(new_desk(redis_log)) == len(journal.CONNECTORS)
+    after = known_now(new_desk(redis_log))
+    assert of_others(after.standing) == of_others(disturbed.standing)
+    own = [set(each.standing) - set(of_others(each.standing)) for each in (before, after)]
+    assert own[0] == own[1]
+    assert judge_late(new_desk(redis_log)) == 0, "not before its time"
+    with failing(Overtemperature, "observe"):
+        assert judge_late(new_desk(redis_log), minutes=3) == len(journal.CONNECTORS)
+    assert known_now(new_desk(redis_log)) == after
+    assert judge_late(new_desk(redis_log), minutes=10) == len(journal.CONNECTORS)
+    assert known_now(new_desk(redis_log)) == disturbed
+    assert judge_late(new_desk(redis_log), minutes=100) == 0
+
+
+def test_a_stage_that_fails_leaves_all_as_it_was_until_the_next_try(
+    disturbed: Truth, redis_log: redis.Redis
+) -> None:
+    before = known_now(new_desk(redis_log))
+    stage = type(Watch(new_desk(redis_log).panel.detectors).stages[0])
+    with failing(stage, "columns"):
+        judge_late(new_desk(redis_log))
+    assert known_now(new_desk(redis_log)) == before
+    judge_late(new_desk(redis_log), minutes=3)
+    assert known_now(new_desk(redis_log)) == disturbed
+
+
+def test_what_fails_again_and_again_is_told_to_the_operator(
+    disturbed: Truth, redis_log: redis.Redis, client: Client, operator: User
+) -> None:
+    with failing(Overtemperature, "observe"):
+        judge_late(new_desk(redis_log))
+        for hours in range(1, arrears.TRIES):
+            assert judge_late(new_desk(redis_log), minutes=60 * hours) > 0
+        assert judge_late(new_desk(redis_log), minutes=60 * 24) == 0
+    (told,) = arrears.given_up()
+    assert told.connectors == len(journal.CONNECTORS)
+    assert told.failed.startswith("overtemperature")
+    assert "for the moment" in told.error
+    client.force_login(operator)
+    assert "for the moment" in client.get("/readiness/", headers={"host": "localhost"}).text
+    judge_late(new_desk(redis_log), minutes=60 * 50)
+    assert of_others(known_now(new_desk(redis_log)).standing) == of_others(disturbed.standing)
+
+
+def test_a_silence_that_late_readings_fill_was_none(
+    log: PartitionLog, redis_log: redis.Redis
+) -> None:
+    """What recurs is told by the readings: three gaps under load, of which none is left."""
+    desk = new_desk(redis_log)
+    ends_ms = int(timezone.now().timestamp()) * 1000 - 60_000
+    chunks = [_five_minutes(ends_ms - 300_000 * back) for back in range(36, 0, -1)]
+    kept = [each for at, each in enumerate(chunks) if at % 9 in (5, 6, 7, 8)]
+    sent = [each for each in chunks if each not in kept]
+    for part in (sent, kept):
+        journal.store(part)
+        journal.append(part, log)
+        time.sleep(0.31)
+        judge_all(desk)
+    assert {line.condition for line in journal.standing()} == {"device_silent"}
+    assert judge_late(new_desk(redis_log)) == 1
+    assert journal.standing() == []
+    assert journal.open_alarms() == []
+
+
+def _five_minutes(start_ms: int) -> Chunk:
+    time_ms = start_ms + 10_000 * np.arange(30, dtype=np.int64)
+    values = {"current_a": np.full(30, 120.0), "ambient_c": np.full(30, 21.0)}
+    return Chunk("kunlun", str(cast.BENS_CONNECTOR), int(time_ms[-1]) + 100, time_ms, values)
 
 
 def test_stored_readings_give_the_same_findings_bit_for_bit(

@@ -81,6 +81,11 @@ class Desk:
         """This worker's lease of a partition, taken or not."""
         return Lease(self.client, partition, self.holder)
 
+    def schema_of(self, name: str) -> str | None:
+        """Of the tenant whose connector bears this name; None where it is not known."""
+        tenant = self.directory.tenant(key_of(name)[0])
+        return None if tenant is None else tenant.schema_name
+
     def ratings(self, names: Sequence[str]) -> list[Ratings]:
         """What each connector is rated for; nothing known makes detectors silent."""
         found = (self.directory.ratings_of(*key_of(name)) for name in names)

@@ -25,7 +25,7 @@ from django.db import transaction
 from django_tenants.utils import schema_context
 
 from apps.alarms.operations import apply_findings
-from apps.partitions import operations
+from apps.partitions import arrears, operations
 from apps.partitions.lease import Lease
 from apps.partitions.log import START, Entry, Page, Position, Stack, is_behind
 from apps.partitions.queries import positions
@@ -124,6 +124,7 @@ def forget(partition: int, slug: str, *, desk: Desk) -> int | None:
         if left or holding.is_dirty:
             _commit(holding, desk)
         rewrite(partition, lambda state: _without(slug, state, desk))
+        arrears.forget_of(partition, slug)
     except BaseException:
         desk.holdings.pop(partition, None)
         raise

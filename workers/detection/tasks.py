@@ -22,6 +22,7 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from apps.devices.directory import Directory
+from apps.partitions.arrears import partitions_in_arrears
 from apps.partitions.log import PartitionLog
 from apps.partitions.operations import Fenced
 from apps.partitions.queries import partitions_with_late
@@ -93,7 +94,7 @@ def judge_again(**later: object) -> None:
     """Judge connectors again of which readings came late; all partitions get their turn."""
     ends_at = time.monotonic() + AGAIN_S
     try:
-        waiting = partitions_with_late()
+        waiting = list({*partitions_with_late(), *partitions_in_arrears(now=timezone.now())})
         for partition in random.sample(waiting, len(waiting)):
             again.judge_again(
                 partition, desk=the_bench(), is_time_up=lambda: time.monotonic() >= ends_at

@@ -2,17 +2,19 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ohmwatch.backtest import recording
+from ohmwatch.backtest import heap, recording
 from ohmwatch.backtest.errors import RecordingError
+from ohmwatch.backtest.ledger import Ledger
 from ohmwatch.backtest.recording import Tally
 from ohmwatch.backtest.report import Backtest, write_report
-from ohmwatch.backtest.run import AlarmEvent, Omissions, in_order_of_arrival, run, write
+from ohmwatch.backtest.run import AlarmEvent, Omissions, run, write
 from ohmwatch.detector import Batch
 from ohmwatch.detectors.defaults import default_detectors
 from ohmwatch.fleet import AgeingOutlier
@@ -45,25 +47,28 @@ def backtest(
     tally, omissions, detectors = Tally(), Omissions(), default_detectors()
     fleet = AgeingOutlier()
     batches = _told(recording.read(readings, rows=rows, tally=tally), tally)
-    events = sorted(
-        run(batches, installed, detectors, omissions=omissions, fleet=fleet),
-        key=in_order_of_arrival,
-    )
+    with Ledger(out.absolute().parent) as events:
+        for event in run(batches, installed, detectors, omissions=omissions, fleet=fleet):
+            events.add(event)
+        _must_describe(connectors, tally, omissions)
+        write(out, events)
+        told = list(left_out(tally, omissions))
+        if report is not None:
+            judged_by = (*detectors, fleet)
+            about = Backtest(readings, events, installed, judged_by, tally, omissions, told)
+            write_report(report, about, recording.read(readings, rows=rows))
+        _say(events, tally, told)
+    if omissions.failed:
+        raise typer.Exit(FAILED)
+
+
+def _must_describe(connectors: Path, tally: Tally, omissions: Omissions) -> None:
     if tally.readings and len(omissions.readings) == len(tally.first_ms):
         raise RecordingError(
             connectors,
             "it describes no connector of this recording",
             f"The readings are of {_some(list(omissions.readings))}.",
         )
-    write(out, events)
-    told = list(left_out(tally, omissions))
-    if report is not None:
-        judged_by = (*detectors, fleet)
-        about = Backtest(readings, events, installed, judged_by, tally, omissions, told)
-        write_report(report, about, recording.read(readings, rows=rows))
-    _say(events, tally, told)
-    if omissions.failed:
-        raise typer.Exit(FAILED)
 
 
 def _must_be_writable(target: Path) -> None:
@@ -75,8 +80,10 @@ def _must_be_writable(target: Path) -> None:
 def _told(batches: Iterator[Batch], tally: Tally) -> Iterator[Batch]:
     """The batches; at a terminal, how far we are every second."""
     started = told = time.monotonic()
+    heap.use_one()
     for batch in batches:
         yield batch
+        heap.give_back()
         now = time.monotonic()
         if sys.stderr.isatty() and now - told > 1:
             told = now
@@ -87,13 +94,12 @@ def _told(batches: Iterator[Batch], tally: Tally) -> Iterator[Batch]:
         sys.stderr.write("\r\033[K")
 
 
-def _say(events: Sequence[AlarmEvent], tally: Tally, told: Sequence[str]) -> None:
-    opened = [event for event in events if event.event == "opened"]
-    affected = {event.connector for event in opened}
+def _say(events: Iterable[AlarmEvent], tally: Tally, told: Sequence[str]) -> None:
+    opened = Counter(event.connector for event in events if event.event == "opened")
     typer.echo(
         f"{tally.readings:,} readings of {len(tally.first_ms):,} connectors, "
         f"{tally.connector_years:.2f} connector-years: "
-        f"{len(opened):,} alarms at {len(affected):,} connectors."
+        f"{opened.total():,} alarms at {len(opened):,} connectors."
     )
     for line in told:
         typer.echo(line, err=True)

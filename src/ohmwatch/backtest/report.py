@@ -40,10 +40,11 @@ STYLE = Path(__file__).with_name("report.css")
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """A back-test that is done. `left_out`: what was not judged, and why, in sentences."""
+    """A back-test that is done. `left_out`: what was not judged, and why, in sentences. `events`
+    are gone through more than once, in order of arrival."""
 
     readings: Path
-    events: Sequence[AlarmEvent]
+    events: Iterable[AlarmEvent]
     installed: Mapping[str, Installed]
     detectors: Sequence[Detector]
     tally: Tally
@@ -54,19 +55,38 @@ class Backtest:
 def write_report(path: Path, about: Backtest, again: Iterable[Batch]) -> None:
     """Writes the page. `again`: the same readings once more, for the charts."""
     stories = stories_of(about.events)
-    shown = [(story, _sketch_of(story)) for story in stories[:CHARTS]]
+    shown = [_Shown(story, _sketch_of(story)) for story in stories[:CHARTS]]
     if shown:
-        fill([sketch for _, sketch in shown], again)
+        fill([each.sketch for each in shown], again)
+        _tell(shown, about.events)
     with path.open("w", encoding="utf-8") as page:
         page.writelines(_page(about, stories, shown))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A story that is told in full: its chart, a mark for each step, the first steps themselves."""
+
+    story: Story
+    sketch: Sketch
+    marks: list[Mark] = field(default_factory=list)
+    steps: list[AlarmEvent] = field(default_factory=list)
+
+
+def _tell(shown: Sequence[_Shown], events: Iterable[AlarmEvent]) -> None:
+    by_key = {(each.story.connector, each.story.condition): each for each in shown}
+    for event in events:
+        each = by_key.get((event.connector, event.condition))
+        if each is not None:
+            each.marks.append(_mark(event))
+            if len(each.steps) < STEPS_TOLD:
+                each.steps.append(event)
 
 
 # --- the page ---------------------------------------------------------------------------------
 
 
-def _page(
-    about: Backtest, stories: Sequence[Story], shown: Sequence[tuple[Story, Sketch]]
-) -> Iterator[str]:
+def _page(about: Backtest, stories: Sequence[Story], shown: Sequence[_Shown]) -> Iterator[str]:
     title = f"Back-test of {about.readings.name or about.readings.resolve().name}"
     yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}'
     yield '</title><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -74,8 +94,8 @@ def _page(
     yield f"<h1>{escape(title)}</h1>"
     yield from _facts(about, stories)
     yield from _totals(about, stories)
-    for story, sketch in shown:
-        yield from _story(story, sketch, about.installed[story.connector])
+    for each in shown:
+        yield from _story(each, about.installed[each.story.connector])
     if len(stories) > len(shown):
         yield f"<p>{len(stories) - len(shown):,} more are in alarms.csv.</p>"
     yield from _detectors(about.detectors)
@@ -135,7 +155,8 @@ def _detectors(detectors: Sequence[Detector]) -> Iterator[str]:
 # --- a story ----------------------------------------------------------------------------------
 
 
-def _story(story: Story, sketch: Sketch, connector: Installed) -> Iterator[str]:
+def _story(shown: _Shown, connector: Installed) -> Iterator[str]:
+    story, sketch = shown.story, shown.sketch
     severity = story.worst.name.lower()
     heading = f"{in_words(story.condition)} at {story.connector}"
     about = " · ".join(filter(None, (connector.model, connector.batch, connector.vehicle)))
@@ -144,15 +165,15 @@ def _story(story: Story, sketch: Sketch, connector: Installed) -> Iterator[str]:
     yield f"{escape(heading)}</h3><p>{escape(about)} · {state}</p>"
     yield draw(
         list(_panels(story.condition, sketch, connector.ratings)),
-        [_mark(event) for event in story.events],
+        shown.marks,
         from_ms=sketch.from_ms,
         to_ms=sketch.to_ms,
         title=heading,
     )
     yield "<ol>"
-    yield from (f"<li>{_step(event)}</li>" for event in story.events[:STEPS_TOLD])
-    if len(story.events) > STEPS_TOLD:
-        yield f"<li>and {len(story.events) - STEPS_TOLD:,} more steps</li>"
+    yield from (f"<li>{_step(event)}</li>" for event in shown.steps)
+    if story.steps > STEPS_TOLD:
+        yield f"<li>and {story.steps - STEPS_TOLD:,} more steps</li>"
     yield "</ol></article>"
 
 

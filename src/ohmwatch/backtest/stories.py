@@ -22,34 +22,30 @@ UNITS = {
 HOUR_MS = 3_600_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Story:
-    """All that one condition did at one connector, in order of arrival."""
+    """All that one condition did at one connector, in few numbers however long it is.
+
+    `steps` counts its events; from `from_ms` to `to_ms` (device time) it held.
+    """
 
     connector: str
     condition: str
-    events: tuple[AlarmEvent, ...]
+    worst: Severity
+    from_ms: int
+    to_ms: int
+    steps: int = 0
+    openings: int = 0
+    is_open: bool = False
 
-    @property
-    def worst(self) -> Severity:
-        return max(event.severity for event in self.events)
-
-    @property
-    def openings(self) -> int:
-        return sum(event.event == "opened" for event in self.events)
-
-    @property
-    def is_open(self) -> bool:
-        return self.events[-1].event != "cleared"
-
-    @property
-    def from_ms(self) -> int:
-        """Since when it held, device time."""
-        return min(event.since_ms or event.time_ms for event in self.events)
-
-    @property
-    def to_ms(self) -> int:
-        return max(event.time_ms for event in self.events)
+    def take(self, event: AlarmEvent) -> None:
+        """Takes in the next event, in order of arrival."""
+        self.worst = max(self.worst, event.severity)
+        self.from_ms = min(self.from_ms, event.since_ms or event.time_ms)
+        self.to_ms = max(self.to_ms, event.time_ms)
+        self.steps += 1
+        self.openings += event.event == "opened"
+        self.is_open = event.event != "cleared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +59,17 @@ class Total:
 
 def stories_of(events: Iterable[AlarmEvent]) -> list[Story]:
     """The stories, the worst first, then by when they began."""
-    told: dict[tuple[str, str], list[AlarmEvent]] = {}
+    told: dict[tuple[str, str], Story] = {}
     for event in events:
-        told.setdefault((event.connector, event.condition), []).append(event)
-    stories = [Story(*key, tuple(own)) for key, own in told.items()]
+        key = event.connector, event.condition
+        story = told.get(key)
+        if story is None:
+            began_ms = event.since_ms or event.time_ms
+            story = told[key] = Story(*key, event.severity, began_ms, event.time_ms)
+        story.take(event)
     return sorted(
-        stories, key=lambda story: (-story.worst, story.from_ms, story.connector, story.condition)
+        told.values(),
+        key=lambda story: (-story.worst, story.from_ms, story.connector, story.condition),
     )
 
 

@@ -41,6 +41,11 @@ class DeviceSilent:
     ground as well as a device without power: it gets a day. One that says it is online and
     reports nothing gets an hour.
 
+    Two clocks: what recurs is told by the readings, in device time, so readings that come late and
+    fill a gap take its silence back. What `lapse` states is told by arrival: nobody was watched for
+    an hour, whatever a device sends of that hour later. That stands, and so does the count as it
+    was known then.
+
     Inputs: `current_a` (A). Ratings: `rated_current_a` (A), silent without; `interval_s`.
 
     Parameters:
@@ -89,7 +94,8 @@ class DeviceSilent:
 
     @property
     def state_dtype(self) -> np.dtype[Any]:
-        # gone_ms: the instant at which it was stated that the device is gone; 0 while it is not.
+        # gone_ms: the instant at which it was stated that the device is gone, negative once it is
+        # back; 0 while it never was.
         seen = np.dtype([("gone_ms", "<i8"), ("current_a", "<f4"), ("silence_ms", "<i4")])
         return np.dtype(
             [("hold", hold_dtype(self.levels)), ("seen", seen), ("recent", RECURRENCE_DTYPE)]
@@ -137,7 +143,7 @@ class DeviceSilent:
         gone_ms = np.repeat(seen["gone_ms"][runs.owner], runs.ends - runs.starts + 1)
         back = (gone_ms > 0) & (time_ms > gone_ms)
         first = back & ~runs.previous(back, np.zeros(len(seen), dtype=np.bool_))
-        seen["gone_ms"][runs.owner[back[runs.ends]]] = 0
+        seen["gone_ms"][runs.owner[back[runs.ends]]] *= -1
         excess = np.where((gone_ms > 0) & ~back, np.fmax(count, self.notice_count), count)
         return np.where(first & (count < self.notice_count), 0.0, excess)
 
@@ -152,12 +158,15 @@ class DeviceSilent:
         rated_a = column(ratings, "rated_current_a")
         # A parked vehicle may sleep.
         was_in_use = (last_ms > 0) & (seen["current_a"] > self.loaded_share * rated_a)
-        unsaid = (seen["gone_ms"] == 0) & ~is_stated(state["hold"])
+        unsaid = (seen["gone_ms"] <= 0) & ~is_stated(state["hold"])
         gone = was_in_use & unsaid & (gone_ms <= silence.now_ms)
         chosen = np.flatnonzero(gone)
         seen["gone_ms"][chosen] = gone_ms[chosen]
         state_lowest(state["hold"], chosen, since_ms[chosen])
         return [self._gone(silence, at, int(since_ms[at]), state) for at in chosen.tolist()]
+
+    def lapsed_ms(self, state: State) -> Times:
+        return np.asarray(np.abs(state["seen"]["gone_ms"]), dtype=np.int64)
 
     def _gone(self, silence: Silence, at: int, since_ms: int, state: State) -> Finding:
         seen, gone_ms = state["seen"][at], int(state["seen"]["gone_ms"][at])

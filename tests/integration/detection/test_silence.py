@@ -16,13 +16,14 @@ from apps.devices.directory import Directory
 from apps.devices.models import Device, DeviceState
 from apps.partitions.log import Chunk, PartitionLog
 from apps.partitions.operations import take_over
+from apps.partitions.queries import partitions_with_late
 from apps.telemetry.store import the_store
 from apps.warning import operations
 from apps.warning.models import Mode, ShadowAlarm
 from apps.warning.operations import Content
 from tests import cast, journal
 from tests.clock import Clock
-from workers.detection import passes
+from workers.detection import again, passes
 from workers.detection.board import Board
 from workers.detection.desk import Desk
 from workers.detection.panel import Panel
@@ -65,12 +66,18 @@ class Scene:
         state = {"connected": True, "reading": True, "holding": {}, "oldest_ms": None, **said}
         self.redis.set("ow:acquisition:0", json.dumps(state))
 
+    def minute(self, *, ago: int = 0) -> list[Chunk]:
+        """A minute of every connector under load, ending so many minutes ago; it comes now."""
+        step_ms = self.now_ms - 60_000 * (1 + ago) + 1000 * np.arange(61, dtype=np.int64)
+        values = {"current_a": np.full(61, 120.0), "ambient_c": np.full(61, 21.0)}
+        return [
+            Chunk(tenant, connector, self.now_ms, step_ms, values)
+            for tenant, connector in journal.CONNECTORS
+        ]
+
     def drive(self) -> None:
         """A minute of every connector under load, ending now; each device says it is online."""
-        step_ms = self.now_ms - 60_000 + 1000 * np.arange(61, dtype=np.int64)
-        values = {"current_a": np.full(61, 120.0), "ambient_c": np.full(61, 21.0)}
-        for tenant, connector in journal.CONNECTORS:
-            self.desk.log.append([Chunk(tenant, connector, self.now_ms, step_ms, values)])
+        self.desk.log.append(self.minute())
         for tenant in ("kunlun", "aurora"):
             for device in ("tbox-1", "tbox-2"):
                 self.says(tenant, device, online=True)
@@ -128,6 +135,32 @@ def test_it_opens_once_and_the_next_reading_clears_it(scene: Scene) -> None:
         assert not any(event.old_news for event in events)
     scene.drive()
     assert {alarm.state for alarm in silent()} == {"cleared"}
+
+
+def test_late_readings_do_not_unsay_that_nobody_was_heard(scene: Scene) -> None:
+    """Silence is told by arrival: what the devices had kept shows that they lived, not that they
+    were watched. What their other detectors say of it is put right."""
+    journal.store(scene.minute())
+    scene.pass_time(100, talks="aurora")
+    journal.store(scene.minute())
+    scene.drive()
+    known = told()
+    assert [kind for _, kind, _ in known] == ["opened"] * 3 + ["cleared"] * 3
+    backlog = [chunk for ago in range(90, 1, -2) for chunk in scene.minute(ago=ago)]
+    journal.store(backlog)
+    journal.append(backlog, scene.desk.log)
+    time.sleep(0.31)
+    scene.pass_time(4, talks="aurora")
+    judged = [again.judge_again(each, desk=scene.new_desk()) for each in partitions_with_late()]
+    assert sum(judged) == len(journal.CONNECTORS)
+    assert told() == known
+    assert {alarm.state for alarm in silent()} == {"cleared"}
+
+
+def told() -> list[tuple[str, str, datetime]]:
+    with schema_context("t_kunlun"):
+        events = AlarmEvent.objects.filter(alarm__condition="device_silent").order_by("number")
+        return [(str(each.alarm.connector_id), each.kind, each.measured_at) for each in events]
 
 
 def test_a_closed_broker_is_no_silence_of_the_devices(scene: Scene) -> None:

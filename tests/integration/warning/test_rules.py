@@ -9,9 +9,10 @@ from django.core.management import call_command
 from django.db import connection
 
 from apps.accounts.models import User
+from apps.telemetry.slices import to_ms
 from apps.tenants.models import Tenant
 from apps.warning import operations, queries, shadows
-from apps.warning.models import Mode, Rule, ShadowAlarm
+from apps.warning.models import Mode, Rule, ShadowAlarm, ShadowStep
 from apps.warning.operations import Content
 from tests import cast
 from tests.findings import CRITICAL, OVER, WARNING, finding
@@ -182,6 +183,74 @@ def test_a_shadow_of_what_is_gone_is_left_out(anna: User) -> None:
     lost = said(rule, WARNING, minute=0, connector=cast.fixed_id(999))
     assert shadows.note_findings([lost], judged_at=NOW) == 0
     assert shadows.note_findings([], judged_at=NOW) == 0
+
+
+def counted() -> list[tuple[Any, ...]]:
+    rows = ShadowAlarm.objects.order_by("since").values_list(
+        "since", "last_measured_at", "severity", "worst_severity", "occurrences", "evidence"
+    )
+    return [(*row, ended) for row, ended in zip(rows, _ended(), strict=True)]
+
+
+def _ended() -> list[bool]:
+    return [row.ended_at is not None for row in ShadowAlarm.objects.order_by("since")]
+
+
+def retold(rule: Rule, *story: Any, since: int) -> int:
+    """What the rule states after a minute, by all readings that there are."""
+    told = shadows.Retold(
+        connector=str(cast.BENS_CONNECTOR),
+        since_ms=to_ms(NOW + timedelta(minutes=since)),
+        findings=[each for each in story if each.measured_ms > to_ms(NOW) + 60_000 * since],
+        rules={str(rule.pk): "overtemperature"},
+    )
+    return shadows.retell([told], judged_at=NOW + timedelta(hours=1))
+
+
+@pytest.mark.parametrize("since", [-10, 5, 25])
+@pytest.mark.parametrize("left_out", range(6))
+def test_late_readings_correct_what_a_shadow_has_counted(
+    anna: User, left_out: int, since: int
+) -> None:
+    """Whatever nobody had judged, and from wherever it is judged again."""
+    rule = made(anna, mode=Mode.SHADOW.value)
+    severities = (WARNING, CRITICAL, OVER, WARNING, OVER, CRITICAL)
+    minutes = (0, 10, 20, 30, 40, 3000)  # once more, and one of its own
+    story = [
+        said(rule, severity, minute=minute)
+        for severity, minute in zip(severities, minutes, strict=True)
+    ]
+    shadows.note_findings(story, judged_at=NOW)
+    truth = counted()
+    assert len(truth) == 2
+    ShadowAlarm.objects.all().delete()
+    known = [each for at, each in enumerate(story) if at != left_out]
+    shadows.note_findings(known, judged_at=NOW)
+    begun = {row.since: row.opened_at for row in ShadowAlarm.objects.all()}
+    is_within = minutes[left_out] > since
+    assert retold(rule, *story, since=since) == is_within
+    assert (counted() == truth) == is_within
+    assert retold(rule, *story, since=since) == 0
+    kept = ShadowAlarm.objects.filter(since__lte=NOW + timedelta(minutes=since))
+    assert all(row.opened_at == begun[row.since] for row in kept)
+
+
+def test_a_shadows_story_of_which_the_beginning_was_not_kept_stays(anna: User) -> None:
+    rule = made(anna, mode=Mode.SHADOW.value)
+    shadows.note_findings([said(rule, WARNING, minute=0)], judged_at=NOW)
+    ShadowStep.objects.all().delete()
+    assert retold(rule, said(rule, CRITICAL, minute=0), since=-10) == 0
+    shadows.note_findings([said(rule, CRITICAL, minute=3)], judged_at=NOW)
+    assert retold(rule, since=-10) == 0
+    assert ShadowAlarm.objects.get().severity == "critical"
+
+
+def test_steps_that_nothing_reaches_back_to_are_dropped_but_one(anna: User) -> None:
+    rule = made(anna, mode=Mode.SHADOW.value)
+    story = [said(rule, WARNING if at % 2 else CRITICAL, minute=1440 * at) for at in range(9)]
+    shadows.note_findings(story, judged_at=NOW)
+    days = [(each.measured_at - NOW).days for each in ShadowStep.objects.all()]
+    assert days == [4, 5, 6, 7, 8]
 
 
 # --- the migration --------------------------------------------------------------------------------

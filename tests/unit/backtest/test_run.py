@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ohmwatch.backtest import recording
+from ohmwatch.backtest.ledger import Ledger
 from ohmwatch.backtest.run import AlarmEvent, Omissions, in_order_of_arrival, run, write
 from ohmwatch.checks.detectors import EXAMPLE
 from ohmwatch.checks.detectors import recording as example
@@ -140,7 +141,10 @@ def test_file_of_alarms(tmp_path: Path) -> None:
         evidence={},
     )
     cleared = replace(opened, event="cleared", time_ms=1_795_420_900_000, arrived_ms=10**12)
-    write(tmp_path / "alarms.csv", [opened, cleared])
+    with Ledger(tmp_path) as events:
+        for event in (opened, cleared):
+            events.add(event)
+        write(tmp_path / "alarms.csv", events)
     lines = (tmp_path / "alarms.csv").read_text().splitlines()
     assert lines[0] == (
         "connector,time,arrived,severity,condition,pole,event,"
