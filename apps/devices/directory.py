@@ -42,7 +42,7 @@ logger = structlog.get_logger(__name__)
 
 LOOK_INTERVAL_S = 0.5
 RELOAD_INTERVAL_S = 60.0
-ROWS_AT_ONCE = 2_000
+ROWS_AT_ONCE = 1_000
 """Devices, or connectors without one, that are read at once; then is a look for changes."""
 ROWS_LIMIT = 5_000
 """Changed rows beyond which reading all of a tenant takes hardly longer."""
