@@ -183,9 +183,12 @@ class History:
             parts = [Part(RAW, [span])]
             return parts, self._ask(question(parts))
         chain = levels.chain(level, binned=binned)
-        known = _by_level(self._store.known_marks(), span)
+        every = self._store.known_marks()
+        known = _by_level(every, span)
         seams = {each.name: marks.seam_ms(known[each.name]) for each in chain[:-1]}
-        hoped = self._parts(chain, span, _dirty(chain, seams, {}))
+        built = {mark.level for mark in every}
+        unbuilt = {each.name: [span] for each in chain[:-1] if each.name not in built}
+        hoped = self._parts(chain, span, _dirty(chain, seams, unbuilt))
         lacking = [_lacking(each, known[each.name], span, seams, filters) for each in chain[:-1]]
         answers = self._ask([*lacking, *question(hoped)])
         late = self._late(chain, known, answers[: len(lacking)], fleet=fleet)
