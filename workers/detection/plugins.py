@@ -23,11 +23,18 @@ logger = structlog.get_logger(__name__)
 
 
 class Agency:
-    """Finds, starts and reports on plug-ins. What is refused is said, and the others work."""
+    """Finds, starts and reports on plug-ins. What is refused is said, and the others work.
 
-    def __init__(self, client: redis.Redis, clock: Callable[[], datetime]) -> None:
+    Where `is_beside` the readings that come, nobody waits for a plug-in: its time is not counted,
+    and how it is, the workers say that judge what comes.
+    """
+
+    def __init__(
+        self, client: redis.Redis, clock: Callable[[], datetime], *, is_beside: bool = False
+    ) -> None:
         self._redis = client
         self._clock = clock
+        self._is_beside = is_beside
         self._coming: dict[str, Process] = {}
 
     @property
@@ -67,7 +74,8 @@ class Agency:
 
     def _hire(self, process: Process, *, names: set[str]) -> list[Detector]:
         try:
-            plugin = RemoteDetector(process.plugin, process=process, budget=Budget())
+            budget = None if self._is_beside else Budget()
+            plugin = RemoteDetector(process.plugin, process=process, budget=budget)
         except PluginError as error:
             self._say(process.plugin, "refused", detail=error.what)
             return []
@@ -100,6 +108,8 @@ class Agency:
     def _put(self, report: Report) -> None:
         level = logger.info if report.state == "ready" else logger.error
         level("plugin", plugin=report.plugin, state=report.state, detail=report.detail)
+        if self._is_beside:
+            return
         try:
             put(self._redis, report)
         except redis.RedisError as error:

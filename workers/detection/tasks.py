@@ -35,6 +35,7 @@ from workers.detection import again, passes
 from workers.detection.board import Board
 from workers.detection.desk import Desk
 from workers.detection.panel import DETECTORS, Panel
+from workers.detection.plugins import Agency
 
 logger = structlog.get_logger(__name__)
 
@@ -92,13 +93,14 @@ def forget(self: Task, *, partition: int, slug: str, **later: object) -> None:
 @public_task(name="detection.judge_again", queue="backtest")
 def judge_again(**later: object) -> None:
     """Judge connectors again of which readings came late; all partitions get their turn."""
-    ends_at = time.monotonic() + AGAIN_S
+    desk, ends_at = the_bench(), time.monotonic() + AGAIN_S
+    desk.admit_plugins()
+    if desk.agency.is_waiting:  # without it, its half of the story would count as judged
+        return
     try:
         waiting = list({*partitions_with_late(), *partitions_in_arrears(now=timezone.now())})
         for partition in random.sample(waiting, len(waiting)):
-            again.judge_again(
-                partition, desk=the_bench(), is_time_up=lambda: time.monotonic() >= ends_at
-            )
+            again.judge_again(partition, desk=desk, is_time_up=lambda: time.monotonic() >= ends_at)
             if time.monotonic() >= ends_at:
                 return
     except STORES_AWAY as error:
@@ -113,9 +115,12 @@ def snapshots(**later: object) -> None:
 
 @cache
 def the_bench() -> Desk:
-    """Where late readings are judged: by our own detectors, for plug-ins work for one process."""
+    """Where late readings are judged, with processes of their own for the plug-ins."""
+    desk = _desk(Board(the_store()))
+    desk.agency = Agency(desk.client, desk.clock, is_beside=True)
+    desk.agency.call()
     warm_up(DETECTORS)
-    return _desk(Board(the_store()))
+    return desk
 
 
 @cache

@@ -80,7 +80,6 @@ def _must_be_writable(target: Path) -> None:
 def _told(batches: Iterator[Batch], tally: Tally) -> Iterator[Batch]:
     """The batches; at a terminal, how far we are every second."""
     started = told = time.monotonic()
-    heap.use_one()
     for batch in batches:
         yield batch
         heap.give_back()

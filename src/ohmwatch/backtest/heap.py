@@ -9,15 +9,6 @@ import ctypes
 import sys
 from contextlib import suppress
 
-_M_ARENA_MAX = -8
-"""Of glibc's malloc.h."""
-
-
-def use_one() -> None:
-    """One heap for all threads; elsewhere than on glibc there is nothing to set."""
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-
 
 def give_back() -> None:
     """What lies free, of Python's and numpy's and of Arrow's."""

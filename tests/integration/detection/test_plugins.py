@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from apps.accounts.models import User
 from apps.alarms.models import Alarm
 from apps.devices.directory import Directory
 from apps.partitions.log import Chunk, PartitionLog
+from apps.partitions.queries import partitions_with_late
 from apps.telemetry.store import the_store
 from apps.warning.plugins import reports
 from ohmwatch.plugins.remote import RemoteDetector
-from tests import journal, packages
-from workers.detection import passes
+from tests import journal, packages, stores
+from workers.detection import again, passes
 from workers.detection.board import Board
 from workers.detection.desk import Desk
 from workers.detection.panel import DETECTORS, Panel
@@ -101,6 +103,10 @@ def conditions() -> set[str]:
         return set(Alarm.objects.values_list("condition", flat=True))
 
 
+def hot_hands() -> list[journal.Standing]:
+    return [each for each in journal.standing() if each.condition == "hot_hand_warm"]
+
+
 class TestOneThatIsRight:
     @pytest.fixture(autouse=True)
     def _installed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +138,36 @@ class TestOneThatIsRight:
             for holding in desk.holdings.values()
         )
         assert seen == before + after, "not what came while it was not there"
+
+    def test_late_readings_are_judged_by_it_as_well(
+        self, desk: Desk, agency: Agency, redis_log: redis.Redis
+    ) -> None:
+        """In a process beside, from its record in the checkpoint's copy; its own count shows it."""
+        chunks = journal.story(late=False, repeated=False)
+        judge(desk, chunks)
+        truth = hot_hands()
+        assert truth
+        stores.restore()
+        stores.flush_redis()
+        desk.holdings.clear()
+        for part in (chunks[-200:], chunks[:-200]):
+            journal.store(part)
+            judge(desk, part)
+            for holding in desk.holdings.values():
+                passes._commit(holding, desk)
+        assert hot_hands() != truth
+        beside = Agency(redis_log, timezone.now, is_beside=True)
+        beside.call()
+        bench = replace(desk, holder="bench", holdings={})
+        bench.panel = Panel(beside.hire(beside=DETECTORS, within_s=START_S))
+        bench.rulebooks = Rulebooks(bench.directory, bench.panel.detectors)
+        judged = [again.judge_again(each, desk=bench) for each in partitions_with_late()]
+        assert sum(judged) == len(journal.CONNECTORS)
+        assert hot_hands() == truth
+        assert [again.judge_again(each, desk=bench) for each in partitions_with_late()] == []
+        for each in bench.panel.detectors:
+            if isinstance(each, RemoteDetector):
+                each.close()
 
     def test_two_of_one_name_are_one(self, agency: Agency, redis_log: redis.Redis) -> None:
         agency.call()
