@@ -233,11 +233,13 @@ class Watch:
     def lapsed_ms(self, key: str, connector: str) -> int:
         """When a clock was last what made the detector of this state say something of a connector;
         0 where it never was, or no clock is shown to it."""
-        keeper = next((each for each in self.detectors if each.name == key.partition("@")[0]), None)
-        if not isinstance(keeper, Clocked) or key not in self._states or not self.knows(connector):
+        at, state = self._position.get(connector), self._states.get(key)
+        if at is None or state is None:
             return 0
-        at = self._position[connector]
-        return int(keeper.lapsed_ms(self._states[key][at : at + 1])[0])
+        for each in self.detectors:
+            if each.name == key.partition("@")[0] and isinstance(each, Clocked):
+                return int(each.lapsed_ms(state[at : at + 1])[0])
+        return 0
 
     def beside(self) -> set[str]:
         """The keys of what is known beside the detectors' own: of what is not in force."""
