@@ -29,7 +29,7 @@ RUN_OUT_DAYS = 25
 """How long beyond the last reading a limit is looked for: of a limit predicted on the last day
 one should know whether it came."""
 
-TUNING_SEEDS = (*range(1, 11), 301, 302, 303, 311)
+TUNING_SEEDS = (*range(1, 11), 301, 302, 303, 311, 321)
 KIND_SEEDS = (*range(1001, 1008), *range(1101, 1105))
 """Of sets of some kinds of fault alone, for the intervals of the time left and for sensors that
 changed places: one mixed set has too few.
