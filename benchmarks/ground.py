@@ -274,10 +274,15 @@ def _board() -> redis.Redis:
 def close_account(
     ground: Ground, workers: list[Worker], expected: int, *, beside: Sequence[str] = ()
 ) -> AccountLine:
-    """Everything was received, stored once and acknowledged. Raises AccountOpen.
+    """Everything was received, stored once and acknowledged. Raises AccountOpen, and AssertionError
+    where some of it has not been received for half a minute.
+
+    A worker says once a second how many messages it holds: without what was sent just before, one
+    that has held none for a moment looks as if it were done.
 
     `beside`: other tenants that have readings in the store; their accounts have to close as well.
     """
+    until(lambda: counted() >= expected, what=f"all {expected} readings")
     until(lambda: all(worker.state().get("waiting_messages") == 0 for worker in workers))
     lines = ground.telemetry.account(0, now_ms() + 3_600_000)
     line = next((line for line in lines if line.tenant == TENANT), AccountLine(TENANT))
