@@ -4,7 +4,7 @@ Each step is kept for a while, so that late readings can correct what was counte
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any, Self
@@ -103,17 +103,11 @@ class _Stand:
 
     @classmethod
     def at(cls, step: ShadowStep) -> Self:
-        return cls(
-            since=step.since,
-            measured_at=step.measured_at,
-            severity=step.severity,
-            worst_severity=step.worst_severity,
-            pole=step.pole,
-            occurrences=step.occurrences,
-            is_open=step.is_open,
-            evidence=step.evidence,
-            begins=step.begins,
-        )
+        return cls(**{name: getattr(step, name) for name in _of_a_stand()})
+
+    def as_step(self) -> dict[str, Any]:
+        """What a step keeps of it."""
+        return {name: getattr(self, name) for name in _of_a_stand()}
 
     def put_into(self, row: ShadowAlarm, *, judged_at: datetime) -> None:
         row.since, row.last_measured_at = self.since, self.measured_at
@@ -121,6 +115,11 @@ class _Stand:
         row.pole, row.occurrences = self.pole, self.occurrences
         row.evidence = dict(self.evidence)
         row.ended_at = None if self.is_open else judged_at
+
+
+def _of_a_stand() -> list[str]:
+    """The names of its fields, which a step has too."""
+    return [each.name for each in fields(_Stand)]
 
 
 def _next(stand: _Stand | None, finding: Finding, *, now: datetime) -> _Stand | None:
@@ -183,19 +182,7 @@ def _write(
         )
     stand.put_into(row, judged_at=judged_at)
     row.save()
-    ShadowStep.objects.create(
-        alarm=row,
-        begins=stand.begins,
-        measured_at=stand.measured_at,
-        judged_at=judged_at,
-        since=stand.since,
-        pole=stand.pole,
-        severity=stand.severity,
-        worst_severity=stand.worst_severity,
-        occurrences=stand.occurrences,
-        is_open=stand.is_open,
-        evidence=dict(stand.evidence),
-    )
+    ShadowStep.objects.create(alarm=row, judged_at=judged_at, **stand.as_step())
     _forget_old(row)
     return row
 
