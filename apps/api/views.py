@@ -50,7 +50,8 @@ def asker(request: Request) -> User:
 
 def telemetry() -> TenantTelemetry:
     """The readings of the tenant whose host was asked."""
-    return TenantTelemetry(current_tenant().slug)
+    tenant = current_tenant()
+    return TenantTelemetry(tenant.slug, retention=tenant.retention)
 
 
 def asked(form: type[Serializer[Any]], request: Request) -> dict[str, Any]:

@@ -74,7 +74,8 @@ def series(request: PersonRequest, pk: UUID) -> HttpResponse:
     connector = queries.connector_for(user=request.user, pk=pk)
     try:
         span = Range.asked(request.GET.get("start"), request.GET.get("end"), now=timezone.now())
-        found = TenantTelemetry(request.tenant.slug).series(
+        telemetry = TenantTelemetry(request.tenant.slug, retention=request.tenant.retention)
+        found = telemetry.series(
             connector.pk, QUANTITIES, start=span.start, end=span.end, points=span.points
         )
     except ValueError as error:

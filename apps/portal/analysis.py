@@ -186,7 +186,7 @@ def analysis(request: StaffRequest) -> HttpResponse:
         "models": models(for_user=request.user).values_list("code", flat=True),
         "organisations": organisations(for_user=request.user),
     }
-    telemetry = TenantTelemetry(request.tenant.slug)
+    telemetry = TenantTelemetry(request.tenant.slug, retention=request.tenant.retention)
     try:
         context["now"] = _now(telemetry, asked, now, request.user)
         if asked.over_time:
@@ -394,9 +394,8 @@ def alike(request: StaffRequest, pk: UUID) -> HttpResponse:
     connector = connector_for(user=request.user, pk=pk)
     context: dict[str, Any] = {"duty": DUTY}
     try:
-        found = TenantTelemetry(request.tenant.slug).similar(
-            connector.pk, now=timezone.now(), size=ALIKE
-        )
+        telemetry = TenantTelemetry(request.tenant.slug, retention=request.tenant.retention)
+        found = telemetry.similar(connector.pk, now=timezone.now(), size=ALIKE)
     except TelemetryError as error:
         context["failed"] = error.code
     else:

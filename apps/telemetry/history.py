@@ -3,7 +3,8 @@
 Callers say what, from when to when and how fine; which level answers, and that the newest part
 comes from the level below, is decided here. Whatever has been written since a level's mark, and
 all that its mark leaves open, is asked of the finer level instead, in whole buckets, so that every
-reading is counted exactly once: there is no seam to be seen.
+reading is counted exactly once: there is no seam to be seen. Where finer levels have let go, wider
+ones answer, and what they can't tell apart at the range's edges is in the answer.
 
 All questions go through `ask`, which is `TenantTelemetry`'s: it puts the tenant's filter around
 each of them. Nothing here names a tenant.
@@ -12,13 +13,15 @@ each of them. Nothing here names a tenant.
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Protocol
 
 from apps.telemetry import fleet, levels, marks, overtime, questions
 from apps.telemetry.answers import Group, Series
 from apps.telemetry.documents import READINGS, ROLLUP, Kind
+from apps.telemetry.errors import WrongQuestion
 from apps.telemetry.fleet import Counted, Grouping
-from apps.telemetry.levels import BELOW, DAY, HOUR, HOUR_MS, RAW, Level
+from apps.telemetry.levels import BELOW, DAY, HOUR_MS, RAW, Held, Level
 from apps.telemetry.marks import Mark
 from apps.telemetry.overtime import Gathered, Grid
 from apps.telemetry.questions import Body, Clause
@@ -32,11 +35,9 @@ answer then says that it is not settled."""
 
 
 class Reach(Protocol):
-    """How far back levels go, and how far they are; a TelemetryStore knows."""
+    """How far levels are; a TelemetryStore knows."""
 
     def known_marks(self) -> Sequence[Mark]: ...
-
-    def oldest_ms(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,13 @@ def kind_of(level: Level) -> Kind:
 
 
 class History:
-    """One tenant's past. `ask` is the wall; `store` tells how far levels reach and are."""
+    """One tenant's past. `ask` is the wall; `store` tells how far levels are, `held` of which time
+    they still have anything of this tenant's."""
 
-    def __init__(self, ask: Ask, store: Reach) -> None:
+    def __init__(self, ask: Ask, store: Reach, held: Held) -> None:
         self._ask = ask
         self._store = store
+        self._held = held
         self.settled = True
         """False once an answer lacks late readings that wait for their rollups."""
         self.cut = False
@@ -84,7 +87,8 @@ class History:
         """Each connector's quantities in at most `points` buckets, all on one grid.
 
         A bucket begins at a whole multiple of its level's width, so the first one may begin a
-        little before start_ms; readings from before it are in none.
+        little before start_ms. Readings from before it, and from end_ms on, are in none, unless
+        nothing is left there but a bucket that holds them as well.
         """
         grid, level = self._grid(start_ms, end_ms, points)
         only = questions.any_of("connector", connectors)
@@ -118,7 +122,7 @@ class History:
 
     def _grid(self, start_ms: int, end_ms: int, points: int) -> tuple[Grid, Level]:
         width_ms = questions.interval_ms(start_ms, end_ms, points)
-        level = levels.level_for(start_ms, end_ms, width_ms, self._store.oldest_ms())
+        level = levels.level_for(start_ms, end_ms, width_ms, self._held)
         first_ms = level.start_of(start_ms)
         narrowest_ms = -(-(end_ms - first_ms) // points)
         return Grid(first_ms, -(-narrowest_ms // level.width_ms) * level.width_ms), level
@@ -135,6 +139,9 @@ class History:
         """What the readings of each group come to over start_ms ≤ measured < end_ms.
 
         Where the leading groups are asked for and there are more than an answer holds, it is those.
+        Where nothing finer is left than an hour or a day that the range begins or ends within, all
+        of it is counted. Raises WrongQuestion where only longer stretches than those asked for are
+        still held.
         """
         level = self._fleet_level(grouping, start_ms, end_ms)
         first = _ends if grouping.binned else _groups
@@ -159,8 +166,18 @@ class History:
         return _gathered(parts, self._ask(_groups(parts, [*filters, only], grouping)), grouping)
 
     def _fleet_level(self, grouping: Grouping, start_ms: int, end_ms: int) -> Level:
-        width_ms = grouping.every_ms or (end_ms - start_ms) // 3
-        return DAY if width_ms >= DAY.width_ms else HOUR if width_ms >= HOUR_MS else RAW
+        every_ms = grouping.every_ms
+        width_ms = every_ms or max((end_ms - start_ms) // 3, RAW.width_ms)
+        fits = [
+            each
+            for each in levels.chain(DAY, binned=True)
+            if each.width_ms <= width_ms and not (every_ms or 0) % each.width_ms
+        ]
+        level = levels.still_held(fits[0], (start_ms, end_ms), self._held, binned=True)
+        if every_ms and level not in fits:
+            value, ask = (str(timedelta(milliseconds=each)) for each in (every_ms, level.width_ms))
+            raise WrongQuestion(field="every", value=value, kept=level.name, ask=[ask])
+        return level
 
     # --- which level answers which part ---------------------------------------------------------
 
@@ -183,6 +200,7 @@ class History:
             parts = [Part(RAW, [span])]
             return parts, self._ask(question(parts))
         chain = levels.chain(level, binned=binned)
+        span = self._edged(chain, span)
         every = self._store.known_marks()
         known = _by_level(every, span)
         seams = {each.name: marks.seam_ms(known[each.name]) for each in chain[:-1]}
@@ -197,13 +215,16 @@ class History:
             return parts, answers[len(lacking) :]
         return parts, self._ask(question(parts))
 
+    def _edged(self, chain: Sequence[Level], span: Span) -> Span:
+        """The span, out to whole buckets of the finest that is left at either edge."""
+        first, last = (self._held.finest(chain, at_ms) for at_ms in (span[0], span[1] - 1))
+        return first.start_of(span[0]), last.start_of(span[1] - 1) + last.width_ms
+
     def _parts(
         self, chain: Sequence[Level], span: Span, dirty: Mapping[str, list[Span]]
     ) -> list[Part]:
         """The question's span, shared among levels: each instant belongs to exactly one part."""
         left = [span]
-        if self._store.oldest_ms().get(RAW.name, 0) > span[0]:
-            left = [(chain[0].start_of(span[0]), span[1])]  # nothing finer is left of that edge
         parts = []
         for each in chain[:-1]:
             whole = inward(left, each.width_ms)

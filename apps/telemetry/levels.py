@@ -5,10 +5,12 @@ chart asks for a number of points; the widest bucket that is no wider than a poi
 picture from a fraction of the documents, as each keeps minimum and maximum.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from apps.telemetry.slices import DAY_MS
+from apps.telemetry.slices import DAY_MS, Retention
+from apps.telemetry.spans import ALWAYS, Span, joined, within, without
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
@@ -47,19 +49,67 @@ RAW_RANGE_MS = 6 * HOUR_MS
 """Up to this range a connector's readings themselves are quick enough at one a second."""
 
 
-def level_for(start_ms: int, end_ms: int, width_ms: int, oldest_ms: Mapping[str, int]) -> Level:
-    """The level that answers a question for points of width_ms over start_ms … end_ms.
+@dataclass(frozen=True)
+class Kept:
+    """What a retention class has by now.
 
-    `oldest_ms` says how far back each level reaches; where readings have expired, wider buckets
-    that are still kept answer instead.
+    `since_ms`: of each level that has indices, by its name, when the oldest of them begins; what it
+    knew of before is dropped. `first_ms`: when the oldest begins of all that is held on any level.
+    An index begins long before its first document does, so only the two together tell that
+    something was dropped.
     """
+
+    since_ms: Mapping[str, int]
+    first_ms: int
+
+
+class Held:
+    """Of which time each level can still tell of a tenant, and of which any can.
+
+    Classes let go at different times, and a tenant may have been in several.
+    """
+
+    def __init__(self, kept: Mapping[str, Kept], retention: Retention | None = None) -> None:
+        """`kept` is by class; a tenant of which no retention is known may be in any of them."""
+        known: list[Span] = []
+        held: defaultdict[str, list[Span]] = defaultdict(list)
+        stretches = retention.stretches() if retention else ((name, ALWAYS) for name in kept)
+        for name, (start_ms, end_ms) in stretches:
+            if name not in kept:
+                continue
+            known.append((max(start_ms, kept[name].first_ms), end_ms))
+            for level, since_ms in kept[name].since_ms.items():
+                held[level].append((max(start_ms, since_ms), end_ms))
+        self._known = joined(known)
+        self._held = held
+
+    def suffices(self, levels: Sequence[Level], span: Span) -> bool:
+        """Whether these levels together tell all that is known of the span."""
+        return not without(within(self._known, [span]), self._told_by(levels))
+
+    def finest(self, levels: Sequence[Level], at_ms: int) -> Level:
+        """The finest of these levels that tells of that instant; readings where none does."""
+        for level in sorted(levels, key=_width):
+            if any(start_ms <= at_ms < end_ms for start_ms, end_ms in self._held[level.name]):
+                return level
+        return RAW
+
+    def _told_by(self, levels: Sequence[Level]) -> list[Span]:
+        return joined(span for level in levels for span in self._held[level.name])
+
+
+def level_for(start_ms: int, end_ms: int, width_ms: int, held: Held) -> Level:
+    """The level that answers a question for points of width_ms over start_ms … end_ms."""
     wanted = RAW
     if end_ms - start_ms > RAW_RANGE_MS:
         wanted = max((each for each in (RAW, *ROLLUPS) if each.width_ms <= width_ms), key=_width)
-    # Nobody knows of anything from before the oldest of all.
-    start_ms = max(start_ms, min(oldest_ms.values(), default=start_ms))
-    for level in (each for each in (RAW, *ROLLUPS) if each.width_ms >= wanted.width_ms):
-        if oldest_ms.get(level.name, end_ms) <= start_ms:
+    return still_held(wanted, (start_ms, end_ms), held)
+
+
+def still_held(wanted: Level, span: Span, held: Held, *, binned: bool = False) -> Level:
+    """The wanted level, or where that has let go, the next wider one that has all of the span."""
+    for level in chain(DAY, binned=binned)[::-1]:
+        if level.width_ms >= wanted.width_ms and held.suffices(chain(level, binned=binned), span):
             return level
     return wanted
 

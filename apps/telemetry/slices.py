@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from django.utils.dateparse import parse_datetime
 
+from apps.telemetry.spans import ALWAYS, Span
+
 DAY_MS = 86_400_000
 AHEAD = timedelta(minutes=5)  # READINGS.md: how far a device's clock may be ahead
 FIRST_MONDAY_MS = 4 * DAY_MS  # 1970-01-05: widths of 7 days count from here
@@ -73,6 +75,13 @@ class Retention(NamedTuple):
         """The classes of what was measured from first_ms to last_ms, both included."""
         ends = [end_ms for _name, end_ms in self.former if first_ms < end_ms <= last_ms]
         return {self.at(time_ms) for time_ms in (first_ms, *ends)}
+
+    def stretches(self) -> Iterator[tuple[str, Span]]:
+        """Each class with the time whose measurements are in it, oldest first."""
+        start_ms, ever_ms = ALWAYS
+        for name, end_ms in (*self.former, (self.latest, ever_ms)):
+            yield (name if name in CLASSES else DEFAULT_CLASS), (start_ms, end_ms)
+            start_ms = end_ms
 
     def moved(self, to: str, start_ms: int) -> "Retention":
         """The same up to start_ms, and `to` from then on; what would have come later never does."""

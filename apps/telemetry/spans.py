@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 Span = tuple[int, int]
+ALWAYS: Span = (-(1 << 62), 1 << 62)
 
 
 def joined(spans: Iterable[Span]) -> list[Span]:
@@ -37,6 +38,16 @@ def without(spans: Sequence[Span], holes: Sequence[Span]) -> list[Span]:
         if start < end:
             left.append((start, end))
     return left
+
+
+def within(spans: Sequence[Span], others: Sequence[Span]) -> list[Span]:
+    """What is in both; both as `joined` gives them.
+
+    >>> within([(0, 4), (6, 9)], [(2, 7)])
+    [(2, 4), (6, 7)]
+    """
+    return joined((max(start, other_start), min(end, other_end))
+                  for start, end in spans for other_start, other_end in others)  # fmt: skip
 
 
 def inward(spans: Sequence[Span], width_ms: int) -> list[Span]:

@@ -8,6 +8,7 @@ searches only, not for get, update or delete by id), so this class is the wall.
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -51,8 +52,8 @@ from apps.telemetry.documents import (
 from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
 from apps.telemetry.fleet_questions import FleetQuestions
 from apps.telemetry.history import Asked, History
-from apps.telemetry.levels import RAW, ROLLUPS, Level
-from apps.telemetry.marks import Mark
+from apps.telemetry.levels import RAW, ROLLUPS, Held, Kept, Level
+from apps.telemetry.marks import NEVER_MS, Mark
 from apps.telemetry.pages import Page, Source
 from apps.telemetry.questions import (
     Choice,
@@ -62,7 +63,7 @@ from apps.telemetry.questions import (
     RefusedFilter,
     StateFilter,
 )
-from apps.telemetry.slices import CLASSES, DEFAULT_CLASS, Slice
+from apps.telemetry.slices import CLASSES, DEFAULT_CLASS, Retention, Slice
 from ohmwatch.detector import Batch
 
 SLUG = re.compile(r"[a-z][a-z0-9-]{1,30}")
@@ -70,7 +71,7 @@ KEY = re.compile(r"[0-9A-Za-z-]{1,64}")
 KEEP_REFUSED_DAYS = 37
 """How long quarantine and account stay: the shortest class's readings, and a week of late ones."""
 SLICE_DAYS = 7
-REACH_S = 30.0
+KEPT_S = 30.0
 MARKS_S = 5.0
 COUNTED_AT_ONCE = 100
 """Connectors whose readings are counted in one request."""
@@ -99,7 +100,7 @@ class TelemetryStore:
         self.client = client or cluster.client_of(url)
         self.prefix = settings.ELASTICSEARCH_PREFIX if prefix is None else prefix
         self.open_days = settings.TELEMETRY_OPEN_DAYS if open_days is None else open_days
-        self._reach: tuple[float, Mapping[str, int]] = (-REACH_S, {})
+        self._kept: tuple[float, Mapping[str, Kept]] = (-KEPT_S, {})
         self._marks: tuple[float, Sequence[Mark]] = (-MARKS_S, ())
 
     # --- where a document belongs -----------------------------------------------------------
@@ -408,13 +409,34 @@ class TelemetryStore:
             self._marks = time.monotonic(), known
         return known
 
-    def oldest_ms(self) -> Mapping[str, int]:
-        """How far each level's indices go back, by its name; known anew every REACH_S seconds."""
-        asked_at, known = self._reach
-        if time.monotonic() - asked_at > REACH_S:
-            known = _reach_of(index.removeprefix(self.prefix) for index in self.indices())
-            self._reach = time.monotonic(), known
+    def kept(self) -> Mapping[str, Kept]:
+        """What each class has that has anything, by its name; known anew every KEPT_S seconds."""
+        asked_at, known = self._kept
+        if time.monotonic() - asked_at > KEPT_S:
+            since_ms = _since_ms(index.removeprefix(self.prefix) for index in self.indices())
+            first_ms = self._first_ms(since_ms)
+            known = {name: Kept(since_ms[name], first_ms[name]) for name in since_ms}
+            self._kept = time.monotonic(), known
         return known
+
+    def _first_ms(self, since_ms: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+        """When the first rollup of each class begins; its readings' indices, if it has none."""
+        found = {name: each[RAW.name] for name, each in since_ms.items() if RAW.name in each}
+        families = [
+            (name, f"{self.prefix}{ROLLUP[level.name].name}-{name}-*")
+            for name, each in since_ms.items()
+            for level in ROLLUPS
+            if level.name in each
+        ]
+        # Of all of an index the store knows the least value without looking at a document.
+        least = {"first": {"min": {"field": "@timestamp"}}}
+        body = {"size": 0, "track_total_hits": False, "aggs": least}
+        answers = cluster.searches(self.client, [(pattern, body) for _, pattern in families])
+        for (name, _), answer in zip(families, answers, strict=True):
+            first_ms = answer.get("aggregations", {}).get("first", {}).get("value")
+            if first_ms is not None:
+                found[name] = min(found.get(name, int(first_ms)), int(first_ms))
+        return {name: found.get(name, NEVER_MS) for name in since_ms}
 
     def set_mark(self, mark: Mark) -> None:
         """Note that all up to the mark is in its level, and can be searched there."""
@@ -524,9 +546,18 @@ class TenantTelemetry(FleetQuestions):
     comes back is looked at once more. Callers choose neither indices nor fields nor queries.
     """
 
-    def __init__(self, tenant: str, *, store: TelemetryStore | None = None) -> None:
+    def __init__(
+        self,
+        tenant: str,
+        *,
+        store: TelemetryStore | None = None,
+        retention: Retention | None = None,
+    ) -> None:
+        """`retention` is the tenant's: for who asks over time, as each class lets go of readings
+        and rollups at other times. Without it, what any class still has is looked for there."""
         self.tenant = checked_tenant(tenant)
         self._store = store or the_store()
+        self._retention = retention
 
     # --- readings ---------------------------------------------------------------------------
 
@@ -902,7 +933,7 @@ class TenantTelemetry(FleetQuestions):
         )
 
     def _history(self) -> History:
-        return History(self._ask, self._store)
+        return History(self._ask, self._store, Held(self._store.kept(), self._retention))
 
     def _hits(
         self, kind: Kind, clauses: Sequence[Clause], body: Mapping[str, Any]
@@ -957,15 +988,21 @@ def _is_merged(shards: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
     return all(max(each, default=0) >= MERGED_SHARE * sum(each) for each in documents)
 
 
-def _reach_of(indices: Iterable[str]) -> dict[str, int]:
-    kinds = {READINGS.name: RAW.name, **{ROLLUP[each.name].name: each.name for each in ROLLUPS}}
-    reach: dict[str, int] = {}
-    for name in indices:
-        begin = slices.begin_of(name)
-        for kind, level in kinds.items():
-            if begin is not None and name.startswith(f"{kind}-"):
-                reach[level] = min(reach.get(level, slices.to_ms(begin)), slices.to_ms(begin))
-    return reach
+def _since_ms(indices: Iterable[str]) -> dict[str, dict[str, int]]:
+    """When the oldest index begins, by class and level."""
+    families = {
+        f"{kind.name}-{name}": (name, level.name)
+        for level, kind in ((RAW, READINGS), *((each, ROLLUP[each.name]) for each in ROLLUPS))
+        for name in CLASSES
+    }
+    found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for index in indices:
+        begin, family = slices.begin_of(index), families.get(index.rsplit("-", 1)[0])
+        if begin is not None and family is not None:
+            name, level = family
+            begin_ms = slices.to_ms(begin)
+            found[name][level] = min(found[name].get(level, begin_ms), begin_ms)
+    return found
 
 
 def _ends(spans: Sequence[tuple[int, int]]) -> tuple[int, int]:

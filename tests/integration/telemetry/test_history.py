@@ -14,7 +14,7 @@ from apps.telemetry.answers import Group, Series
 from apps.telemetry.bins import BINS
 from apps.telemetry.documents import READINGS, STATE
 from apps.telemetry.errors import AskedTooMuch, StoreSlow, WrongQuestion
-from apps.telemetry.levels import DAY, HOUR, HOUR_MS, MINUTE, RAW
+from apps.telemetry.levels import DAY, HOUR, HOUR_MS, MINUTE, RAW, Kept
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import FleetFilter, StateFilter, TelemetryStore, TenantTelemetry
@@ -156,7 +156,7 @@ def test_one_request_is_enough_where_nothing_came_late(
     monkeypatch.setattr(cluster, "searches", lambda *all_: (requests.append(1), ask(*all_))[1])
 
     def answer(number: int) -> Any:
-        store.known_marks()
+        store.known_marks(), store.kept()
         requests.clear()
         series = telemetry.series(CONNECTOR, QUANTITIES, start=from_ms(START_MS), end=NOW)
         assert len(requests) == number
@@ -206,9 +206,9 @@ def test_what_is_older_than_any_reading_comes_from_what_is_still_kept(
 ) -> None:  # fmt: skip
     write(ours, week(3))
     build()
-    full = store.oldest_ms()
-    expired = {**full, "raw": NOW_MS - 24 * HOUR_MS, "1m": NOW_MS - 48 * HOUR_MS}
-    monkeypatch.setattr(store, "oldest_ms", lambda: expired)
+    full = store.kept()["30d"]
+    since_ms = {**full.since_ms, "raw": NOW_MS - 24 * HOUR_MS, "1m": NOW_MS - 48 * HOUR_MS}
+    monkeypatch.setattr(store, "kept", lambda: {"30d": Kept(since_ms, full.first_ms)})
 
     span = {"start": from_ms(START_MS), "end": from_ms(START_MS + 5 * HOUR_MS)}
     series = telemetry.series(CONNECTOR, ["current_a"], points=300, **span)

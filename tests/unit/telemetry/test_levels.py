@@ -11,14 +11,31 @@ from hypothesis import strategies as st
 from apps.telemetry import bins, levels, spans
 from apps.telemetry.bins import BINS, Bins, percentiles
 from apps.telemetry.condensing import Bucket, merged
-from apps.telemetry.levels import DAY, HOUR, HOUR_MS, MINUTE, RAW, level_for
+from apps.telemetry.levels import (
+    DAY,
+    HOUR,
+    HOUR_MS,
+    MINUTE,
+    RAW,
+    Held,
+    Kept,
+    chain,
+    level_for,
+    still_held,
+)
 from apps.telemetry.marks import NEVER_MS, Mark, seam_ms
 from apps.telemetry.rollups import Run, chunks, runs_of
+from apps.telemetry.slices import Retention
 from apps.telemetry.spans import Span
 from ohmwatch.readings import QUANTITIES
 
 DAY_MS = 24 * HOUR_MS
-EVERYTHING = {"raw": 0, "1m": 0, "1h": 0, "1d": 0}
+EVERYTHING = Held({"30d": Kept({"raw": 0, "1m": 0, "1h": 0, "1d": 0}, 0)})
+OLD = {
+    "30d": Kept({"raw": 60 * DAY_MS, "1m": 50 * DAY_MS, "1h": 10 * DAY_MS, "1d": 0}, DAY_MS),
+    "1y": Kept({"raw": 0, "1m": 0, "1h": 0, "1d": 0}, DAY_MS),
+}
+"""Two classes that have let go of different times."""
 
 
 def test_the_examples_in_the_sources_run() -> None:
@@ -44,12 +61,50 @@ def test_range_and_points_choose_the_level(range_ms: int, points: int, level: le
 
 
 def test_what_has_expired_is_answered_by_what_is_still_kept() -> None:
-    kept = {"raw": 60 * DAY_MS, "1m": 50 * DAY_MS, "1h": 10 * DAY_MS, "1d": 0}
+    kept = Held({"30d": OLD["30d"]})
 
     assert level_for(55 * DAY_MS, 55 * DAY_MS + HOUR_MS, 1000, kept) is MINUTE
     assert level_for(20 * DAY_MS, 20 * DAY_MS + HOUR_MS, 1000, kept) is HOUR
     assert level_for(5 * DAY_MS, 70 * DAY_MS, HOUR_MS, kept) is DAY
-    assert level_for(-9 * DAY_MS, 70 * DAY_MS, HOUR_MS, {"raw": 60 * DAY_MS}) is HOUR
+    assert level_for(-9 * DAY_MS, 70 * DAY_MS, HOUR_MS, kept) is DAY
+    # Fleets are not asked of minutes, as these keep no distributions.
+    span = (55 * DAY_MS, 55 * DAY_MS + 2 * HOUR_MS)
+    assert still_held(RAW, span, kept, binned=True) is HOUR
+
+
+def test_an_index_that_begins_before_all_that_is_known_makes_nothing_coarser() -> None:
+    """All began on day 60: the slices of days and hours merely begin long before."""
+    young = Held({"30d": Kept({"raw": 59 * DAY_MS, "1h": 10 * DAY_MS, "1d": 0}, 60 * DAY_MS)})
+
+    assert level_for(50 * DAY_MS, 50 * DAY_MS + HOUR_MS, 1000, young) is RAW
+    assert level_for(-9 * DAY_MS, 70 * DAY_MS, HOUR_MS, young) is HOUR
+    assert level_for(0, 70 * DAY_MS, HOUR_MS, Held({})) is HOUR
+
+
+def test_a_tenant_is_told_of_by_its_own_class() -> None:
+    """Another tenant's year of readings is no help; nor is its own, after it was moved there."""
+    hour = (30 * DAY_MS, 30 * DAY_MS + HOUR_MS)
+
+    assert level_for(*hour, 1000, Held(OLD, Retention("30d"))) is HOUR
+    assert level_for(*hour, 1000, Held(OLD, Retention("1y"))) is RAW
+    assert level_for(*hour, 1000, Held(OLD)) is RAW  # nobody knows where to look
+    up = Held(OLD, Retention("1y", (("30d", 40 * DAY_MS),)))
+    assert level_for(*hour, 1000, up) is HOUR
+    assert level_for(40 * DAY_MS, 40 * DAY_MS + HOUR_MS, 1000, up) is RAW
+    assert level_for(39 * DAY_MS, 41 * DAY_MS, 1000, up) is HOUR
+    down = Held(OLD, Retention("30d", (("1y", 20 * DAY_MS),)))
+    assert level_for(19 * DAY_MS, 19 * DAY_MS + HOUR_MS, 1000, down) is RAW
+    assert level_for(*hour, 1000, down) is HOUR
+    assert level_for(70 * DAY_MS, 70 * DAY_MS + HOUR_MS, 1000, down) is RAW
+
+
+def test_at_an_edge_the_finest_that_is_left_there_tells() -> None:
+    held = Held(OLD, Retention("30d", (("1y", 20 * DAY_MS),)))
+    found = [
+        held.finest(chain(DAY), days * DAY_MS).name for days in (-1, 0, 19, 20, 49, 50, 59, 60)
+    ]
+
+    assert found == ["raw", "raw", "raw", "1h", "1h", "1m", "1m", "raw"]
 
 
 a_span = st.tuples(st.integers(0, 300), st.integers(0, 300))

@@ -1,0 +1,172 @@
+"""What was asked of a time whose readings are gone is answered by what is left of it."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from apps.telemetry import cluster
+from apps.telemetry.documents import KINDS
+from apps.telemetry.errors import WrongQuestion
+from apps.telemetry.levels import HOUR_MS
+from apps.telemetry.rollups import Builder, Pace
+from apps.telemetry.slices import DAY_MS, Retention, from_ms, slice_of, to_ms
+from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from tests.integration.telemetry.conftest import CONNECTOR, NOW, reading_lines
+
+STEP_MS = 600_000
+A_DAY = timedelta(days=1)
+YEARS_SLICE = slice_of("readings-1y", 28, to_ms(NOW - 60 * A_DAY))
+"""One of four weeks, for a class that tenants are moved to in the middle of it."""
+LONG_AGO_MS = YEARS_SLICE.start_ms + 5 * DAY_MS
+"""A day of 55 to 83 days ago: readings of the shortest class are gone, minutes are not."""
+MOVED_MS = YEARS_SLICE.start_ms + 14 * DAY_MS
+YEARS_AGO_MS = to_ms(NOW - 530 * A_DAY) // DAY_MS * DAY_MS
+"""Of the shortest class only days are left."""
+SHORT, LONG = Retention("30d"), Retention("1y")
+
+
+@pytest.fixture
+def aged(elasticsearch: str) -> Iterator[TelemetryStore]:
+    """A store with indices of its own."""
+    store = TelemetryStore(prefix=f"{elasticsearch}expired-", open_days=1)
+    yield store
+    cluster.delete(store.client, store.indices())
+    for kind in KINDS:
+        store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
+
+
+def live(store: TelemetryStore, day_ms: int, **tenants: Retention) -> None:
+    """A day of each tenant, a reading every ten minutes, rolled up while it was new; and then
+    time passed until now, and what may not be kept any more was dropped."""
+    then = from_ms(day_ms) + A_DAY
+    store.prepare(then)
+    store.ensure_slices(then, {name for kept in tenants.values() for name in kept.names})
+    for tenant, retention in tenants.items():
+        rows = [(at, {"current_a": (at - day_ms) / HOUR_MS})
+                for at in range(day_ms, day_ms + DAY_MS, STEP_MS)]  # fmt: skip
+        default = store.reading_index("30d", day_ms).encode()
+        right = store.reading_index(retention.at(day_ms), day_ms).encode()
+        lines = reading_lines(store, tenant, rows, model="HV-250").replace(default, right)
+        assert all(result.is_stored for result in store.bulk(lines))
+    Builder(store, pace=Pace(share=1.0)).advance(then + 2 * A_DAY)
+    store.drop_expired(NOW)
+    store.ensure_slices(NOW)
+    store.refresh()
+
+
+def asked(store: TelemetryStore, tenant: str, retention: Retention) -> TenantTelemetry:
+    return TenantTelemetry(tenant, store=store, retention=retention)
+
+
+def span(start_ms: int, minutes: int) -> dict[str, Any]:
+    return {"start": from_ms(start_ms), "end": from_ms(start_ms) + timedelta(minutes=minutes)}
+
+
+def an_hour_of(telemetry: TenantTelemetry, day_ms: int) -> tuple[int, int]:
+    """How wide the buckets of a chart of an hour are, and how many readings it has."""
+    series = telemetry.series(CONNECTOR, ["current_a"], points=300, **span(day_ms + HOUR_MS, 60))
+    return series.interval_ms, sum(bucket.count for bucket in series.buckets)
+
+
+def test_a_fleets_hours_tell_what_its_readings_no_longer_can(aged: TelemetryStore) -> None:
+    live(aged, LONG_AGO_MS, kunlun=SHORT)
+    telemetry = asked(aged, "kunlun", SHORT)
+    within = span(LONG_AGO_MS + 10 * HOUR_MS + 1_800_000, 120)  # 10:30 to 12:30
+
+    (row,) = telemetry.percentiles("current_a", by=["model"], **within).rows
+    (top,) = telemetry.top("current_a", by="connector", statistic="maximum", **within).rows
+    spread = telemetry.distribution("current_a", every=timedelta(hours=1), **within)
+
+    # The hours that it begins and ends within are in it: nothing finer is left of them.
+    assert (row.count, row.minimum, row.maximum) == (18, 10, pytest.approx(12 + 5 / 6))
+    assert (top.count, top.maximum) == (18, row.maximum)
+    assert [sum(counts) for _, counts in spread.rows] == [6, 6, 6]
+    assert sum(spread.groups[0].percentiles.values()) > 0
+
+
+def test_days_tell_what_hours_no_longer_can(aged: TelemetryStore) -> None:
+    live(aged, YEARS_AGO_MS, kunlun=SHORT)
+    telemetry = asked(aged, "kunlun", SHORT)
+    two_days = span(YEARS_AGO_MS - DAY_MS // 2, 2 * 1440)
+
+    (row,) = telemetry.percentiles("current_a", **two_days).rows
+    (by_day,) = telemetry.percentiles("current_a", every=A_DAY, **two_days).rows
+    (bucket,) = telemetry.series(CONNECTOR, ["current_a"], **two_days).buckets
+
+    assert (row.count, row.minimum, row.maximum) == (144, 0, pytest.approx(23 + 5 / 6))
+    assert (by_day.count, by_day.group.start_ms) == (144, YEARS_AGO_MS)
+    assert (bucket.count, bucket.start_ms) == (144, YEARS_AGO_MS)
+    with pytest.raises(WrongQuestion) as caught:
+        telemetry.percentiles("current_a", every=timedelta(hours=1), **two_days)
+    assert caught.value.data == {
+        "field": "every", "value": "1:00:00", "kept": "1d", "ask": ["1 day, 0:00:00"],
+    }  # fmt: skip
+
+
+def test_stretches_that_days_do_not_fill_are_told_by_hours(aged: TelemetryStore) -> None:
+    live(aged, LONG_AGO_MS, kunlun=SHORT)
+    begin_ms = LONG_AGO_MS // (36 * HOUR_MS) * 36 * HOUR_MS
+
+    rows = asked(aged, "kunlun", SHORT).percentiles(
+        "current_a", every=timedelta(hours=36), **span(begin_ms, 2 * 36 * 60)
+    ).rows  # fmt: skip
+
+    assert sum(row.count for row in rows) == 144
+    for row in rows:
+        begin = row.group.start_ms or 0
+        first_ms, end_ms = max(begin, LONG_AGO_MS), min(begin + 36 * HOUR_MS, LONG_AGO_MS + DAY_MS)
+        assert row.count == (end_ms - first_ms) // STEP_MS
+
+
+def test_a_neighbours_longer_time_hides_nothing_of_ones_own(aged: TelemetryStore) -> None:
+    live(aged, LONG_AGO_MS, kunlun=SHORT, aurora=LONG)
+
+    assert an_hour_of(asked(aged, "kunlun", SHORT), LONG_AGO_MS) == (60_000, 6)
+    width_ms, count = an_hour_of(asked(aged, "aurora", LONG), LONG_AGO_MS)
+    assert (width_ms < 60_000, count) == (True, 6)
+
+
+def test_a_tenant_that_was_moved_is_told_of_by_what_held_it_then(aged: TelemetryStore) -> None:
+    """The index of the new class begins before the move, and has nothing of that time."""
+    moved = SHORT.moved("1y", MOVED_MS)
+    live(aged, LONG_AGO_MS, kunlun=moved)
+    live(aged, MOVED_MS + DAY_MS, kunlun=moved)
+    telemetry = asked(aged, "kunlun", moved)
+
+    assert an_hour_of(telemetry, LONG_AGO_MS) == (60_000, 6)
+    width_ms, count = an_hour_of(telemetry, MOVED_MS + DAY_MS)
+    assert (width_ms < 60_000, count) == (True, 6)
+    weeks = span(LONG_AGO_MS, 20 * 1440)
+    (row,) = telemetry.percentiles("current_a", every=None, **weeks).rows
+    assert row.count == 288
+
+
+def test_readings_that_were_kept_longer_once_leave_no_hole_behind_them(
+    aged: TelemetryStore,
+) -> None:
+    moved = LONG.moved("30d", MOVED_MS)
+    live(aged, LONG_AGO_MS, kunlun=moved)
+    live(aged, MOVED_MS - STEP_MS * 6 * 24, kunlun=moved)
+    live(aged, MOVED_MS + DAY_MS, kunlun=moved)
+    telemetry = asked(aged, "kunlun", moved)
+
+    assert an_hour_of(telemetry, LONG_AGO_MS)[0] < 60_000
+    assert an_hour_of(telemetry, MOVED_MS + DAY_MS) == (60_000, 6)
+
+
+def test_a_young_installation_is_told_of_as_finely_as_was_asked(aged: TelemetryStore) -> None:
+    """Its days' index begins up to a year before its first reading, and nothing was dropped."""
+    live(aged, to_ms(NOW - 2 * A_DAY) // DAY_MS * DAY_MS, kunlun=SHORT)
+    telemetry = asked(aged, "kunlun", SHORT)
+
+    rows = telemetry.percentiles(
+        "current_a", every=timedelta(hours=1), start=NOW - 80 * A_DAY, end=NOW
+    ).rows
+    series = telemetry.series(
+        CONNECTOR, ["current_a"], start=NOW - 80 * A_DAY, end=NOW, points=2_000
+    )
+
+    assert [row.count for row in rows] == [6] * 24
+    assert {bucket.level for bucket in series.buckets} == {"1m"}
