@@ -3,8 +3,8 @@
 | status | code | when |
 |---|---|---|
 | 400 | `invalid` | a parameter can't be read; `errors` names it |
-| 400 | `asked_too_much` | over a limit; `asked` and `limit` say which |
-| 400 | `wrong_question` | names a quantity that does not exist |
+| 400 | `asked_too_much` | over a limit; `asked` and `limit` say which, `ask` what is not |
+| 400 | `wrong_question` | names what isn't there, or hours where days are left; see `ask` |
 | 401 | `not_authenticated`, `authentication_failed` | neither session nor key; a key not good |
 | 403 | `scope_missing`, `permission_denied` | the key lacks the scope |
 | 404 | `not_found` | not there, or not yours |

@@ -11,7 +11,13 @@ from elasticsearch import ApiError, ConnectionTimeout, Elasticsearch, TransportE
 from elasticsearch.serializer import OrjsonSerializer
 
 from apps.telemetry.answers import STORED, ItemResult
-from apps.telemetry.errors import StoreRefused, StoreSlow, StoreUnavailable
+from apps.telemetry.errors import (
+    AskedTooMuch,
+    StoreRefused,
+    StoreSlow,
+    StoreUnavailable,
+    TelemetryError,
+)
 from apps.telemetry.pages import Page, Source
 
 Taken = TypeVar("Taken")
@@ -27,6 +33,8 @@ _LINES = {
 }
 _BULK_PATH = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
 _BUSY = (429, 502, 503, 504)
+_MANY = "groups and stretches"
+_FEWER = "fewer connectors by a filter, longer stretches, or a shorter time"
 _PAGE = b'{"pit_id":'
 _ALL_WELL, _STATUS, _STATUS_STORED = b'{"errors":false,"items":[', b'"status":', b'"status":201'
 
@@ -74,28 +82,37 @@ def our_errors(limit_s: float = ANSWER_LIMIT_S) -> Iterator[None]:
     except ConnectionTimeout as error:
         raise StoreSlow(limit_s=limit_s) from error
     except ApiError as error:
-        if _ran_out_of_time(error.body):
-            raise StoreSlow(limit_s=limit_s) from error
-        if error.status_code in _BUSY:
-            raise StoreUnavailable(status=error.status_code) from error
-        raise StoreRefused(status=error.status_code, reason=_reason(error)) from error
+        raise _refusal(error.status_code, error.body, limit_s) from error
     except TransportError as error:
         raise StoreUnavailable(reason=type(error).__name__) from error
 
 
-def _ran_out_of_time(body: Any) -> bool:
-    """Whether it is the store that ended the question: told that it may not answer in part, it
-    refuses with the status of one that is away."""
+def _refusal(status: int, body: Any, limit_s: float) -> TelemetryError:
+    """What the store's answer of an error says.
+
+    Of a question that it ended itself, and of one whose answer would have too many groups, it says
+    so with the status of one that is away.
+    """
     error = body.get("error") if isinstance(body, Mapping) else None
-    causes = error.get("root_cause", ()) if isinstance(error, Mapping) else ()
-    return any(cause.get("type") == "search_timeout_exception" for cause in causes)
+    if not isinstance(error, Mapping):
+        error = {"type": "error", "reason": body}
+    causes = {cause.get("type"): cause for cause in _causes(error)}
+    if "search_timeout_exception" in causes:
+        return StoreSlow(limit_s=limit_s)
+    if (many := causes.get("too_many_buckets_exception")) is not None:
+        limit = int(many.get("max_buckets", 0))
+        return AskedTooMuch(what=_MANY, asked=limit + 1, limit=limit, ask=_FEWER)
+    if status in _BUSY:
+        return StoreUnavailable(status=status)
+    return StoreRefused(status=status, reason=f"{error.get('type')}: {error.get('reason')}"[:500])
 
 
-def _reason(error: ApiError) -> str:
-    body = error.body
-    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
-        return f"{body['error'].get('type')}: {body['error'].get('reason')}"[:500]
-    return str(error)[:500]
+def _causes(error: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from error.get("root_cause", ())
+    cause: Mapping[str, Any] | None = error
+    while cause:
+        yield cause
+        cause = cause.get("caused_by")
 
 
 def search(
@@ -204,7 +221,7 @@ def searches(
         )
     for answer in answers:
         if "error" in answer:
-            raise _refusal(answer, limit_s)
+            raise _refusal(answer["status"], answer, limit_s)
     return [_whole(answer, limit_s) for answer in answers]
 
 
@@ -212,18 +229,6 @@ def _whole(answer: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
     if answer.get("timed_out"):
         raise StoreSlow(limit_s=limit_s)
     return dict(answer)
-
-
-def _refusal(
-    answer: Mapping[str, Any], limit_s: float
-) -> StoreSlow | StoreUnavailable | StoreRefused:
-    if _ran_out_of_time(answer):
-        return StoreSlow(limit_s=limit_s)
-    status: int = answer["status"]
-    if status in _BUSY:
-        return StoreUnavailable(status=status)
-    error = answer["error"]
-    return StoreRefused(status=status, reason=f"{error.get('type')}: {error.get('reason')}"[:500])
 
 
 _KNOWN = {200: ItemResult(200), 201: STORED}

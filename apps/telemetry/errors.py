@@ -22,7 +22,8 @@ class TelemetryError(Exception):
 
 
 class AskedTooMuch(TelemetryError):
-    """Over a limit; `what`, `asked` and `limit` say which."""
+    """Over a limit; `what`, `asked` and `limit` say which, `ask`, where it is there, what to ask
+    for instead."""
 
     code = "asked_too_much"
     permanent = True
