@@ -40,6 +40,8 @@ AGES = (
 )
 """Years since installation, from … to before, and how the group is called."""
 YEAR = timedelta(days=365.25)
+AGED_LIMIT = 50_000
+"""Connectors that are told apart by age: their names fit one question (`index.max_terms_count`)."""
 PERCENTS = (50.0, 95.0, 99.0)
 STATISTICS: Mapping[str, Callable[[GroupRow], float]] = {
     **EXTREMES,
@@ -103,7 +105,10 @@ class FleetQuestions:
         quantity: one of `bins.BINS`; of states, counters and a customer's own no distribution is
         kept, and `top` has their extremes and means. by: at most two of `fleet.BY`, or "age"; what
         has no such dimension is in a group "". every: whole hours; groups are then told apart by
-        time as well. Raises AskedTooMuch where there are more than 1 000 groups of a dimension.
+        time as well. Raises AskedTooMuch where there are more than 1 000 groups of a dimension, or
+        more than AGED_LIMIT connectors by age, and WrongQuestion where of that time only longer
+        stretches are still kept. Where only hours or days are, those that the range begins or ends
+        within are counted whole.
         """
         found, history = self._groups(quantity, by, every, filters, start, end, binned=True)
         rows = [_row(quantity, group, each, percents) for group, each in sorted(found.items())]
@@ -318,32 +323,43 @@ class FleetQuestions:
         if AGE not in by:
             return history.grouped(grouping, clauses, start_ms, end_ms), history
         found: dict[Group, Counted] = {}
-        for label, connectors in self._connectors_by_age(end).items():
-            aged = [*clauses, questions.any_of("connector", connectors)]
+        at = by.index(AGE)
+        for label, connectors in self._connectors_by_age(end, filters).items():
+            aged: list[Clause] = [*clauses, {"terms": {"connector": connectors}}]
             for group, each in history.grouped(grouping, aged, start_ms, end_ms).items():
-                found[Group((label, *group.values), group.start_ms)] = each
+                values = (*group.values[:at], label, *group.values[at:])
+                found[Group(values, group.start_ms)] = each
         return found, history
 
-    def _connectors_by_age(self, now: datetime) -> dict[str, list[str]]:
-        """Age → the connectors that are of it. Raises AskedTooMuch beyond 10 000 of an age."""
-        bounds = _age_bounds(now)
-        body = {"size": questions.CONNECTORS_LIMIT, "_source": ["tenant", "connector"]}
-        answers = self._ask(
-            [
-                (STATE, [questions.within("installed_at", start_ms, end_ms)], body)
-                for _, start_ms, end_ms in bounds
+    def _connectors_by_age(self, now: datetime, of: FleetFilter | None) -> dict[str, list[str]]:
+        """Age → the connectors that are of it. Raises AskedTooMuch beyond AGED_LIMIT of them.
+
+        Of the filter only what a connector is for good: whose it was, and where, readings say.
+        """
+        same = of or FleetFilter()
+        chosen = StateFilter(connector=same.connector, model=same.model, batch=same.batch).clauses()
+        aged = {
+            label: [questions.within("installed_at", start_ms, end_ms), *chosen]
+            for label, start_ms, end_ms in _age_bounds(now)
+        }
+        found: dict[str, list[str]] = {label: [] for label in aged}
+        left: list[str] = [*aged]
+        while left:
+            asked = [
+                (STATE, aged[label], questions.by_connector(found[label][-1:])) for label in left
             ]
-        )
-        found = {}
-        for (label, _, _), answer in zip(bounds, answers, strict=True):
-            total = answer["hits"]["total"]["value"]
-            hits = answer["hits"]["hits"]
-            if total > len(hits):
-                limit = questions.CONNECTORS_LIMIT
-                raise AskedTooMuch(what="connectors of an age", asked=total, limit=limit)
-            if hits:
-                found[label] = [hit["_source"]["connector"] for hit in hits]
-        return found
+            answers = dict(zip(left, self._ask(asked), strict=True))
+            total = sum(each["hits"]["total"]["value"] for each in answers.values())
+            if total > AGED_LIMIT:
+                raise AskedTooMuch(what="connectors by age", asked=total, limit=AGED_LIMIT)
+            for label, answer in answers.items():
+                found[label] += [hit["_source"]["connector"] for hit in answer["hits"]["hits"]]
+            left = [
+                label
+                for label, answer in answers.items()
+                if len(answer["hits"]["hits"]) == questions.CONNECTORS_LIMIT
+            ]
+        return {label: connectors for label, connectors in found.items() if connectors}
 
 
 def installed_within(age: str, now: datetime) -> dict[str, int | None]:

@@ -388,6 +388,17 @@ def order(name: str) -> list[Body]:
         raise WrongQuestion(field="sort", value=name[:64]) from None
 
 
+def by_connector(after: list[str]) -> Body:
+    """The ids of the connectors that come after one, in order; none is the first page."""
+    body: Body = {
+        "size": CONNECTORS_LIMIT,
+        "sort": [{"connector": "asc"}],
+        "_source": ["tenant", "connector"],
+        "track_total_hits": True,
+    }
+    return {**body, "search_after": after} if after else body
+
+
 def aged_page(after: list[str] | None) -> Body:
     """The connectors that come after one, by id, with what tells how they have aged."""
     body: Body = {

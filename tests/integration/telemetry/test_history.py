@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from apps.telemetry import cluster, history, questions
+from apps.telemetry import cluster, fleet_questions, history, questions
 from apps.telemetry.answers import Group, Series
 from apps.telemetry.bins import BINS
 from apps.telemetry.documents import READINGS, STATE
@@ -387,6 +387,58 @@ def test_now_and_over_a_range_by_age(
         "temperature_pos_c", now=NOW, by="model", filters=StateFilter(connector=["c-1"])
     )
     assert (model.group.values, model.count) == (("HV-250",), 1)
+
+
+def test_ages_stand_where_they_were_asked_for(
+    telemetry: TenantTelemetry, store: TelemetryStore, ours: str, write: Write
+) -> None:
+    write(ours, [(NOW_MS - 60_000, {"current_a": 5.0})], model="HV-250")
+    installed = NOW - timedelta(days=500)
+    row = {"tenant": ours, "connector": CONNECTOR, "installed_at": installed, "model": "HV-250"}
+    store.update_states([row])
+    store.refresh()
+
+    def values(*by: str) -> list[tuple[str, ...]]:
+        span = {"start": NOW - timedelta(hours=1), "end": NOW}
+        return [row.group.values for row in telemetry.percentiles("current_a", by=by, **span).rows]
+
+    assert values("model", "age") == [("HV-250", "1-2")]
+    assert values("age", "model") == [("1-2", "HV-250")]
+    assert values("age") == [("1-2",)]
+
+
+def test_ages_are_told_of_more_connectors_than_a_page_holds(
+    telemetry: TenantTelemetry, store: TelemetryStore, ours: str, write: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Seven of a model and three of another; five of each age."""
+    monkeypatch.setattr(questions, "CONNECTORS_LIMIT", 2)
+    monkeypatch.setattr(fleet_questions, "AGED_LIMIT", 10)
+    rows = [
+        {"connector": f"c-{n}", "model": "B" if n > 6 else "A", "organisation": f"o-{n}",
+         "installed_at": NOW - timedelta(days=500 * (n % 2) + 30)}
+        for n in range(10)
+    ]  # fmt: skip
+    for row in rows:
+        of = {name: row[name] for name in ("connector", "model", "organisation")}
+        write(ours, [(NOW_MS - 60_000, {"current_a": 5.0})], **of)
+    store.update_states([{**row, "tenant": ours, "organisation": "moved on"} for row in rows])
+    store.refresh()
+
+    def counts(**filters: str) -> dict[str, int]:
+        page = telemetry.percentiles(
+            "current_a", by=["age"], start=NOW - timedelta(hours=1), end=NOW,
+            filters=FleetFilter(**filters),
+        )  # fmt: skip
+        return {row.group.values[0]: row.count for row in page.rows}
+
+    assert counts() == {"0-1": 5, "1-2": 5}
+    assert counts(organisation="o-3") == {"1-2": 1}  # by whose they were when it was measured
+    monkeypatch.setattr(fleet_questions, "AGED_LIMIT", 7)
+    assert counts(model="A") == {"0-1": 4, "1-2": 3}
+    with pytest.raises(AskedTooMuch) as caught:
+        counts()
+    assert caught.value.data == {"what": "connectors by age", "asked": 10, "limit": 7}
 
 
 def test_groups_are_ranked_by_their_margin_now(
