@@ -24,11 +24,12 @@ from apps.fleet.models import Connector, Vehicle
 from apps.fleet.queries import connector_for, connectors, vehicles
 from apps.portal import pictures
 from apps.portal.people import StaffRequest, for_staff
-from apps.telemetry.answers import AlarmCount, GroupPage, GroupRow
+from apps.telemetry.answers import GroupPage, GroupRow
 from apps.telemetry.bins import BINS
 from apps.telemetry.errors import AskedTooMuch, StoreSlow, TelemetryError
 from apps.telemetry.fleet_questions import AGE
-from apps.telemetry.questions import MARGIN, FleetFilter, StateFilter
+from apps.telemetry.questions import MARGIN, EventFilter, FleetFilter, StateFilter
+from apps.telemetry.slices import from_ms, to_ms
 from apps.telemetry.store import TenantTelemetry
 from apps.tenants.lookups import key_of
 from config.presentation import QUANTITY_WORDS
@@ -219,7 +220,7 @@ def _answers(telemetry: TenantTelemetry, asked: Asked, now: datetime, user: User
         "groups": _named(groups.rows, asked, user) if by else [],
         "settled": spread.settled and groups.settled,
         "ranked": _ranked(telemetry, asked, stretch, user),
-        "alarms": _by_month(telemetry.alarm_counts(by="batch"), now),
+        "alarms": _by_month(telemetry, asked, now),
     }
 
 
@@ -409,23 +410,36 @@ def alike(request: StaffRequest, pk: UUID) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Months:
-    """Opened alarms by batch and month: the months' names, and each batch's count in each."""
+    """Opened alarms by batch and month: the months' names, and each batch's count in each.
+
+    `failed`: the code of why they can't be told, where that is so.
+    """
 
     months: list[str]
     rows: list[tuple[str, list[tuple[int, int]]]]
+    failed: str = ""
 
 
-def _by_month(counts: Sequence[AlarmCount], now: datetime) -> Months:
-    """The last MONTHS months, UTC; batches with most alarms first."""
+def _by_month(telemetry: TenantTelemetry, asked: Asked, now: datetime) -> Months:
+    """The last MONTHS months, UTC; batches with most alarms first. A table that can't be told
+    takes no other answer with it."""
     first = (now.year * 12 + now.month) - MONTHS
-    months = [f"{(first + n) // 12:04d}-{(first + n) % 12 + 1:02d}" for n in range(MONTHS)]
+    months = [datetime((first + n) // 12, (first + n) % 12 + 1, 1, tzinfo=UTC)
+              for n in range(MONTHS)]  # fmt: skip
+    names = [f"{month:%Y-%m}" for month in months]
+    filters = EventFilter(
+        start_ms=to_ms(months[0]),
+        model=asked.model or None,
+        organisation=asked.organisation or None,
+    )
+    try:
+        counts = telemetry.alarm_counts(by="batch", filters=filters)
+    except TelemetryError as error:
+        return Months(names, [], error.code)
     table: defaultdict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
     for each in counts:
-        month = datetime.fromtimestamp(each.month_ms / 1000, UTC).strftime("%Y-%m")
-        table[each.value][month] = (each.alarms, each.connectors)
+        table[each.value][f"{from_ms(each.month_ms):%Y-%m}"] = (each.alarms, each.connectors)
     rows = [
-        (batch, [by_month.get(month, (0, 0)) for month in months])
-        for batch, by_month in table.items()
-        if by_month.keys() & set(months)
+        (batch, [by_month.get(name, (0, 0)) for name in names]) for batch, by_month in table.items()
     ]
-    return Months(months, sorted(rows, key=lambda row: -sum(alarms for alarms, _ in row[1])))
+    return Months(names, sorted(rows, key=lambda row: -sum(alarms for alarms, _ in row[1])))

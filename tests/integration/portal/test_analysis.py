@@ -6,7 +6,8 @@ import pytest
 from django.core.management import call_command
 
 from apps.accounts.models import User
-from apps.telemetry.errors import StoreSlow
+from apps.telemetry import questions
+from apps.telemetry.errors import StoreSlow, StoreUnavailable
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from apps.tenants.models import Tenant
 from tests import cast, stores
@@ -109,6 +110,75 @@ def test_a_connector_has_its_like(readings: None, world: World, kunlun: Tenant, 
     assert f"/connectors/{cast.CLARAS_CONNECTOR}/" in page.text
     assert "180.0" in page.text
     check_clean(page.text)
+
+
+# --- alarms -----------------------------------------------------------------------------------
+
+OPENED = [
+    ("2026-03", "HV-250", cast.HARBOUR, 0),
+    ("2026-03", "HV-250", cast.HARBOUR, 0),
+    ("2026-04", "HV-250", cast.CITY, 0),
+    ("2026-05", "HV-400", cast.HARBOUR, 0),
+    ("2025-01", "HV-250", cast.HARBOUR, 250),
+]
+"""Of each alarm its connector's batch, model and organisation, and how many days ago."""
+
+
+@pytest.fixture(scope="module")
+def opened(readings: None) -> None:
+    store = TelemetryStore()
+    for tenant, suffix in (("kunlun", ""), ("aurora", cast.CANARY)):
+        store.index_events([
+            {"tenant": tenant, "event": f"opened-{n}", "number": n, "alarm": f"a-{n}",
+             "kind": "opened", "connector": f"c-{n}", "batch": batch + suffix, "model": model,
+             "organisation": str(of), "judged_at": NOW_MS - days * 86_400_000}
+            for n, (batch, model, of, days) in enumerate(OPENED)
+        ])  # fmt: skip
+    store.refresh()
+
+
+@pytest.mark.parametrize(
+    ("query", "counts"),
+    [
+        ("", {"2026-03": (2, 2), "2026-04": (1, 1), "2026-05": (1, 1)}),
+        ("&model=HV-250", {"2026-03": (2, 2), "2026-04": (1, 1)}),
+        (f"&organisation={cast.HARBOUR}", {"2026-03": (2, 2), "2026-05": (1, 1)}),
+    ],
+)
+def test_alarms_are_counted_by_batch_and_month_of_what_was_chosen(
+    query: str, counts: dict[str, tuple[int, int]],
+    opened: None, world: World, kunlun: Tenant, anna: User,
+) -> None:  # fmt: skip
+    page = browser(anna, kunlun).get(f"/portal/analysis/?span=1d{query}")
+
+    check_clean(page.text)
+    alarms = page.context["alarms"]
+    assert (len(alarms.months), alarms.months[-1]) == (6, f"{datetime.now(UTC):%Y-%m}")
+    assert dict(alarms.rows) == {
+        batch: [(0, 0)] * 5 + [of_this_month] for batch, of_this_month in counts.items()
+    }
+    assert alarms.rows[0][0] == "2026-03"  # the most first
+    assert "Alarms opened, by batch and month" in page.text
+
+
+def test_too_many_batches_with_alarms_take_no_other_answer_with_them(
+    opened: None, world: World, kunlun: Tenant, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "ALARM_COUNTS_LIMIT", 2)
+    page = browser(anna, kunlun).get("/portal/analysis/?span=1d&by=batch")
+
+    check_clean(page.text)
+    assert "Alarms of more batches than one answer holds" in page.text
+    assert len(page.context["groups"]) == 2
+    assert page.context["ranked"]["connector"]
+    monkeypatch.setattr(TenantTelemetry, "alarm_counts", _away)
+    page = browser(anna, kunlun).get("/portal/analysis/?span=1d&by=batch")
+    assert "The alarms can't be counted at the moment" in page.text
+    assert len(page.context["groups"]) == 2
+
+
+def _away(*arguments: object, **more: object) -> None:
+    raise StoreUnavailable(status=503)
 
 
 # --- now --------------------------------------------------------------------------------------
