@@ -172,8 +172,8 @@ def test_search_index_is_refused_before_it_touches_anything(elasticsearch: str) 
 def test_a_slice_has_shards_for_the_size_of_those_before_it(
     young_store: TelemetryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apps.telemetry.store.SHARD_BYTES", 50)
-    monkeypatch.setattr("apps.telemetry.store.SHARDS_LIMIT", 3)
+    monkeypatch.setattr("apps.telemetry.sizing.SHARD_BYTES", 50)
+    monkeypatch.setattr("apps.telemetry.sizing.SHARDS_LIMIT", 3)
     later = NOW + timedelta(days=14)
 
     made = [name for name in young_store.ensure_slices(later) if name.startswith("readings-")]
