@@ -14,6 +14,7 @@ long as the last pass took, if that is short; if not, nothing is changed.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
@@ -48,7 +49,7 @@ _ITS_OWN = (
 
 @dataclass(frozen=True)
 class Rewritten:
-    """`old` is gone, and its name now leads to `new`; `documents` were copied.
+    """`old` is gone, and its name now leads to `new`; `documents` are in it.
 
     `waited_s`: how long it took no writes.
     """
@@ -136,6 +137,8 @@ class Copy:
             if error.permanent:
                 self._give_up()
             else:
+                with suppress(TelemetryError):
+                    self._note()
                 cluster.unblock_writes(self._store.client, self.old)
             raise
 
@@ -197,7 +200,7 @@ class Copy:
         began = time.monotonic()
         cluster.block_writes(self._store.client, self.old)
         self._copy_what_is_new(which="max_seq_no")
-        self._must_agree()
+        documents = self._must_agree()
         self._must_be_ours()
         # Before the switch: rollups are not to be built anew by who finds none for the new index.
         self._carry_marks()
@@ -206,7 +209,7 @@ class Copy:
         self._show()
         marks = [mark for mark in self._store.marks() if mark.source == self.old]
         self._store.forget_marks(marks)
-        return Rewritten(self.old, self.new, self.copied, waited_s)
+        return Rewritten(self.old, self.new, documents, waited_s)
 
     # --- whose it is, and how far -----------------------------------------------------------
 
@@ -263,8 +266,9 @@ class Copy:
         pace = self._pace if paced else _at_once
         before = self.copied
         for shard, end in enumerate(ends):
-            for page in self._pages(self.old, shard, self._done, end):
+            for page, upto in self._pages(self.old, shard, self._done.get(shard, -1), end):
                 pace(lambda page=page: self._write(page))  # type: ignore[misc]
+                self._done[shard] = upto
                 self.copied += len(page)
                 self._tell()
                 if self._until() and which == "global_checkpoint":
@@ -273,15 +277,15 @@ class Copy:
         return self.copied - before
 
     def _pages(
-        self, index: str, shard: int, done: dict[int, int], end: int, *, whole: bool = True
-    ) -> Iterator[list[dict[str, Any]]]:
-        """What was written after `done`, up to `end`, in order, which notes how far it is.
+        self, index: str, shard: int, after: int, end: int, *, whole: bool = True
+    ) -> Iterator[tuple[list[dict[str, Any]], int]]:
+        """What was written after one number, up to another, in order; each page with its last.
 
         By short ranges of numbers: to find the next page among all that is left takes longer the
         more that is.
         """
         width = PAGE
-        while (after := done.get(shard, -1)) < end:
+        while after < end:
             upto = min(after + width, end)
             body: Body = {
                 "size": PAGE,
@@ -294,10 +298,9 @@ class Copy:
                 self._store.client, index, body, limit_s=SEARCH_LIMIT_S, shard=shard
             )
             hits: list[dict[str, Any]] = answer["hits"]["hits"]
-            if hits:
-                yield hits
             is_full = len(hits) == PAGE
-            done[shard] = int(hits[-1]["sort"][0]) if is_full else upto
+            after = int(hits[-1]["sort"][0]) if is_full else upto
+            yield hits, after
             if is_full:
                 width = max(PAGE, width // 2)
             elif len(hits) < PAGE // 2:
@@ -313,6 +316,8 @@ class Copy:
 
     def _write(self, page: list[dict[str, Any]]) -> None:
         lines = [self._lines(hit) for hit in page]
+        if not lines:
+            return
         for attempt in range(_TRIES):
             results = self._store.bulk(b"".join(lines))
             for result in results:
@@ -335,9 +340,8 @@ class Copy:
 
     def _drop_what_is_gone(self) -> None:
         """What was deleted after it was copied is in the new index still."""
-        done: dict[int, int] = {}
         for shard, end in enumerate(self._ends("max_seq_no", self.new)):
-            for page in self._pages(self.new, shard, done, end, whole=False):
+            for page, _upto in self._pages(self.new, shard, -1, end, whole=False):
                 copied = {str(hit["_id"]) for hit in page}
                 body: Body = {"size": PAGE, "query": {"ids": {"values": sorted(copied)}}}
                 answer = cluster.search(
@@ -348,13 +352,14 @@ class Copy:
                 if lines:
                     self._store.bulk(b"".join(orjson.dumps(line) + b"\n" for line in lines))
 
-    def _must_agree(self) -> None:
+    def _must_agree(self) -> int:
         old, new = self._counts()
         if new > old:
             self._drop_what_is_gone()
             old, new = self._counts()
         if old != new:
             raise StoreRefused(status=0, reason=f"{old} documents became {new}")
+        return new
 
     def _counts(self) -> tuple[int, int]:
         client = self._store.client
