@@ -48,6 +48,9 @@ class Environment(BaseSettings):
     elasticsearch_replicas: int = Field(
         default=0, ge=0, le=5, description="Copies of each shard: 0 on one node, 1 on a cluster"
     )
+    expected_readings_per_s: int = Field(
+        default=0, ge=0, description="Of all devices: the first slices have shards for so many"
+    )
     mqtt_url: str = Field(
         description="The workers' listener, mqtt://host:port, several with commas between them "
         "(independent brokers; a cluster is one); user name is the slot's client id"

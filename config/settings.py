@@ -200,6 +200,7 @@ ELASTICSEARCH_PREFIX = ENVIRONMENT.elasticsearch_prefix
 ELASTICSEARCH_REPLICAS = ENVIRONMENT.elasticsearch_replicas
 # How many days back readings are accepted. The demo writes a month of history through the door.
 TELEMETRY_OPEN_DAYS = 35 if DEMO else 7
+TELEMETRY_READINGS_PER_S = ENVIRONMENT.expected_readings_per_s
 
 # --- Celery -----------------------------------------------------------------------------------
 CELERY_BROKER_URL = REDIS_BROKER_URL
@@ -307,6 +308,11 @@ CELERY_BEAT_SCHEDULE = {
     "acquisition.resume_replays": {
         "task": "acquisition.resume_replays",
         "schedule": 60.0,
+        "options": {"queue": "upkeep", "expires": 60},
+    },
+    "upkeep.growth": {
+        "task": "upkeep.growth",
+        "schedule": 240.0,
         "options": {"queue": "upkeep", "expires": 60},
     },
     "upkeep.rollups": {

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from apps.telemetry.board import (
     LAG_KEY,
     counts_of_all,
+    fullest,
     last_account,
     late_counts,
     rollup_lag,
@@ -149,6 +150,7 @@ class AcquisitionCollector(Collector):
         yield from _account_metrics()
         yield from _rollup_metrics()
         yield from _late_metrics()
+        yield _shard_metrics()
 
 
 def _tenant_metrics(tenants: list[Counts]) -> Iterator[Metric]:
@@ -217,6 +219,17 @@ def _late_metrics() -> Iterator[Metric]:
     for what, number in sorted(late_counts().items()):
         counter.add_metric([what], number)
     yield counter
+
+
+def _shard_metrics() -> Metric:
+    gauge = GaugeMetricFamily(
+        "ohmwatch_shard_fullness",
+        "What an index's fullest shard holds, as a share of what one should",
+        labels=["index"],
+    )
+    for index, used in fullest().items():
+        gauge.add_metric([index], used)
+    return gauge
 
 
 def _slot_metrics(found: list[SlotState], *, now_ms: int) -> Iterator[Metric]:

@@ -19,6 +19,7 @@ from apps.telemetry.slices import from_ms
 REPORT_KEY = "ow:account"
 ROLLUPS_KEY = "ow:rollup-lag"
 COUNTS_KEY = "ow:counts:"
+FULLEST_KEY = "ow:fullest-shards"
 LATE_KEY = "ow:late"
 PRESSED_KEY = "ow:acquisition-pressed"
 LAG_KEY = "ow:lag"
@@ -105,6 +106,29 @@ def rollup_lag() -> RollupLag | None:
         return _lag.decode(found) if found else None
     except (redis.RedisError, msgspec.MsgspecError):
         return None
+
+
+FULLEST = 20
+
+
+def put_fullest(used: Mapping[str, float]) -> None:
+    """By index, what its fullest shard holds as a share of what one should: the highest of them.
+
+    Raises redis.RedisError.
+    """
+    highest = sorted(used.items(), key=lambda each: each[1], reverse=True)[:FULLEST]
+    with client() as board:
+        board.set(FULLEST_KEY, json.dumps(dict(highest)))
+
+
+def fullest() -> dict[str, float]:
+    """As told last; empty where nobody did yet, or the board can't be read."""
+    try:
+        with client() as board:
+            found: Any = board.get(FULLEST_KEY)
+        return msgspec.json.decode(found, type=dict[str, float]) if found else {}
+    except (redis.RedisError, msgspec.MsgspecError):
+        return {}
 
 
 def is_acquisition_pressed() -> bool:

@@ -286,6 +286,20 @@ def _place(item: Mapping[str, Any]) -> tuple[int, int] | None:
     return (outcome["_seq_no"], outcome["_primary_term"]) if "_seq_no" in outcome else None
 
 
+def checkpoints(
+    shards: Mapping[str, Sequence[Mapping[str, Any]]], which: str = "global_checkpoint"
+) -> tuple[int, ...]:
+    """Of each shard, in an index's statistics by shard, up to which sequence number every copy has
+    every document; or another of its sequence numbers."""
+    found = {
+        int(number): int(copy["seq_no"][which])
+        for number, copies in shards.items()
+        for copy in copies
+        if copy["routing"]["primary"]
+    }
+    return tuple(found[number] for number in sorted(found))
+
+
 def block_writes(client: Elasticsearch, index: str) -> None:
     """Let the index take no more writes; returns when those under way have ended.
 

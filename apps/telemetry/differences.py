@@ -4,8 +4,10 @@ A missing field is added in place. A field of another type stays as it is in sli
 which is right for most (old slices expire); `reindexing.py` writes a slice anew where it is not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 
@@ -43,12 +45,20 @@ def differences(store: TelemetryStore) -> list[Difference]:
     return found
 
 
+def missing(store: TelemetryStore, now: datetime) -> list[Difference]:
+    """Indices that should be there and are not: those that are fixed, and slices of open times."""
+    names = [name for _kind, name in store.missing_indices()]
+    names += [each.name for _kind, each in store.missing_slices(now)]
+    return [Difference(f"{store.prefix}{name}", "itself", "there", None) for name in names]
+
+
 def mend(store: TelemetryStore) -> int:
-    """Add the fields that are missing in indices that exist; to how many."""
+    """Put right in indices that exist what can be: add fields, change what becomes of unknown
+    ones; in how many."""
     lacking = {
         each.where
         for each in differences(store)
-        if each.found is None and not each.needs_rewriting and _kind_of(store, each.where)
+        if not each.needs_rewriting and _kind_of(store, each.where)
     }
     for index in sorted(lacking):
         _add_missing(store, index)
@@ -60,6 +70,9 @@ def _add_missing(store: TelemetryStore, index: str) -> None:
     if kind is not None:
         held = store.mappings(index)[index]
         store.teach(index, shapes.lacking(kind.mappings["properties"], held["properties"]))
+        if manners := shapes.manners_to_teach(kind.mappings, held):
+            with cluster.our_errors():
+                store.client.indices.put_mapping(index=index, **manners)
 
 
 def _kind_of(store: TelemetryStore, index: str) -> Kind | None:
@@ -94,6 +107,7 @@ def _of_template(store: TelemetryStore, kind: Kind) -> Iterator[Difference]:
         shapes.fields(ours["mappings"]), shapes.fields(theirs.get("mappings", {}))
     ):
         yield Difference(where, *difference)
+    yield from _of_manners(where, ours["mappings"], theirs.get("mappings", {}))
 
 
 def _of_indices(store: TelemetryStore, kind: Kind) -> Iterator[Difference]:
@@ -108,6 +122,14 @@ def _of_mapping(store: TelemetryStore, kind: Kind, index: str) -> Iterator[Diffe
     wanted = shapes.fields(kind.mappings)
     for what, ours, theirs in shapes.unlike(wanted, shapes.fields(held)):
         yield Difference(index, what, ours, theirs, needs_rewriting=theirs is not None)
+    yield from _of_manners(index, kind.mappings, held)
+
+
+def _of_manners(
+    where: str, wanted: Mapping[str, Any], held: Mapping[str, Any]
+) -> Iterator[Difference]:
+    for difference in shapes.unlike(shapes.manners(wanted), shapes.manners(held)):
+        yield Difference(where, *difference)
 
 
 def _of_settings(store: TelemetryStore, kind: Kind, index: str) -> Iterator[Difference]:

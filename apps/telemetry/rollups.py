@@ -16,7 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import orjson
@@ -29,7 +29,7 @@ from apps.telemetry.errors import StoreRefused, StoreUnavailable
 from apps.telemetry.levels import BELOW, DAY, HOUR, MINUTE, RAW, Level
 from apps.telemetry.marks import Mark, Progress, not_yet_built, seam_ms
 from apps.telemetry.questions import Body, Clause
-from apps.telemetry.slices import CLASSES, DAY_MS, begin_of, to_ms
+from apps.telemetry.slices import DAY_MS, begin_of, class_of, family_of, to_ms
 from apps.telemetry.store import TelemetryStore
 from ohmwatch.readings import QUANTITIES
 
@@ -143,6 +143,7 @@ class Builder:
         self._seen: defaultdict[str, list[Source]] = defaultdict(list)
         self._portion = Portion()
         self._ends: Callable[[], bool] = lambda: False
+        self._now = datetime.min.replace(tzinfo=UTC)
 
     def advance(
         self,
@@ -158,9 +159,11 @@ class Builder:
         written = 0
         self._ends = until
         self._pace.begin()
-        self._marks = {(mark.level, mark.source): mark for mark in self._store.marks()}
+        self._now = now
         for level in levels:
             self._seen[level.name] = self._sources(level)
+            # After its sources: an index that was just written anew has brought its marks along.
+            self._marks = {(mark.level, mark.source): mark for mark in self._store.live_marks()}
             for source in self._seen[level.name]:
                 more = True
                 while more and not self._ends():
@@ -255,14 +258,13 @@ class Builder:
         """The indices the level is built from, oldest first."""
         below = BELOW[level.name]
         kind = READINGS if below is RAW else ROLLUP[below.name]
-        found: list[Source] = []
-        for name, kept in CLASSES.items():
-            slice_days = kept.slice_days if below is RAW else below.slice_days
-            found += self._sources_of(kind, name, slice_days)
+        found = self._sources_of(kind, None if below is RAW else below.slice_days)
         return sorted(found, key=lambda source: source.start_ms)
 
-    def _sources_of(self, kind: Kind, tenant_class: str, slice_days: int) -> Iterator[Source]:
-        pattern = f"{self._store.prefix}{kind.name}-{tenant_class}-*"
+    def _sources_of(self, kind: Kind, slice_days: int | None) -> Iterator[Source]:
+        """All classes' indices of a kind; slice_days None: those of the class."""
+        family = f"{self._store.prefix}{kind.name}-"
+        pattern = f"{family}*"
         with cluster.our_errors():
             created = self._store.client.indices.get_settings(
                 index=pattern, name="index.creation_date"
@@ -271,16 +273,17 @@ class Builder:
                 index=pattern, level="shards", filter_path="indices.*.shards"
             ).body
         for index, shards in stats.get("indices", {}).items():
-            begin = begin_of(index)
-            if begin is None or index not in created:
+            begin, kept = begin_of(index), class_of(family_of(index).removeprefix(family))
+            if begin is None or kept is None or index not in created:
                 continue
+            days = slice_days or kept.slice_days
             yield Source(
                 index=index,
-                tenant_class=tenant_class,
+                tenant_class=kept.name,
                 created_ms=int(created[index]["settings"]["index"]["creation_date"]),
                 start_ms=to_ms(begin),
-                end_ms=to_ms(begin) + slice_days * DAY_MS,
-                seqs=_checkpoints(shards["shards"]),
+                end_ms=to_ms(begin) + days * DAY_MS,
+                seqs=cluster.checkpoints(shards["shards"]),
             )
 
     def _touched(
@@ -411,7 +414,7 @@ class Builder:
     def _lines(self, level: Level, source: Source, goal: Mark, rollup: Body) -> bytes:
         index = self._store.rollup_index(level, source.tenant_class, rollup["@timestamp"])
         if index not in self._there:
-            self._store.ensure_rollup_index(level, index)
+            self._store.ensure_rollup_index(level, index, self._now)
             self._there.add(index)
         action = {
             "_index": index,
@@ -501,14 +504,3 @@ def _clause_of(runs: Sequence[Run]) -> Clause:
         for (tenant, start_ms, end_ms), connectors in alike.items()
     ]
     return {"bool": {"should": ways, "minimum_should_match": 1}}
-
-
-def _checkpoints(shards: dict[str, list[dict[str, Any]]]) -> tuple[int, ...]:
-    """Of each shard, up to which sequence number every copy has every document."""
-    found = {
-        int(number): copy["seq_no"]["global_checkpoint"]
-        for number, copies in shards.items()
-        for copy in copies
-        if copy["routing"]["primary"]
-    }
-    return tuple(found[number] for number in sorted(found))

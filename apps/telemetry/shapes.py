@@ -1,5 +1,6 @@
 """Comparing mappings: what differs, and what can be added in place. Pure functions."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ _COMPARED = (
     *("type", "index", "doc_values", "time_series_dimension", "enabled", "format"),
     "copy_to",
 )
+_MANNERS = ("dynamic", "date_detection", "dynamic_templates")
 _DEFAULTS: Mapping[str, Any] = {"index": True, "doc_values": True, "enabled": True}
 
 
@@ -18,6 +20,47 @@ def fields(mappings: Mapping[str, Any], under: str = "") -> dict[str, str]:
         found[path] = _about(field)
         found |= fields(field, f"{path}.")
     return found
+
+
+def manners(mappings: Mapping[str, Any]) -> dict[str, str]:
+    """What becomes of fields that nobody named, by where it is said, as text.
+
+    >>> manners({"dynamic": True, "properties": {"own": {"dynamic": "strict"}}})
+    {'dynamic': 'true', 'own.dynamic': 'strict'}
+    """
+    found = {name: _plain(mappings[name]) for name in _MANNERS if name in mappings}
+    return found | {
+        f"{path}.dynamic": text(field["dynamic"])
+        for path, field in _objects(mappings)
+        if "dynamic" in field
+    }
+
+
+def manners_to_teach(wanted: Mapping[str, Any], held: Mapping[str, Any]) -> dict[str, Any]:
+    """What of that is not so, in a form that an index can be taught."""
+    if not list(unlike(manners(wanted), manners(held))):
+        return {}
+    taught = {name: wanted[name] for name in _MANNERS if name in wanted}
+    known = dict(_objects(held))
+    inner = {
+        path: {"type": "object", "dynamic": field["dynamic"]}
+        for path, field in _objects(wanted)
+        if "dynamic" in field and path in known and "." not in path
+    }
+    return {**taught, "properties": inner} if inner else taught
+
+
+def _objects(mappings: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, Any]]:
+    for name, field in mappings.get("properties", {}).items():
+        if "properties" in field or field.get("type", "object") == "object":
+            yield f"{under}{name}", field
+            yield from _objects(field, f"{under}{name}.")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return json.dumps(value, sort_keys=True)
+    return text(value)
 
 
 def unlike(

@@ -5,8 +5,9 @@ A slice is an index for a range of time and a retention class, named after the d
 in UTC, so every process finds the same name without asking.
 """
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
@@ -49,9 +50,34 @@ CLASSES = {
     )
 }
 DEFAULT_CLASS = "30d"
+CLASS_LENGTH = 20
+"""So long a class's name can be: it is a column of the tenant's record."""
+_OWN_CLASS = re.compile(rf"({'|'.join(CLASSES)})[a-z][a-z0-9]*")
 MOVE_LEAD = timedelta(hours=1)
 """A tenant is moved from a midnight on that lies so far ahead: every worker knows of it by then,
 and no reading of after it is taken in before (AHEAD)."""
+
+
+@lru_cache(maxsize=4096)
+def class_of(name: str) -> RetentionClass | None:
+    """The class of that name: one of CLASSES, or one of a tenant's own, which is kept as its base.
+
+    >>> class_of("90dkunlun").keep_days
+    90
+    """
+    own = _OWN_CLASS.fullmatch(name)
+    if own is None or len(name) > CLASS_LENGTH:
+        return CLASSES.get(name)
+    return replace(CLASSES[own[1]], name=name)
+
+
+def own_class(base: str, slug: str) -> str:
+    """The name of a tenant's own class; two whose slugs begin alike for long share one.
+
+    >>> own_class("30d", "kunlun-motors-of-the-north")
+    '30dkunlunmotorsofthe'
+    """
+    return f"{base}{slug.replace('-', '')}"[:CLASS_LENGTH]
 
 
 class Retention(NamedTuple):
@@ -144,9 +170,12 @@ def open_range_ms(now: datetime, open_days: int) -> tuple[int, int]:
 
 
 def wanted(family: str, slice_days: int, now: datetime, open_days: int) -> list[Slice]:
-    """The slices that must be there: the open range, and one ahead of it for tomorrow."""
+    """The slices that must be there: the open range, and tomorrow's.
+
+    Not sooner: how many shards the next one gets is told from the size that this one has come to.
+    """
     oldest_ms, newest_ms = open_range_ms(now, open_days)
-    return list(slices_between(family, slice_days, oldest_ms, newest_ms + slice_days * DAY_MS))
+    return list(slices_between(family, slice_days, oldest_ms, newest_ms + DAY_MS))
 
 
 def begin_of(index: str) -> datetime | None:
@@ -156,6 +185,16 @@ def begin_of(index: str) -> datetime | None:
         return datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
     except ValueError:
         return None
+
+
+def family_of(index: str) -> str:
+    """The family of a slice, by its name without the installation's prefix."""
+    return index.rsplit("-", 1)[0]
+
+
+def elapsed(start_ms: int, width_days: int, now: datetime) -> float:
+    """The share of a slice's time that is over, 0 … 1; 0 also where it has not begun."""
+    return min(1.0, max(0.0, (to_ms(now) - start_ms) / (width_days * DAY_MS)))
 
 
 def is_expired(

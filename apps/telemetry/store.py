@@ -19,7 +19,17 @@ import orjson
 from django.conf import settings
 from elasticsearch import Elasticsearch
 
-from apps.telemetry import cluster, ledger, pages, parsing, questions, shapes, slices, stretches
+from apps.telemetry import (
+    cluster,
+    ledger,
+    pages,
+    parsing,
+    questions,
+    shapes,
+    sizing,
+    slices,
+    stretches,
+)
 from apps.telemetry.answers import (
     AccountLine,
     Aged,
@@ -63,6 +73,7 @@ from apps.telemetry.questions import (
     RefusedFilter,
     StateFilter,
 )
+from apps.telemetry.sizing import Extent
 from apps.telemetry.slices import CLASSES, DEFAULT_CLASS, Retention, Slice
 from ohmwatch.detector import Batch
 
@@ -75,9 +86,6 @@ KEPT_S = 30.0
 MARKS_S = 5.0
 COUNTED_AT_ONCE = 100
 """Connectors whose readings are counted in one request."""
-SHARD_BYTES = 40 << 30
-"""Shards of this size are still moved, merged and searched in good time."""
-SHARDS_LIMIT = 16
 MERGED_SHARE = 0.9
 """A shard whose largest segment holds so much of it is merged: late readings have it merged again
 once they are a tenth of it."""
@@ -111,7 +119,7 @@ class TelemetryStore:
 
     def reading_index(self, tenant_class: str, time_ms: int) -> str:
         """The index for a reading of that retention class measured at time_ms."""
-        kept = CLASSES.get(tenant_class) or CLASSES[DEFAULT_CLASS]
+        kept = slices.class_of(tenant_class) or CLASSES[DEFAULT_CLASS]
         family = f"{READINGS.name}-{kept.name}"
         return self.prefix + slices.slice_of(family, kept.slice_days, time_ms).name
 
@@ -190,13 +198,7 @@ class TelemetryStore:
                 self.client.indices.put_index_template(
                     name=f"{self.prefix}{kind.name}", body=template
                 )
-        fixed = [(STATE, STATE_INDEX), (EVENTS, EVENTS_INDEX), (MARKS, MARKS_INDEX)]
-        there = self._names()
-        made = [
-            name
-            for kind, name in fixed
-            if self.prefix + name not in there and self._create(kind, name, {})
-        ]
+        made = [name for kind, name in self.missing_indices() if self._create(kind, name, {})]
         made += self.ensure_slices(now)
         for kind in (MARKS, QUARANTINE, ACCOUNT, STATE, EVENTS):
             self._teach_all(kind)
@@ -208,24 +210,68 @@ class TelemetryStore:
         For the default class, those given, and those that have slices already: a class that no
         tenant is in costs no indices.
         """
-        there = self._names()
+        lacking = self.missing_slices(now, classes)
+        extents = self.extents(now) if lacking else ()
         return [
             each.name
-            for kind, each in self._wanted(now, {DEFAULT_CLASS, *classes, *self._classes(there)})
-            if self.prefix + each.name not in there and self._create_slice(kind, each)
+            for kind, each in lacking
+            if self._create_slice(kind, each, self._shards_of(each, extents))
         ]
 
-    def ensure_rollup_index(self, level: Level, index: str) -> None:
+    def missing_slices(
+        self, now: datetime, classes: Sequence[str] = ()
+    ) -> list[tuple[Kind, Slice]]:
+        """Those that `ensure_slices` would make."""
+        there = self._names()
+        wanted = self._wanted(now, {DEFAULT_CLASS, *classes, *self._classes(there)})
+        return [(kind, each) for kind, each in wanted if self.prefix + each.name not in there]
+
+    def missing_indices(self) -> list[tuple[Kind, str]]:
+        """Those of the fixed indices that are not there, by their names without the prefix."""
+        there = self._names()
+        fixed = [(STATE, STATE_INDEX), (EVENTS, EVENTS_INDEX), (MARKS, MARKS_INDEX)]
+        return [(kind, name) for kind, name in fixed if self.prefix + name not in there]
+
+    def ensure_rollup_index(self, level: Level, index: str, now: datetime) -> None:
         """Make an index that `rollup_index` named, if it is not there yet."""
-        if index not in self._names():
-            self._create(ROLLUP[level.name], index.removeprefix(self.prefix), {})
+        begin = slices.begin_of(index)
+        if begin is not None and index not in self._names():
+            family = slices.family_of(index.removeprefix(self.prefix))
+            each = slices.slice_of(family, level.slice_days, slices.to_ms(begin))
+            shards = self._shards_of(each, self.extents(now))
+            self._create_slice(ROLLUP[level.name], each, shards)
+
+    def extents(self, now: datetime) -> list[Extent]:
+        """How full each index's shards are, and how much of its time is over."""
+        with cluster.our_errors():
+            answer = self.client.indices.stats(
+                index=[self._pattern(kind) for kind in KINDS],
+                metric="docs,store",
+                level="shards",
+                filter_path="indices.*.shards.*.docs,indices.*.shards.*.store,"
+                "indices.*.shards.*.routing.primary",
+            ).body
+        found = answer.get("indices", {})
+        return [self._extent(index, each["shards"], now) for index, each in sorted(found.items())]
+
+    def _extent(
+        self, index: str, shards: Mapping[str, Sequence[Mapping[str, Any]]], now: datetime
+    ) -> Extent:
+        family = slices.family_of(index.removeprefix(self.prefix))
+        documents, size = sizing.fullest(shards)
+        begin, days = slices.begin_of(index), _width_days(family)
+        if begin is None or days is None:
+            return Extent(index, family, len(shards), documents, size)
+        elapsed = slices.elapsed(slices.to_ms(begin), days, now)
+        return Extent(index, family, len(shards), documents, size, elapsed, days)
 
     def drop_expired(self, now: datetime) -> list[str]:
         """Drop whole slices that are past their class's time; returns their names."""
         held = [*self.indices(), *self.unfinished()]
         expired = [index for index in held if self._is_expired(index, now)]
         cluster.delete(self.client, expired)
-        self.forget_marks([mark for mark in self.marks() if mark.source in set(expired)])
+        left = set(held) - set(expired)
+        self.forget_marks([mark for mark in self.marks() if mark.source not in left])
         return expired
 
     def merge_closed(self, now: datetime, *, limit_s: float = cluster.ANSWER_LIMIT_S) -> str | None:
@@ -306,11 +352,12 @@ class TelemetryStore:
                 self.teach(index, properties)
 
     def _classes(self, indices: Collection[str]) -> set[str]:
-        families = {name.removeprefix(self.prefix).rsplit("-", 1)[0] for name in indices}
-        return {name for name in CLASSES if f"{READINGS.name}-{name}" in families}
+        families = {slices.family_of(name.removeprefix(self.prefix)) for name in indices}
+        begins = f"{READINGS.name}-"
+        return {each.removeprefix(begins) for each in families if each.startswith(begins)}
 
     def _wanted(self, now: datetime, classes: Collection[str]) -> Iterator[tuple[Kind, Slice]]:
-        for kept in (CLASSES[name] for name in sorted(classes) if name in CLASSES):
+        for kept in filter(None, map(slices.class_of, sorted(classes))):
             family = f"{READINGS.name}-{kept.name}"
             for each in slices.wanted(family, kept.slice_days, now, self.open_days):
                 yield READINGS, each
@@ -318,36 +365,22 @@ class TelemetryStore:
             for each in slices.wanted(kind.name, SLICE_DAYS, now, open_days=1):
                 yield kind, each
 
-    def _create_slice(self, kind: Kind, each: Slice) -> bool:
-        if kind is not READINGS:
-            return self._create(kind, each.name, {})
-        bounds = {
-            "index.time_series.start_time": each.start_ms,
-            "index.time_series.end_time": each.end_ms,
-            "index.number_of_shards": self._shards_of(each),
-        }
-        return self._create(kind, each.name, bounds)
+    def _create_slice(self, kind: Kind, each: Slice, shards: int) -> bool:
+        more: dict[str, Any] = {"index.number_of_shards": shards}
+        if kind is READINGS:
+            more |= {
+                "index.time_series.start_time": each.start_ms,
+                "index.time_series.end_time": each.end_ms,
+            }
+        return self._create(kind, each.name, more)
 
-    def _shards_of(self, each: Slice) -> int:
-        """As many as keep a shard below SHARD_BYTES, if it grows like the largest before it.
-
-        A slice keeps its name, which every process knows without asking; it is its shards that
-        follow the size (decision 0005).
-        """
-        with cluster.our_errors():
-            stats = self.client.indices.stats(
-                index=f"{self.prefix}{each.family}-*", metric="store"
-            ).body
-        begun = {name: slices.begin_of(name) for name in stats.get("indices", {})}
-        largest = max(
-            (
-                int(stats["indices"][name]["primaries"]["store"]["size_in_bytes"])
-                for name, begin in begun.items()
-                if begin is not None and slices.to_ms(begin) < each.start_ms
-            ),
-            default=0,
-        )
-        return min(SHARDS_LIMIT, -(-largest // SHARD_BYTES) or 1)
+    def _shards_of(self, each: Slice, extents: Sequence[Extent]) -> int:
+        """A slice keeps its name, which every process knows without asking; it is its shards that
+        follow the size (decision 0007)."""
+        days = (each.end_ms - each.start_ms) // slices.DAY_MS
+        is_readings = each.family.startswith(f"{READINGS.name}-")
+        told = settings.TELEMETRY_READINGS_PER_S if is_readings else 0
+        return sizing.shards_of_next(each.family, days, extents, told)
 
     def _create(self, kind: Kind, name: str, more: Mapping[str, Any]) -> bool:
         # The template alone doesn't do: its mode is not seen while the bounds are checked.
@@ -368,7 +401,7 @@ class TelemetryStore:
 
     def _is_expired(self, index: str, now: datetime) -> bool:
         name = index.removeprefix(self.prefix)
-        family = name.rsplit("-", 1)[0]
+        family = slices.family_of(name)
         if family in (QUARANTINE.name, ACCOUNT.name):
             return slices.is_expired(
                 name, slice_days=SLICE_DAYS, keep_days=KEEP_REFUSED_DAYS, open_days=0, now=now
@@ -383,7 +416,7 @@ class TelemetryStore:
 
     def _is_closed(self, index: str, now: datetime) -> bool:
         name = index.removeprefix(self.prefix)
-        begin, kept = slices.begin_of(name), _kept_days(name.rsplit("-", 1)[0])
+        begin, kept = slices.begin_of(name), _kept_days(slices.family_of(name))
         return bool(begin and kept and begin + timedelta(days=kept[0] + 1) < now)
 
     def _pattern(self, kind: Kind) -> str:
@@ -392,10 +425,20 @@ class TelemetryStore:
     # --- how far the rollups are ------------------------------------------------------------
 
     def marks(self) -> list[Mark]:
-        """Each level's mark in each index of its source."""
+        """Each level's mark in each index of its source, also those of indices that are gone."""
         body = {"size": questions.MARKS_LIMIT, "sort": ["source"], "track_total_hits": False}
         answer = cluster.search(self.client, self._pattern(MARKS), body)
         return [Mark.from_source(hit["_source"]) for hit in answer["hits"]["hits"]]
+
+    def live_marks(self) -> list[Mark]:
+        """Those of indices that are there.
+
+        A run that was cut off while an index was written anew sets a mark of the old one, whose
+        name finds the new one's documents: it holds for none of them.
+        """
+        found = self.marks()
+        there = self._indices("open,hidden") if found else {}
+        return [mark for mark in found if mark.source in there]
 
     def known_marks(self) -> Sequence[Mark]:
         """The marks for a question, known anew every MARKS_S seconds.
@@ -405,7 +448,7 @@ class TelemetryStore:
         """
         asked_at, known = self._marks
         if time.monotonic() - asked_at > MARKS_S:
-            known = self.marks()
+            known = self.live_marks()
             self._marks = time.monotonic(), known
         return known
 
@@ -972,13 +1015,24 @@ class TenantTelemetry(FleetQuestions):
 
 def _kept_days(family: str) -> tuple[int, int] | None:
     """Slice width and days of a family of readings or rollups; None where it is neither."""
-    for kept in CLASSES.values():
-        if family == f"{READINGS.name}-{kept.name}":
-            return kept.slice_days, kept.keep_days
-        for level in ROLLUPS:
-            if family == f"{ROLLUP[level.name].name}-{kept.name}":
-                return level.slice_days, kept.rollup_days[level.name]
+    kind, _, name = family.rpartition("-")
+    kept = slices.class_of(name)
+    if kept is None:
+        return None
+    if kind == READINGS.name:
+        return kept.slice_days, kept.keep_days
+    for level in ROLLUPS:
+        if kind == ROLLUP[level.name].name:
+            return level.slice_days, kept.rollup_days[level.name]
     return None
+
+
+def _width_days(family: str) -> int | None:
+    """How much time a slice of the family holds; None where it has no slices."""
+    if family in (QUARANTINE.name, ACCOUNT.name):
+        return SLICE_DAYS
+    kept = _kept_days(family)
+    return kept[0] if kept else None
 
 
 def _is_merged(shards: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:

@@ -48,7 +48,7 @@ def product(stack: Stack) -> list[Service]:
         *slots,
         _celery(stack, "detection-0", "-Q", "detection", "-P", "solo"),
         _celery(stack, "notification", "-Q", "notification", "-P", "threads", "-c", "4"),
-        _celery(stack, "upkeep", "-Q", "upkeep", "-P", "threads", "-c", "2"),
+        _celery(stack, "upkeep", "-Q", "upkeep", "-P", "threads", "-c", "3"),
         _celery(stack, "backtest", "-Q", "backtest", "-P", "solo"),
         _scheduler(stack),
     ]

@@ -31,6 +31,7 @@ def product_environment(stack: Stack) -> dict[str, str]:
         f"@127.0.0.1:{ports.elasticsearch}",
         "elasticsearch_prefix": "",
         "elasticsearch_replicas": "0",
+        "expected_readings_per_s": "0",
         "mqtt_url": f"mqtt://127.0.0.1:{ports.mqtt_workers}",
         "mqtt_password": secret["mqtt"],
         "mqtt_device_url": f"mqtt://{stack.near}:{ports.mqtt_devices}",

@@ -1,7 +1,7 @@
 """Makes the slices of tomorrow, puts those of yesterday into one piece, drops those that are over.
 
 Queue `upkeep`, every 10 min; limit 120 s, prefetch 1. Killed: the next run does the rest; a slice
-is there a whole width before it is needed, so a day without upkeep costs nothing.
+is there a day before it is needed, and who finds it missing makes it.
 """
 
 import structlog

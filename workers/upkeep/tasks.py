@@ -4,6 +4,7 @@ from workers.upkeep.accounts import close_account
 from workers.upkeep.ageing import ageing, tenant_ageing
 from workers.upkeep.clocks import clocks, tenant_clocks
 from workers.upkeep.events import index_events, index_tenant_events
+from workers.upkeep.growth import growth
 from workers.upkeep.held import held_alarms, tenant_held_alarms
 from workers.upkeep.keeping import slices
 from workers.upkeep.offline import offline, tenant_offline
@@ -15,6 +16,7 @@ __all__ = [
     "ageing",
     "clocks",
     "close_account",
+    "growth",
     "held_alarms",
     "index_events",
     "index_tenant_events",

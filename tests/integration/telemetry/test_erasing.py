@@ -203,6 +203,7 @@ def test_every_key_that_the_code_names_is_a_tenants_or_known_to_be_nobodys() -> 
     nobodys = {
         *("log", "lease", "holder", "wake", "acquisition", "acquisition-pressed"),
         *("account", "rollup-lag", "rollups", "slots-heard", "plugins", "credentials", "late"),
+        "fullest-shards",
     }
     by_slug = {name.removeprefix("ow:") for name in traces.BY_SLUG}
     assert named == {*traces.KINDS, *nobodys, *by_slug}
@@ -305,6 +306,17 @@ def test_a_tenant_is_moved_to_another_class(
     assert Tenant.objects.get(slug="kunlun").retention == Retention("30d")  # it never began
     with pytest.raises(CommandError):
         call_command("retention", "nobody", "30d")
+
+
+def test_a_tenant_that_is_large_gets_a_class_of_its_own(
+    store: TelemetryStore, elasticsearch: str, kunlun: Tenant
+) -> None:
+    call_command("retention", "kunlun", "30d", "--own", stdout=StringIO())
+
+    assert Tenant.objects.get(slug="kunlun").retention_class == "30dkunlun"
+    index = store.reading_index("30dkunlun", NOW_MS)
+    assert index in store.indices()
+    assert index != store.reading_index("30d", NOW_MS)
 
 
 def test_only_what_is_one_tenants_can_be_named(store: TelemetryStore) -> None:

@@ -258,7 +258,7 @@ def test_a_refused_rollup_stops_the_step_and_leaves_the_mark(
 ) -> None:
     write(ours, [(second(0), {"current_a": 1.0})])
     index = store.rollup_index(levels.HOUR, "30d", HOUR)
-    store.ensure_rollup_index(levels.HOUR, index)
+    store.ensure_rollup_index(levels.HOUR, index, NOW)
     store.client.indices.put_settings(index=index, settings={"index.blocks.write": True})
     try:
         with pytest.raises(StoreUnavailable):  # whoever put the block may take it away

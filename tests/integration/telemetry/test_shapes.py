@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 
 from apps.telemetry import cluster, documents, reindexing
 from apps.telemetry.answers import LedgerEntry
-from apps.telemetry.differences import differences, mend
+from apps.telemetry.differences import differences, mend, missing
 from apps.telemetry.documents import KINDS, QUARANTINE, READINGS, STATE, STATE_INDEX, VERSION
 from apps.telemetry.erasing import erase
 from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
@@ -335,6 +335,43 @@ def test_a_template_of_another_version_or_with_other_settings_is_told(
         assert differences(store) == []
     finally:
         _forget(store)
+
+
+def test_what_becomes_of_unknown_fields_is_told_and_put_right(old_store: TelemetryStore) -> None:
+    """The readings index is strict, a state's last values have no template, the account guesses."""
+    old_store.prepare(NOW)
+    mend(old_store)
+    put = old_store.client.indices.put_mapping
+    index = old_store.reading_index("30d", NOW_MS)
+    state, account = f"{old_store.prefix}{STATE_INDEX}", old_store.account_index(NOW_MS)
+    put(index=index, dynamic="strict", dynamic_templates=[])
+    put(index=state, dynamic_templates=[])
+    put(index=account, properties={"quarantined": {"type": "object", "dynamic": "strict"}})
+    lines = reading_lines(old_store, TENANT, [(NOW_MS, {"x_own": 1.0})])
+    assert not old_store.bulk(lines)[0].is_stored
+
+    found = {(each.where, each.what): each for each in differences(old_store)}
+
+    assert (found[index, "dynamic"].wanted, found[index, "dynamic"].found) == ("true", "strict")
+    told = [(index, "dynamic"), (index, "dynamic_templates"), (state, "dynamic_templates"),
+            (account, "quarantined.dynamic")]  # fmt: skip
+    assert not any(found[each].needs_rewriting for each in told)
+    mend(old_store)
+    assert {each.what for each in differences(old_store)} == {"current_a"}
+    assert old_store.bulk(lines)[0].is_stored
+
+
+def test_indices_that_are_missing_are_told(old_store: TelemetryStore) -> None:
+    gone = [old_store.reading_index("30d", NOW_MS), f"{old_store.prefix}{STATE_INDEX}"]
+    assert missing(old_store, NOW) == []
+    cluster.delete(old_store.client, gone)
+
+    found = missing(old_store, NOW)
+
+    assert {each.where for each in found} == set(gone)
+    assert {(each.what, each.found) for each in found} == {("itself", None)}
+    old_store.prepare(NOW)
+    assert missing(old_store, NOW) == []
 
 
 def test_a_higher_version_goes_on_with_the_same_states_and_events() -> None:

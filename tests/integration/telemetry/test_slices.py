@@ -107,6 +107,30 @@ def test_a_class_has_slices_once_a_tenant_is_in_it(young_store: TelemetryStore) 
     assert young_store.ensure_slices(NOW) == []
 
 
+def test_a_class_of_a_tenants_own_lives_as_its_base_does(young_store: TelemetryStore) -> None:
+    young_store.ensure_slices(NOW, classes=["30dkunlun"])
+    moment_ms = young_store.open_range_ms(NOW)[0] + 1
+    default, own = (young_store.reading_index(name, moment_ms) for name in ("30d", "30dkunlun"))
+    lines = reading_lines(young_store, "kunlun", [(moment_ms, {"current_a": 4.0})])
+    assert default != own
+    assert young_store.bulk(lines.replace(default.encode(), own.encode()))[0].is_stored
+    week_on = young_store.ensure_slices(NOW + timedelta(days=7))  # nobody names it: it is there
+    assert [name for name in week_on if name.startswith("readings-30dkunlun-")]
+
+    Builder(young_store, pace=Pace(share=1.0)).advance(NOW)
+
+    held = [name.removeprefix(young_store.prefix) for name in young_store.indices()]
+    for kind in ("readings", "rollup-1m", "rollup-1h"):
+        assert [name for name in held if name.startswith(f"{kind}-30dkunlun-")], kind
+    series = TenantTelemetry("kunlun", store=young_store).series(
+        CONNECTOR, ["current_a"], start=NOW - timedelta(days=2), end=NOW, points=24
+    )
+    assert [bucket.values["current_a"].maximum for bucket in series.buckets] == [4.0]
+    dropped = young_store.drop_expired(NOW + timedelta(days=60))
+    assert [name for name in dropped if "readings-30dkunlun-" in name]
+    assert not [name for name in dropped if "rollup-1h-30dkunlun-" in name]
+
+
 def test_questions_go_across_slices_and_classes(young_store: TelemetryStore) -> None:
     young_store.ensure_slices(NOW, classes=["1y"])
     oldest_ms, newest_ms = young_store.open_range_ms(NOW)
@@ -172,8 +196,8 @@ def test_search_index_is_refused_before_it_touches_anything(elasticsearch: str) 
 def test_a_slice_has_shards_for_the_size_of_those_before_it(
     young_store: TelemetryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apps.telemetry.store.SHARD_BYTES", 50)
-    monkeypatch.setattr("apps.telemetry.store.SHARDS_LIMIT", 3)
+    monkeypatch.setattr("apps.telemetry.sizing.SHARD_BYTES", 50)
+    monkeypatch.setattr("apps.telemetry.sizing.SHARDS_LIMIT", 3)
     later = NOW + timedelta(days=14)
 
     made = [name for name in young_store.ensure_slices(later) if name.startswith("readings-")]

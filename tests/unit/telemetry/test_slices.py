@@ -37,14 +37,17 @@ def test_times_before_1970_and_the_first_monday_have_slices_too() -> None:
     assert slice_of("x", 7, -1).start_ms <= -1
 
 
-def test_wanted_slices_cover_the_open_range_and_one_ahead() -> None:
-    names = [each.name for each in slices.wanted("readings-30d", 7, NOON, open_days=7)]
+def test_wanted_slices_cover_the_open_range_and_tomorrow() -> None:
+    sunday = NOON + timedelta(days=6)
+    for now in (NOON, sunday):
+        oldest_ms, newest_ms = slices.open_range_ms(now, 7)
+        wanted = list(slices.wanted("readings-30d", 7, now, open_days=7))
+        assert wanted[0].start_ms <= oldest_ms
+        assert wanted[-1].end_ms > newest_ms + DAY_MS
 
-    assert names == ["readings-30d-20261116", "readings-30d-20261123", "readings-30d-20261130"]
-    oldest_ms, newest_ms = slices.open_range_ms(NOON, 7)
-    wanted = list(slices.wanted("readings-30d", 7, NOON, open_days=7))
-    assert wanted[0].start_ms <= oldest_ms
-    assert wanted[-1].start_ms > newest_ms  # tomorrow's is there today
+    names = [each.name for each in slices.wanted("readings-30d", 7, NOON, open_days=7)]
+    assert names == ["readings-30d-20261116", "readings-30d-20261123"]
+    assert slices.wanted("readings-30d", 7, sunday, 7)[-1].name == "readings-30d-20261130"
 
 
 def test_five_minutes_ahead_across_midnight_has_its_slice() -> None:
@@ -73,6 +76,26 @@ def test_an_open_slice_never_expires() -> None:
             assert not slices.is_expired(
                 each.name, slice_days=7, keep_days=1, open_days=open_days, now=NOON
             )
+
+
+def test_a_slice_tells_how_much_of_its_time_is_over() -> None:
+    start_ms = to_ms(MONDAY)
+    for days, over in ((-1, 0.0), (0, 0.0), (3.5, 0.5), (7, 1.0), (9, 1.0)):
+        assert slices.elapsed(start_ms, 7, MONDAY + timedelta(days=days)) == over
+
+
+def test_a_class_of_a_tenants_own_is_kept_as_its_base() -> None:
+    name = slices.own_class("90d", "kunlun-motors")
+    own = slices.class_of(name)
+
+    assert own is not None
+    assert (own.name, own.keep_days) == ("90dkunlunmotors", slices.CLASSES["90d"].keep_days)
+    assert own.rollup_days == slices.CLASSES["90d"].rollup_days
+    assert slices.own_class("30d", "a" + "b" * 40) == "30da" + "b" * 16
+    for name in (*slices.CLASSES, "1yx"):
+        assert slices.class_of(name) is not None
+    for name in ("", "30", "30d-kunlun", "30d7", "7dkunlun", "30D", "kunlun30d", "30d" + "b" * 18):
+        assert slices.class_of(name) is None
 
 
 def test_what_is_no_slice_never_expires() -> None:
