@@ -16,6 +16,7 @@ from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from apps.platform.health import plugins
 from apps.telemetry.board import (
     LAG_KEY,
     counts_of_all,
@@ -149,6 +150,7 @@ class AcquisitionCollector(Collector):
         yield from _account_metrics()
         yield from _rollup_metrics()
         yield from _late_metrics()
+        yield from _plugin_metrics()
 
 
 def _tenant_metrics(tenants: list[Counts]) -> Iterator[Metric]:
@@ -217,6 +219,17 @@ def _late_metrics() -> Iterator[Metric]:
     for what, number in sorted(late_counts().items()):
         counter.add_metric([what], number)
     yield counter
+
+
+def _plugin_metrics() -> Iterator[Metric]:
+    gauge = GaugeMetricFamily(
+        "ohmwatch_plugin_ready",
+        "1 while the plug-in judges, 0 while it fails, was switched off or was refused",
+        labels=["plugin"],
+    )
+    for each in plugins():
+        gauge.add_metric([each.plugin], float(each.state == "ready"))
+    yield gauge
 
 
 def _slot_metrics(found: list[SlotState], *, now_ms: int) -> Iterator[Metric]:
