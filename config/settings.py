@@ -325,6 +325,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"queue": "upkeep", "expires": 1800},
     },
+    "upkeep.put_ledger_together": {
+        "task": "upkeep.put_ledger_together",
+        "schedule": 3600.0,
+        "options": {"queue": "upkeep", "expires": 1800},
+    },
 }
 
 # --- people -----------------------------------------------------------------------------------

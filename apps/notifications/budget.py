@@ -7,20 +7,17 @@ The operators are told of it.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import redis
 import structlog
-from django.conf import settings
 from django.core.cache import cache
-from django.core.mail import EmailMessage
 from django.db import transaction
-from django.utils import translation
 from django.utils.translation import gettext
 from django_tenants.utils import get_public_schema_name, schema_context
 
-from apps.accounts.models import User
-from apps.accounts.permissions import Role
 from apps.notifications.allowance import Counter, used
+from apps.notifications.operators import tell_operators
 from apps.tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
@@ -86,36 +83,24 @@ def _tell_once(tenant: Tenant, code: str, limit: int) -> None:
     if cache.add(f"told-operators:{code}", "y", timeout=DAY.total_seconds()):
         log.error(code, tenant=tenant.slug, limit=limit)
         # After the commit: a mail server that hangs must hold no lock.
-        transaction.on_commit(lambda: _tell_operators(tenant, code, limit))
+        compose = partial(_words, tenant, code, limit)
+        transaction.on_commit(partial(tell_operators, code, compose))
 
 
-def _tell_operators(tenant: Tenant, code: str, limit: int) -> None:
-    with schema_context(get_public_schema_name()):
-        operators = User.objects.filter(role=Role.OPERATOR, is_active=True).exclude(email="")
-        told = list(operators.values_list("email", "language"))
-    for address, language in told:
-        try:
-            _mail(tenant, code, limit, address=address, language=language).send()
-        except OSError as error:  # smtplib's errors are OSErrors as well
-            log.exception("operator_not_told", code=code, error=type(error).__name__)
-
-
-def _mail(tenant: Tenant, code: str, limit: int, *, address: str, language: str) -> EmailMessage:
+def _words(tenant: Tenant, code: str, limit: int) -> tuple[str, str]:
+    """Subject and text, in the language that is set."""
     words = {"tenant": tenant.name, "limit": limit}
-    with translation.override(language):
-        if code == "sms_budget_short":
-            subject = gettext("%(tenant)s has used 80 %% of the day's SMS") % words
-            text = gettext(
-                "Of the %(limit)d SMS a day of %(tenant)s most are used. At the limit "
-                "warnings and critical alarms go by email only, and notices wait. A larger plan "
-                "holds at once."
-            )
-        else:
-            subject = gettext("%(tenant)s has used up the day's SMS") % words
-            text = gettext(
-                "All %(limit)d SMS a day of %(tenant)s are used: warnings and critical alarms go "
-                "by email only from now on, notices wait. A larger plan holds at once."
-            )
-    return EmailMessage(
-        " ".join(subject.split()), text % words, settings.DEFAULT_FROM_EMAIL, to=[address]
-    )
+    if code == "sms_budget_short":
+        subject = gettext("%(tenant)s has used 80 %% of the day's SMS") % words
+        text = gettext(
+            "Of the %(limit)d SMS a day of %(tenant)s most are used. At the limit "
+            "warnings and critical alarms go by email only, and notices wait. A larger plan "
+            "holds at once."
+        )
+    else:
+        subject = gettext("%(tenant)s has used up the day's SMS") % words
+        text = gettext(
+            "All %(limit)d SMS a day of %(tenant)s are used: warnings and critical alarms go "
+            "by email only from now on, notices wait. A larger plan holds at once."
+        )
+    return subject, text % words

@@ -16,6 +16,7 @@ from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from apps.platform.health import plugins
 from apps.telemetry.board import (
     LAG_KEY,
     counts_of_all,
@@ -151,6 +152,7 @@ class AcquisitionCollector(Collector):
         yield from _rollup_metrics()
         yield from _late_metrics()
         yield _shard_metrics()
+        yield from _plugin_metrics()
 
 
 def _tenant_metrics(tenants: list[Counts]) -> Iterator[Metric]:
@@ -230,6 +232,17 @@ def _shard_metrics() -> Metric:
     for index, used in fullest().items():
         gauge.add_metric([index], used)
     return gauge
+
+
+def _plugin_metrics() -> Iterator[Metric]:
+    gauge = GaugeMetricFamily(
+        "ohmwatch_plugin_ready",
+        "1 while the plug-in judges, 0 while it fails, was switched off or was refused",
+        labels=["plugin"],
+    )
+    for each in plugins():
+        gauge.add_metric([each.plugin], float(each.state == "ready"))
+    yield gauge
 
 
 def _slot_metrics(found: list[SlotState], *, now_ms: int) -> Iterator[Metric]:

@@ -1,5 +1,7 @@
 """The operator's portal: tenants, and whether the platform is ready."""
 
+from datetime import datetime
+
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
@@ -32,7 +34,7 @@ _PAGE_SIZE = 50
 def tenant_list(request: HttpRequest) -> HttpResponse:
     page = Paginator(tenants(), _PAGE_SIZE).get_page(request.GET.get("page"))
     rows = tenant_rows(page=page.object_list)
-    context = {"rows": rows, "page_obj": page, "account": last_account()}
+    context = {"rows": rows, "page_obj": page, **_account(now=timezone.now())}
     return render(request, "platform/tenants.html", context)
 
 
@@ -73,16 +75,24 @@ def tenant_retry(request: HttpRequest, pk: str) -> HttpResponse:
 @require_GET
 @for_operators
 def readiness(request: HttpRequest) -> HttpResponse:
-    found = board(now=timezone.now())
+    now = timezone.now()
+    found = board(now=now)
     context = {
         "checks": check_dependencies(),
         "plugins": plugins(),
         "given_up": given_up(),
-        "account": last_account(),
+        **_account(now=now),
         "slots": found.slots,
         "counts": found.counts,
     }
     return render(request, "platform/readiness.html", context)
+
+
+def _account(*, now: datetime) -> dict[str, object]:
+    """What the pages say of the account; an old one says nothing of now."""
+    account = last_account()
+    overdue = account is not None and account.is_overdue(now)
+    return {"account": account, "account_overdue": overdue}
 
 
 def _register(form: TenantForm) -> Tenant | None:

@@ -397,7 +397,11 @@ class LedgerEntry:
 
 @dataclass(frozen=True)
 class AccountLine:
-    """A tenant's account over a stretch of arrival: what the ledger says, what the store holds."""
+    """A tenant's account over a stretch of arrival: what the ledger says, what the store holds.
+
+    `expired` are those of `quarantined` whose messages came before the quarantine's time: they are
+    entered, and nothing is held that they could be compared with.
+    """
 
     tenant: str
     received: int = 0
@@ -406,6 +410,7 @@ class AccountLine:
     quarantined: dict[str, int] = field(default_factory=dict)
     held_readings: int = 0
     held_quarantined: dict[str, int] = field(default_factory=dict)
+    expired: dict[str, int] = field(default_factory=dict)
 
     @property
     def quarantined_total(self) -> int:
@@ -414,12 +419,16 @@ class AccountLine:
     @property
     def apart(self) -> int:
         """How many readings are unaccounted for; 0 is a closed account."""
-        reasons = self.quarantined.keys() | self.held_quarantined.keys()
+        expected = {
+            reason: number - self.expired.get(reason, 0)
+            for reason, number in self.quarantined.items()
+        }
+        reasons = expected.keys() | self.held_quarantined.keys()
         return (
             abs(self.received - self.stored - self.duplicate - self.quarantined_total)
             + abs(self.stored - self.held_readings)
             + sum(
-                abs(self.quarantined.get(reason, 0) - self.held_quarantined.get(reason, 0))
+                abs(expected.get(reason, 0) - self.held_quarantined.get(reason, 0))
                 for reason in reasons
             )
         )
@@ -429,16 +438,17 @@ class AccountLine:
         return self.apart == 0
 
 
-def total_of(lines: Sequence[AccountLine]) -> AccountLine:
-    """All tenants together, as the line of tenant "total"."""
+def total_of(lines: Sequence[AccountLine], tenant: str = "total") -> AccountLine:
+    """The lines together, as one: of all tenants, or a tenant's over several stretches."""
     return AccountLine(
-        tenant="total",
+        tenant=tenant,
         received=sum(line.received for line in lines),
         stored=sum(line.stored for line in lines),
         duplicate=sum(line.duplicate for line in lines),
         quarantined=_added(line.quarantined for line in lines),
         held_readings=sum(line.held_readings for line in lines),
         held_quarantined=_added(line.held_quarantined for line in lines),
+        expired=_added(line.expired for line in lines),
     )
 
 

@@ -7,7 +7,7 @@ board says nothing about it.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -23,6 +23,8 @@ FULLEST_KEY = "ow:fullest-shards"
 LATE_KEY = "ow:late"
 PRESSED_KEY = "ow:acquisition-pressed"
 LAG_KEY = "ow:lag"
+OVERDUE = timedelta(hours=2)
+"""The account is closed every hour; one that is older says nothing of now."""
 _LIMIT_S = 2
 
 
@@ -30,7 +32,8 @@ _LIMIT_S = 2
 class AccountReport:
     """What the hourly account came to over from_ms ≤ arrival < to_ms, of all tenants.
 
-    `open` are the tenants whose account is open, and by how many readings.
+    `open` are the tenants whose account is open, and by how many readings; `told` those of whom
+    operators have been told that it is, and not yet that it closed again.
     """
 
     closed: bool
@@ -40,6 +43,11 @@ class AccountReport:
     at_ms: int
     received: int
     open: dict[str, int] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether the account should have been closed again by now: what it says is old."""
+        return now - self.at > OVERDUE
 
     @property
     def at(self) -> datetime:

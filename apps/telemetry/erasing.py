@@ -9,6 +9,7 @@ A connector's readings leave the account as they came: each page of deletions ca
 that take them out of the ledger, in the same request, so that the account closes afterwards.
 """
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +21,13 @@ import orjson
 
 from apps.telemetry import cluster
 from apps.telemetry.documents import ACCOUNT, KINDS, MARKS, QUARANTINE, READINGS, Kind
-from apps.telemetry.errors import StoreRefused
+from apps.telemetry.errors import StoreRefused, StoreUnavailable
 from apps.telemetry.questions import Body, Clause
 from apps.telemetry.store import Id, TelemetryStore, checked_key, checked_tenant
 
 PAGE = 2_000
 SEARCH_LIMIT_S = 30.0
+TRIES = 6
 
 
 @dataclass
@@ -163,11 +165,27 @@ def _delete_all(
         lines = [_deletion(hit) for hit in hits]
         if body["_source"]:
             lines += _corrections(store, kind, hits)
-        for result in store.bulk(b"".join(lines)):
-            if not (result.is_stored or result.status == 404):
-                raise StoreRefused(status=result.status, reason=result.error_reason)
+        _carry_out(store, lines)
         report.documents[kind.name] += len(hits)
         store.refresh(kind)
+
+
+def _carry_out(store: TelemetryStore, lines: Sequence[bytes]) -> None:
+    """A slice that is being written anew takes nothing for a moment: then once more.
+
+    A correction that stayed out while its documents went would leave the account open for good.
+    """
+    for attempt in range(TRIES):
+        results = store.bulk(b"".join(lines))
+        again = [result.is_worth_retrying and result.status != 404 for result in results]
+        for result, is_due in zip(results, again, strict=True):
+            if not (is_due or result.is_stored or result.status == 404):
+                raise StoreRefused(status=result.status, reason=result.error_reason)
+        lines = [line for line, is_due in zip(lines, again, strict=True) if is_due]
+        if not lines:
+            return
+        time.sleep(2.0**attempt / 4)
+    raise StoreUnavailable(status=results[0].status, reason="the store takes no writes")
 
 
 def _deletion(hit: Mapping[str, Any]) -> bytes:

@@ -19,6 +19,9 @@ from apps.telemetry.spans import ALWAYS, Span
 
 DAY_MS = 86_400_000
 AHEAD = timedelta(minutes=5)  # READINGS.md: how far a device's clock may be ahead
+EXPIRY_MARGIN = timedelta(hours=1)
+"""What expires within that is taken as gone: nothing vanishes between two questions."""
+_AHEAD_MS = int(AHEAD.total_seconds() * 1000)
 FIRST_MONDAY_MS = 4 * DAY_MS  # 1970-01-05: widths of 7 days count from here
 
 
@@ -166,7 +169,7 @@ def slices_between(family: str, slice_days: int, start_ms: int, end_ms: int) -> 
 def open_range_ms(now: datetime, open_days: int) -> tuple[int, int]:
     """The oldest and the newest instant of measurement that is accepted, both included."""
     now_ms = to_ms(now)
-    return now_ms - open_days * DAY_MS, now_ms + int(AHEAD.total_seconds() * 1000)
+    return now_ms - open_days * DAY_MS, now_ms + _AHEAD_MS
 
 
 def wanted(family: str, slice_days: int, now: datetime, open_days: int) -> list[Slice]:
@@ -203,6 +206,26 @@ def is_expired(
     """Whether all that the slice can hold came more than keep_days ago."""
     begin = begin_of(index)
     return begin is not None and begin + timedelta(days=slice_days + keep_days + open_days) < now
+
+
+def held_since_ms(retention: Retention, *, now: datetime, open_days: int) -> int:
+    """All of a tenant's readings that came from then on are held; of earlier ones some may be gone.
+
+    A reading that came at A was measured between A − open_days and A + AHEAD, and stays for the
+    time of its class since A, at the least. So it is the latest end of the times of arrival at
+    which something may have come that has expired since.
+    """
+    since_ms = 0
+    begin_ms: int | None = None
+    for name, end_ms in (*retention.former, (retention.latest, None)):
+        kept = CLASSES.get(name) or CLASSES[DEFAULT_CLASS]
+        kept_from_ms = to_ms(now - timedelta(days=kept.keep_days) + EXPIRY_MARGIN)
+        may_be_gone = begin_ms is None or begin_ms - _AHEAD_MS < kept_from_ms
+        if may_be_gone:
+            last_ms = kept_from_ms if end_ms is None else end_ms + open_days * DAY_MS
+            since_ms = max(since_ms, min(kept_from_ms, last_ms))
+        begin_ms = end_ms
+    return since_ms
 
 
 def to_ms(moment: datetime) -> int:

@@ -80,7 +80,10 @@ from ohmwatch.detector import Batch
 SLUG = re.compile(r"[a-z][a-z0-9-]{1,30}")
 KEY = re.compile(r"[0-9A-Za-z-]{1,64}")
 KEEP_REFUSED_DAYS = 37
-"""How long quarantine and account stay: the shortest class's readings, and a week of late ones."""
+"""How long the quarantine stays: the shortest class's readings, and a week of late ones."""
+KEEP_LEDGER_DAYS = max(kept.keep_days for kept in CLASSES.values())
+"""How long the account's ledger stays: as long as any readings that it tells of."""
+_KEPT_BY_ARRIVAL = {QUARANTINE.name: KEEP_REFUSED_DAYS, ACCOUNT.name: KEEP_LEDGER_DAYS}
 SLICE_DAYS = 7
 KEPT_S = 30.0
 MARKS_S = 5.0
@@ -402,9 +405,10 @@ class TelemetryStore:
     def _is_expired(self, index: str, now: datetime) -> bool:
         name = index.removeprefix(self.prefix)
         family = slices.family_of(name)
-        if family in (QUARANTINE.name, ACCOUNT.name):
+        if family in _KEPT_BY_ARRIVAL:
+            keep_days = _KEPT_BY_ARRIVAL[family]
             return slices.is_expired(
-                name, slice_days=SLICE_DAYS, keep_days=KEEP_REFUSED_DAYS, open_days=0, now=now
+                name, slice_days=SLICE_DAYS, keep_days=keep_days, open_days=0, now=now
             )
         kept = _kept_days(family)
         if kept is None:
@@ -506,17 +510,35 @@ class TelemetryStore:
     ) -> list[AccountLine]:
         """The account over start_ms ≤ arrival < end_ms: a line for each tenant that has any.
 
-        It closes for batches that are done: give the newest a moment, or ask again.
+        It closes for batches that are done (give the newest a moment, or ask again), and over a
+        stretch of which all is still held: `accounting` sees to that.
         """
         self.refresh(ACCOUNT, READINGS, QUARANTINE)
+        return self.account_lines(start_ms, end_ms, tenant=tenant)
+
+    def account_lines(
+        self,
+        start_ms: int,
+        end_ms: int,
+        *,
+        tenant: str | None = None,
+        limit_s: float = cluster.ANSWER_LIMIT_S,
+    ) -> list[AccountLine]:
+        """The same of what can be searched already, within limit_s for each of three questions."""
         clauses: list[Clause] = [ledger.arrived_within(start_ms, end_ms)]
         if tenant is not None:
             clauses.append({"term": {"tenant": checked_tenant(tenant)}})
         return ledger.lines(
-            self._search(ACCOUNT, clauses, ledger.ledger_sums()),
-            self._search(READINGS, clauses, ledger.held_readings()),
-            self._search(QUARANTINE, clauses, ledger.held_quarantined()),
+            self._search(ACCOUNT, clauses, ledger.ledger_sums(), limit_s),
+            self._search(READINGS, clauses, ledger.held_readings(), limit_s),
+            self._search(QUARANTINE, clauses, ledger.held_quarantined(), limit_s),
         )
+
+    def ledger_begins_ms(self, now: datetime) -> int:
+        """The beginning of the ledger's oldest slice: what came before is entered nowhere."""
+        family = f"{self.prefix}{ACCOUNT.name}-"
+        begun = [slices.begin_of(name) for name in self.indices() if name.startswith(family)]
+        return min((slices.to_ms(each) for each in begun if each), default=slices.to_ms(now))
 
     def last_ledger_batch(self, low: int, high: int) -> int | None:
         """The highest batch number in low ≤ number < high that the ledger has."""
@@ -555,9 +577,14 @@ class TelemetryStore:
                 return
 
     def _search(
-        self, kind: Kind, clauses: Sequence[Clause], body: Mapping[str, Any]
+        self,
+        kind: Kind,
+        clauses: Sequence[Clause],
+        body: Mapping[str, Any],
+        limit_s: float | None = None,
     ) -> dict[str, Any]:
-        return cluster.search(self.client, self._pattern(kind), _filtered(clauses, body))
+        asked = _filtered(clauses, body)
+        return cluster.search(self.client, self._pattern(kind), asked, limit_s=limit_s)
 
     def _everything(
         self,

@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models import QuerySet
 from django_tenants.utils import get_public_schema_name, schema_context
 
+from apps.telemetry.slices import Retention
 from apps.tenants.models import Domain, Tenant, TenantState
 from apps.tenants.schema import current_schema, in_public
 
@@ -34,6 +35,12 @@ def ready_tenants() -> list[Tenant]:
     """The tenants that may be served, by slug: what every fan-out walks."""
     with schema_context(get_public_schema_name()):
         return list(tenants().filter(state=TenantState.READY))
+
+
+def retentions() -> dict[str, Retention]:
+    """How long the readings of each tenant are kept, in whatever state it is, by slug."""
+    with schema_context(get_public_schema_name()):
+        return {tenant.slug: tenant.retention for tenant in tenants()}
 
 
 def current_tenant() -> Tenant:

@@ -7,6 +7,7 @@ from workers.upkeep.events import index_events, index_tenant_events
 from workers.upkeep.growth import growth
 from workers.upkeep.held import held_alarms, tenant_held_alarms
 from workers.upkeep.keeping import slices
+from workers.upkeep.ledgers import put_ledger_together
 from workers.upkeep.offline import offline, tenant_offline
 from workers.upkeep.rollups import rollups
 from workers.upkeep.states import sync_all_states, sync_changed_states, sync_states
@@ -21,6 +22,7 @@ __all__ = [
     "index_events",
     "index_tenant_events",
     "offline",
+    "put_ledger_together",
     "rollups",
     "slices",
     "sync_all_states",

@@ -14,6 +14,7 @@ from apps.telemetry.slices import from_ms
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from tests.integration.telemetry.conftest import NOW, NOW_MS, Write, minutes_ago
 
+pytestmark = pytest.mark.usefixtures("db")  # the command asks how long whose readings are kept
 BATCH = 0
 """A slot's batch number; each test has a range of its own."""
 
@@ -126,6 +127,32 @@ def test_unknown_tenants_are_the_platforms_own_account(store: TelemetryStore) ->
     found = TenantTelemetry(PLATFORM, store=store).account(NOW, from_ms(NOW_MS + 1))
 
     assert found.tenant == PLATFORM
+
+
+def test_a_stretch_that_begins_before_the_ledger_says_from_where_it_is_told(
+    booked: LedgerEntry, store: TelemetryStore
+) -> None:
+    table = account("--tenant", booked.tenant, "--from", "2020-01-01")
+    begun = from_ms(store.ledger_begins_ms(NOW)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    assert f"compared from {begun} on, as nothing was entered before: {booked.tenant}" in table
+    (line, total) = json.loads(
+        account("--tenant", booked.tenant, "--from", "2020-01-01", "--json")
+    )["lines"]
+    assert (line["from"], line["received"], total["received"]) == (begun, 6, 6)
+
+
+def test_a_stretch_of_which_nothing_is_held_ends_with_status_two(booked: LedgerEntry) -> None:
+    long_ago = ["--tenant", booked.tenant, "--from", "2020-01-01", "--to", "2020-02-01"]
+
+    with pytest.raises(CommandError, match="nothing of this stretch") as caught:
+        account(*long_ago)
+    assert caught.value.returncode == 2
+
+    out = StringIO()
+    with pytest.raises(CommandError):
+        call_command("account", "--json", *long_ago, stdout=out)
+    assert json.loads(out.getvalue())["closed"] is None
 
 
 @pytest.mark.parametrize("wrong", [["--from", "yesterday"], ["--tenant", "*"]])

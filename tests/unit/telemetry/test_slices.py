@@ -134,3 +134,58 @@ def test_a_move_that_has_not_begun_can_be_changed_and_undone() -> None:
     assert first.moved("1y", 1_000) == Retention("1y", (("30d", 1_000),))
     assert first.moved("30d", 1_000) == Retention("30d")
     assert Retention("30d").moved("30d", 1_000) == Retention("30d")
+
+
+OPEN_DAYS = 7
+MOVES = {
+    "never": Retention("30d"),
+    "kept long": Retention("1y"),
+    "longer, a while ago": Retention("30d").moved("1y", to_ms(MONDAY) - 45 * DAY_MS),
+    "longer, just now": Retention("30d").moved("90d", to_ms(MONDAY) - 2 * DAY_MS),
+    "shorter, a while ago": Retention("1y").moved("30d", to_ms(MONDAY) - 60 * DAY_MS),
+    "shorter, just now": Retention("90d").moved("30d", to_ms(MONDAY) - 2 * DAY_MS),
+    "tomorrow": Retention("90d").moved("30d", to_ms(MONDAY) + DAY_MS),
+    "to and fro": Retention("90d")
+    .moved("30d", to_ms(MONDAY) - 80 * DAY_MS)
+    .moved("1y", to_ms(MONDAY) - 75 * DAY_MS),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_what_came_since_is_held_whenever_it_was_measured(name: str) -> None:
+    kept, now = MOVES[name], NOON
+    since_ms = slices.held_since_ms(kept, now=now, open_days=OPEN_DAYS)
+
+    for arrived_ms in range(since_ms, to_ms(now), DAY_MS // 4):
+        for early_ms in (-300_000, 0, DAY_MS, 3 * DAY_MS, OPEN_DAYS * DAY_MS):
+            assert not _is_gone(kept, arrived_ms - early_ms, now + slices.EXPIRY_MARGIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "days"),
+    [
+        ("never", 30),
+        ("kept long", 366),
+        ("longer, a while ago", 45.5 - OPEN_DAYS),
+        ("longer, just now", 30),
+        ("shorter, a while ago", 30),
+        ("tomorrow", 90),
+        ("to and fro", 75.5 - OPEN_DAYS),
+    ],
+)
+def test_no_more_is_left_out_than_may_have_expired(name: str, days: float) -> None:
+    since_ms = slices.held_since_ms(MOVES[name], now=NOON, open_days=OPEN_DAYS)
+
+    assert 0 <= since_ms - (to_ms(NOON) - days * DAY_MS) <= 3_600_000
+
+
+def _is_gone(kept: Retention, measured_ms: int, now: datetime) -> bool:
+    tenant_class = slices.CLASSES[kept.at(measured_ms)]
+    found = slice_of(f"readings-{tenant_class.name}", tenant_class.slice_days, measured_ms)
+    return slices.is_expired(
+        found.name,
+        slice_days=tenant_class.slice_days,
+        keep_days=tenant_class.keep_days,
+        open_days=OPEN_DAYS,
+        now=now,
+    )

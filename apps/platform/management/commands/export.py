@@ -11,9 +11,9 @@ from django_tenants.utils import tenant_context
 
 from apps.catalog.operations import RATINGS
 from apps.fleet.models import Connector
+from apps.platform.management.commands.account import moment
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.exporting import ParquetMissing, Wanted, export
-from apps.telemetry.management.commands.account import moment
 from apps.telemetry.store import TenantTelemetry
 from apps.tenants.models import Tenant
 
