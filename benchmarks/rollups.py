@@ -25,6 +25,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from apps.telemetry.answers import LedgerEntry
+from apps.telemetry.building import LEASE_KEY
 from apps.telemetry.levels import HOUR_MS
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.slices import to_ms
@@ -35,7 +36,7 @@ from benchmarks.harness import Measure, finish
 from benchmarks.ingest import Ahead, empty
 from benchmarks.load import Packets, Recording
 from tests.acquisition import ROOT, Worker, now_ms, until
-from workers.upkeep.rollups import LEASE_KEY, rollups
+from workers.upkeep.rollups import rollups
 
 NEEDS_STORES = True
 READINGS_A_MESSAGE = 50

@@ -155,6 +155,10 @@ class Directory:
         """Whether this is a ready tenant."""
         return slug in self._tenants
 
+    def lacks_tenant(self, slug: str) -> bool:
+        """Whether there is no such ready tenant; False until Postgres was read."""
+        return self.is_loaded and slug not in self._tenants
+
     def tenant(self, slug: str) -> TenantEntry | None:
         """A ready tenant with its retention and all that it has."""
         return self._tenants.get(slug)
@@ -237,7 +241,7 @@ class Directory:
             for slug in changed & ready.keys():
                 if not self._read_rows(slug, counters[slug]):
                     self._read_whole(ready[slug], counters[slug])
-            self._keep_only(set(self._tenants) - changed | set(ready))
+            self._keep_only(set(ready))  # of who was erased, the counter is gone as well
             self._counters = counters
         return True
 

@@ -15,7 +15,7 @@ from apps.tenants.identifiers import schema_name_of
 
 KINDS = (
     *("counts", "seen", "status", "unknown-fields"),
-    *("clock", "clock-news", "allowance", "changes"),
+    *("clock", "clock-news", "allowance", "changes", "states-sent"),
 )
 BY_SLUG = (COUNTERS_KEY, LAG_KEY, "ow:states-seen")
 """Hashes of all tenants, by slug."""

@@ -5,6 +5,10 @@ left (the default node can't delete by query); an index that holds nothing else 
 the end deleted documents are merged away, so that their bytes are gone from the segments too. Who
 repeats it after a crash erases the rest.
 
+While documents go, nobody builds rollups: a chunk in hand would be written after its rollups were
+deleted. Whoever else had something in hand (a state, an alarm event) writes it within moments, so
+who erases a tenant does it once more after its record is gone, and nothing new can come.
+
 A connector's readings leave the account as they came: each page of deletions carries the entries
 that take them out of the ledger, in the same request, so that the account closes afterwards.
 """
@@ -20,6 +24,7 @@ from uuid import uuid4
 import orjson
 
 from apps.telemetry import cluster
+from apps.telemetry.building import Turn, next_turn
 from apps.telemetry.documents import ACCOUNT, KINDS, MARKS, QUARANTINE, READINGS, Kind
 from apps.telemetry.errors import StoreRefused, StoreUnavailable
 from apps.telemetry.questions import Body, Clause
@@ -52,27 +57,30 @@ def erase(
 ) -> Report:
     """Everything of the tenant, or of one of its connectors, in every kind of index.
 
-    Nothing of it may still be coming in: end its devices first. Raises TelemetryError; what was
-    erased until then is in a `report` that was handed in.
+    Nothing of it may still be coming in: end its devices first. Raises TelemetryError and
+    redis.RedisError; what was erased until then is in a `report` that was handed in.
     """
     whose: list[Clause] = [{"term": {"tenant": checked_tenant(tenant)}}]
     if connector is not None:
         whose.append({"term": {"connector": checked_key(connector)}})
     report = Report() if report is None else report
     cluster.delete(store.client, store.unfinished())  # a copy of what is about to go
-    for kind in KINDS:
-        if kind is MARKS or (connector is not None and kind is ACCOUNT):
-            continue
-        store.refresh(kind)
-        if connector is None:
-            _drop_whole(store, kind, whose, report)
-        _delete_all(store, kind, whose, report, keep_account=connector is not None)
+    with next_turn() as turn:
+        for kind in KINDS:
+            if kind is MARKS or (connector is not None and kind is ACCOUNT):
+                continue
+            store.refresh(kind)
+            if connector is None:
+                _drop_whole(store, kind, whose, report, turn)
+            _delete_all(store, kind, whose, report, turn, keep_account=connector is not None)
     store.ensure_slices(now)  # of what was dropped whole, for those who write next
     _merge_away(store)
     return report
 
 
-def _drop_whole(store: TelemetryStore, kind: Kind, whose: Sequence[Clause], report: Report) -> None:
+def _drop_whole(
+    store: TelemetryStore, kind: Kind, whose: Sequence[Clause], report: Report, turn: Turn
+) -> None:
     """Drop the slices that hold nothing of anybody else's."""
     if not kind.sliced:
         return
@@ -80,6 +88,7 @@ def _drop_whole(store: TelemetryStore, kind: Kind, whose: Sequence[Clause], repo
     # Blocked: a run that was killed in the middle of this has left it so.
     blocked = _blocked(store, own)
     for index in own:
+        turn.go_on()
         if everybody[index] == own[index] or index in blocked:
             _drop_if_whole(store, kind, whose, index, report)
 
@@ -103,7 +112,8 @@ def _drop_if_whole(
     if dropped:
         store.forget_marks([mark for mark in store.marks() if mark.source == index])
         report.documents[kind.name] += own[index]
-        report.indices.append(index)
+        if index not in report.indices:
+            report.indices.append(index)
 
 
 def _counted(
@@ -148,6 +158,7 @@ def _delete_all(
     kind: Kind,
     whose: Sequence[Clause],
     report: Report,
+    turn: Turn,
     *,
     keep_account: bool,
 ) -> None:
@@ -159,6 +170,7 @@ def _delete_all(
     }
     pattern = f"{store.prefix}{kind.name}-*"
     while True:
+        turn.go_on()
         hits = cluster.search(store.client, pattern, body, limit_s=SEARCH_LIMIT_S)["hits"]["hits"]
         if not hits:
             return

@@ -5,6 +5,7 @@ TelemetryError
 ├── WrongQuestion     it names a field or an order that does not exist
 ├── StoreSlow         Elasticsearch did not answer within the time limit: ask again, or for less
 ├── StoreUnavailable  Elasticsearch can't be reached: try again
+├── TurnLost          somebody else may be building or erasing by now: begin anew
 └── StoreRefused      Elasticsearch refused: trying again won't help
 """
 
@@ -46,6 +47,12 @@ class StoreUnavailable(TelemetryError):
     """The store can't be reached, or asks us to wait."""
 
     code = "store_unavailable"
+
+
+class TurnLost(TelemetryError):
+    """Who builds rollups, or erases, was held up for so long that its turn was over."""
+
+    code = "turn_lost"
 
 
 class StoreRefused(TelemetryError):

@@ -5,7 +5,8 @@ connector-buckets that hold documents written since (however late they are), and
 closed since, builds each of them anew from all that its source holds by now, writes them under
 their own id, and only then sets the mark. So a step that is killed is done again, to the same
 result. An older step that wakes up late can't overwrite a newer one's work: documents carry the
-mark's version, and the store refuses a lower one.
+mark's version, and the store refuses a lower one. Nor does it bring back what was erased while it
+slept: whether it is still its turn is asked before each write.
 
 A step may be large: an hour that closes is all connectors' at once. So it is cut into portions of
 a second or less, and told to end, it notes beside its mark which bucket it came to, and the next
@@ -133,11 +134,21 @@ Touched = tuple[Bucket, int]
 
 
 class Builder:
-    """Brings all levels up to date. Two at once do no harm, and no good."""
+    """Brings all levels up to date. Two at once do no harm, and no good.
 
-    def __init__(self, store: TelemetryStore, *, pace: Pace | None = None) -> None:
+    `may_write` is asked before anything is written, and raises where it may not be any more.
+    """
+
+    def __init__(
+        self,
+        store: TelemetryStore,
+        *,
+        pace: Pace | None = None,
+        may_write: Callable[[], object] = lambda: None,
+    ) -> None:
         self._store = store
         self._pace = pace or Pace()
+        self._may_write = may_write
         self._there: set[str] = set()
         self._marks: dict[tuple[str, str], Mark] = {}
         self._seen: defaultdict[str, list[Source]] = defaultdict(list)
@@ -225,6 +236,7 @@ class Builder:
         return written, None
 
     def _set(self, mark: Mark) -> None:
+        self._may_write()
         self._store.set_mark(mark)
         self._marks[mark.level, mark.source] = mark
 
@@ -403,6 +415,7 @@ class Builder:
 
     def _refused_for_now(self, lines: Sequence[bytes]) -> list[bytes]:
         """Send them; those that are worth another try. Raises StoreRefused where none helps."""
+        self._may_write()
         results: list[ItemResult] = self._pace(lambda: self._store.bulk(b"".join(lines)))
         for result in results:
             # 409: somebody has built this bucket from a later state.

@@ -322,13 +322,15 @@ class TelemetryStore:
             )
         return dict(found.body)
 
-    def own_fields(self) -> list[str]:
-        """The names of all tenants' own quantities; which are whose is not known here."""
-        with cluster.our_errors():
-            found = self.client.indices.get_field_mapping(
-                index=self._pattern(READINGS), fields="x_*", ignore_unavailable=True
-            ).body
-        return sorted({name for index in found.values() for name in index["mappings"]})
+    def own_fields(self, kind: Kind) -> list[str]:
+        """The names of all tenants' own quantities in readings or rollups; which are whose is not
+        known here."""
+        with cluster.our_errors():  # 404: no index has any
+            found = self.client.options(ignore_status=404).indices.get_field_mapping(
+                index=self._pattern(kind), fields="x_*", ignore_unavailable=True
+            )
+        names = {name for index in found.body.values() for name in index["mappings"]}
+        return sorted({name.partition(".")[0] for name in names})
 
     def refresh(self, *kinds: Kind) -> None:
         """Make all that was written visible to searches."""
@@ -712,62 +714,6 @@ class TenantTelemetry(FleetQuestions):
         found = [parsing.reading(hit) for each in answers for hit in each["hits"]["hits"]]
         return sorted(found, key=lambda each: each.measured_ms)
 
-    def arrivals(
-        self,
-        *,
-        arrived_from_ms: int,
-        arrived_before_ms: int,
-        start: datetime,
-        end: datetime,
-        connectors: Sequence[Id] | None = None,
-        size: int = 5_000,
-    ) -> Iterator[list[Reading]]:
-        """Readings measured in start ≤ t < end, in the order in which they came, page by page.
-
-        `connectors` None is all of this tenant's.
-        """
-        clauses = [
-            *self._measured_by(connectors, start, end),
-            questions.within("arrived_at", arrived_from_ms, arrived_before_ms),
-        ]
-        order: list[dict[str, Any]] = [
-            {name: "asc"} for name in ("arrived_at", "@timestamp", "connector")
-        ]
-        after: list[int | str] | None = None
-        while True:
-            body = questions.readings(size, after, order)
-            page = [parsing.reading(hit) for hit in self._hits(READINGS, clauses, body)]
-            if page:
-                yield page
-            if len(page) < size:
-                return
-            after = [page[-1].arrived_ms, page[-1].measured_ms, page[-1].connector]
-
-    def days_of_arrival(
-        self, *, start: datetime, end: datetime, connectors: Sequence[Id] | None = None
-    ) -> list[int]:
-        """The UTC days, by their beginning in ms, on which readings of start ≤ t < end came."""
-        days = {"field": "arrived_at", "fixed_interval": "1d", "min_doc_count": 1}
-        body = {
-            "size": 0,
-            "track_total_hits": False,
-            "aggs": {"days": {"date_histogram": days}},
-        }
-        answer = self._search(READINGS, self._measured_by(connectors, start, end), body)
-        buckets = answer.get("aggregations", {}).get("days", {}).get("buckets", ())
-        return [int(bucket["key"]) for bucket in buckets]
-
-    def own_quantities(self, *, start: datetime, end: datetime) -> list[str]:
-        """The quantities of this tenant's own (`x_…`) in readings of start ≤ t < end."""
-        known = self._store.own_fields()
-        if not known:
-            return []
-        has = {name: {"filter": {"exists": {"field": name}}} for name in known}
-        body = {"size": 0, "track_total_hits": False, "aggs": has}
-        answer = self._search(READINGS, self._measured_by(None, start, end), body)
-        found = answer.get("aggregations", {})
-        return [name for name in known if found.get(name, {}).get("doc_count")]
-
     def replay(
         self,
         connectors: Sequence[Id],
@@ -963,6 +909,16 @@ class TenantTelemetry(FleetQuestions):
         (answer,) = self._ask([(kind, clauses, body)])
         return answer
 
+    def _search_patiently(
+        self, where: str, clauses: Sequence[Clause], body: Mapping[str, Any], limit_s: float
+    ) -> dict[str, Any]:
+        """A question for which nobody waits in front of a page; `where` names indices."""
+        ours: Clause = {"term": {"tenant": self.tenant}}
+        asked = _filtered([ours, *clauses], body)
+        answer = cluster.search(self._store.client, where, asked, limit_s=limit_s)
+        answer["hits"] = {**answer["hits"], "hits": self._ours(answer)}
+        return answer
+
     def _ask(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
         """Several questions in one request; what comes back is ours alone."""
         ours: Clause = {"term": {"tenant": self.tenant}}
@@ -1020,15 +976,6 @@ class TenantTelemetry(FleetQuestions):
         if row.get("tenant", self.tenant) != self.tenant:
             raise WrongQuestion(field="tenant", value="another tenant's")
         return {**row, "tenant": self.tenant}
-
-    def _measured_by(
-        self, connectors: Sequence[Id] | None, start: datetime, end: datetime
-    ) -> list[Clause]:
-        span = questions.within("@timestamp", slices.to_ms(start), slices.to_ms(end))
-        if connectors is None:
-            return [span]
-        keys = [checked_key(connector) for connector in connectors]
-        return [questions.any_of("connector", keys) or {"match_none": {}}, span]
 
     def _measured(
         self, connectors: Sequence[Id], start_ms: int | None, end_ms: int | None

@@ -33,7 +33,11 @@ from apps.partitions.models import Checkpoint
 from apps.partitions.queries import partitions_with_late, snapshots
 from apps.partitions.snapshots import take_snapshot
 from apps.partitions.wakeups import wake_key
+from apps.telemetry.documents import STATE_INDEX
+from apps.telemetry.erasing import erase
 from apps.telemetry.store import the_store
+from apps.tenants.models import Tenant
+from apps.tenants.operations import close_tenant
 from apps.warning import operations as warning
 from apps.warning.models import Mode
 from apps.warning.operations import Content
@@ -42,7 +46,6 @@ from ohmwatch.detectors.overtemperature import Overtemperature
 from ohmwatch.watch import Watch, warm_up
 from tests import cast, journal, stores
 from workers.detection import again, faults, passes
-from workers.detection.board import Board
 from workers.detection.desk import Desk
 from workers.detection.gathering import key_of
 from workers.detection.panel import Panel
@@ -84,7 +87,6 @@ def new_desk(client: redis.Redis) -> Desk:
         directory=Directory(),
         telemetry=the_store(),
         panel=_warm_panel(),
-        board=Board(the_store()),
         clock=timezone.now,
     )
 
@@ -461,6 +463,54 @@ def test_an_erased_tenant_leaves_no_state_and_the_others_go_on(
     journal.append(chunks, log)
     judge_all(new_desk(redis_log))
     assert told == [line for line in journal.events() if line.tenant == "kunlun"]
+
+
+def test_what_an_erased_tenant_has_in_the_log_comes_back_nowhere(
+    chunks: list[Chunk], log: PartitionLog, desk: Desk, redis_log: redis.Redis, aurora: Tenant
+) -> None:
+    """Detection was away while it was erased: the log holds readings, one desk a state in hand."""
+    early, later = chunks[: len(chunks) // 2], chunks[len(chunks) // 2 :]
+    journal.append(early, log)
+    judge_all(desk)
+    desk.board.post()
+    assert {tenant for tenant, _ in shown()} == {"kunlun", "aurora"}
+    desk.board._paused_until = float("inf")  # the store does not answer it for a while
+    journal.append(later[:60], log)
+    judge_all(desk)
+    assert {row["tenant"] for row in desk.board._waiting.values()} == {"kunlun", "aurora"}
+    journal.append(later[60:], log)
+
+    close_tenant(tenant=aurora)
+    erase(the_store(), "aurora", now=timezone.now())
+
+    back = new_desk(redis_log)
+    gone = [_forgotten(each, "aurora", back) for each in journal.partitions()]
+    desk.directory.load()  # as each visit does within moments
+    desk.board._paused_until = 0.0
+    for each in (back, desk):
+        each.board.post()
+        assert not each.board.is_waiting
+    assert sum(gone) == 3
+    assert shown() == {("kunlun", connector) for tenant, connector in journal.CONNECTORS
+                       if tenant == "kunlun"}  # fmt: skip
+
+
+def _forgotten(partition: int, slug: str, desk: Desk) -> int:
+    """As the task does it: asked again while something is to be judged yet."""
+    for _ in range(100):
+        left = passes.forget(partition, slug, desk=desk)
+        if left is not None:
+            return left
+        time.sleep(0.05)
+    raise AssertionError("there is always more to judge")
+
+
+def shown() -> set[tuple[str, str]]:
+    """Tenant and connector of every state that there is."""
+    store = the_store()
+    store.refresh()
+    hits = store.client.search(index=f"{store.prefix}{STATE_INDEX}", size=100)["hits"]["hits"]
+    return {(hit["_source"]["tenant"], hit["_source"]["connector"]) for hit in hits}
 
 
 def test_a_partition_that_another_holds_is_not_touched(desk: Desk, redis_log: redis.Redis) -> None:

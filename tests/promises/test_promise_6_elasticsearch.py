@@ -21,6 +21,7 @@ from apps.telemetry.answers import LedgerEntry
 from apps.telemetry.documents import EVENTS_INDEX, STATE_INDEX
 from apps.telemetry.errors import TelemetryError, WrongQuestion
 from apps.telemetry.fleet import BY
+from apps.telemetry.leaving import PARTS, TenantExport, Wanted
 from apps.telemetry.quarantine import REPLAYED, Held, Settled, TenantQuarantine
 from apps.telemetry.questions import EVENT_FACETS, STATE_FACETS, RefusedFilter
 from apps.telemetry.rollups import Builder, Pace
@@ -122,9 +123,14 @@ def theirs_everywhere(theirs: str) -> list[str]:
     ]
 
 
-Ask = Callable[[TenantQuarantine, str], Any]
+class Everything(TenantQuarantine, TenantExport):
+    """All that one tenant's telemetry can be asked."""
+
+
+Ask = Callable[[Everything, str], Any]
 START, END = NOW - DAY, NOW + timedelta(minutes=1)
 LONG_AGO = NOW - 60 * DAY
+TODAY_MS = NOW_MS // 86_400_000 * 86_400_000
 TEMPERATURE = ["temperature_pos_c"]
 
 
@@ -186,20 +192,18 @@ ROWS: dict[str, Ask] = {
         t.top_now("margin_k", now=NOW, by="batch", statistic="p50", lowest=True),
     ),
     "alarm_counts": lambda t, i: t.alarm_counts(filters=EventFilter(connector=i)),
-    "arrivals": lambda t, i: (
-        list(t.arrivals(arrived_from_ms=0, arrived_before_ms=NOW_MS + 1, start=LONG_AGO, end=END)),
-        list(
-            t.arrivals(
-                arrived_from_ms=0,
-                arrived_before_ms=NOW_MS + 1,
-                start=LONG_AGO,
-                end=END,
-                connectors=[SHARED, i],
-            )
-        ),
+    "days": lambda t, i: [t.days(part, Wanted(LONG_AGO, END, [i])) for part in PARTS.values()],
+    "documents": lambda t, i: (
+        [
+            list(t.documents(part, Wanted(LONG_AGO, END, chosen), TODAY_MS))
+            for part in PARTS.values()
+            for chosen in (None, [SHARED, i])
+        ]
     ),
-    "days_of_arrival": lambda t, i: t.days_of_arrival(start=LONG_AGO, end=END, connectors=[i]),
-    "own_quantities": lambda t, i: t.own_quantities(start=LONG_AGO, end=END),
+    "own_quantities": lambda t, i: [
+        t.own_quantities(PARTS[name], Wanted(LONG_AGO, END)) for name in ("readings", "hours")
+    ],
+    "day_settles_ms": lambda t, i: t.day_settles_ms(PARTS["hours"], NOW_MS),
     "readings": lambda t, i: t.readings(i, start=START, end=END),
     "readings_around": lambda t, i: t.readings_around(i, NOW, before=9, after=9, within=DAY),
     "replay": lambda t, i: list(t.replay([SHARED, i], since_ms=0)),
@@ -256,7 +260,7 @@ def test_no_answer_holds_a_canary_and_nothing_of_theirs_changes(
 ) -> None:
     ours, theirs = pair
     store = TelemetryStore()
-    telemetry = TenantQuarantine(ours, store=store)
+    telemetry = Everything(ours, store=store)
     before = theirs_unchanged(store, theirs)
     # 2 readings, states, events and refused each, 1 ledger; 2 minutes, hours and days
     assert len(before) == 15
@@ -277,12 +281,12 @@ def test_no_answer_holds_a_canary_and_nothing_of_theirs_changes(
 
 def test_the_canaries_are_there_for_those_whose_they_are(pair: tuple[str, str]) -> None:
     _ours, theirs = pair
-    telemetry = TenantQuarantine(theirs)
+    telemetry = Everything(theirs)
 
     told = (
         "series",
         "series_of",
-        "arrivals",
+        "documents",
         "own_quantities",
         "percentiles",
         "top",
@@ -370,7 +374,7 @@ def test_why_an_alias_is_not_the_wall(pair: tuple[str, str]) -> None:
 def test_every_method_has_its_row() -> None:
     public = {
         name
-        for name, _ in inspect.getmembers(TenantQuarantine, inspect.isfunction)
+        for name, _ in inspect.getmembers(Everything, inspect.isfunction)
         if not name.startswith("_")
     }
 

@@ -2,18 +2,22 @@
 
 Detection is the one that sees readings in order, so it alone writes them. A connector at most once
 a second, and all of them for no more than a share of the time; what waits is merged. Failing to
-write is told, and never stops detection, nor does waiting for the store.
+write is told, and never stops detection, nor does waiting for the store. What is of no tenant any
+more is dropped as late as that: the log may hold readings of one who was erased, and what waited
+for the store may have been noted before.
 """
 
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import structlog
 
+from apps.telemetry.answers import ItemResult
 from apps.telemetry.errors import TelemetryError
 from ohmwatch.detector import Batch, Floats, Ratings
 from ohmwatch.physics.known import ageing, knowledge, margins, with_known
@@ -38,20 +42,25 @@ Estimate = dict[str, float | str | None]
 class StateStore(Protocol):
     """What the board needs of apps.telemetry.store.TelemetryStore."""
 
-    def update_states(self, rows: Sequence[Mapping[str, Any]]) -> object: ...
+    def update_states(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[ItemResult]: ...
 
 
 class Board:
     """What is to be written of each connector, and when it was written last.
 
     One thread notes, any one writes: `post` where it is called, or, once `begin` was, a thread of
-    the board's own.
+    the board's own. `is_gone` says of a slug whether there is no such tenant.
     """
 
     def __init__(
-        self, store: StateStore, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        store: StateStore,
+        *,
+        is_gone: Callable[[str], bool],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._is_gone = is_gone
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._noted = threading.Event()
@@ -142,16 +151,24 @@ class Board:
                 if began - self._written_at.get(name, -WRITE_EVERY_S) >= WRITE_EVERY_S
             ]
             rows = self._in_hand = {name: self._waiting.pop(name) for name in due}
+            self._drop_what_is_nobodys(rows)
+        due = list(rows)
         for first in range(0, len(due), LARGEST_POST):
             if not self._write(due[first : first + LARGEST_POST], rows, began):
                 return
         took_s = self._monotonic() - began
         self._paused_until = began + took_s / SHARE
 
+    def _drop_what_is_nobodys(self, rows: dict[str, dict[str, Any]]) -> None:
+        nobodys = [name for name, row in rows.items() if self._is_gone(row["tenant"])]
+        for name in nobodys:
+            tenant = rows.pop(name)["tenant"]
+            logger.warning("state_of_unknown_tenant", tenant=tenant)
+
     def _write(self, names: list[str], rows: dict[str, dict[str, Any]], now: float) -> bool:
         """Writes these of the rows; all that are not written wait again where that fails."""
         try:
-            self._store.update_states([_as_measured(rows[name]) for name in names])
+            results = self._store.update_states([_as_measured(rows[name]) for name in names])
         except TelemetryError as error:
             logger.warning("states_not_written", connectors=len(names), error=str(error))
             self._paused_until = now + PAUSE_S
@@ -160,10 +177,28 @@ class Board:
                     newer = self._waiting.get(name)
                     self._waiting[name] = row if newer is None else _merged(row, newer)
             return False
+        _tell_refused([rows[name] for name in names], results)
         for name in names:
             del rows[name]
             self._written_at[name] = now
         return True
+
+
+def _tell_refused(rows: Sequence[Mapping[str, Any]], results: Sequence[ItemResult]) -> None:
+    """A line a tenant: where the index lacks a field of ours, the store refuses all of them."""
+    refused: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for row, result in zip(rows, results, strict=True):
+        if not result.is_stored:
+            refused[row["tenant"]].append((row["connector"], result.error_reason))
+    for tenant, several in refused.items():
+        connector, reason = several[0]
+        logger.error(
+            "states_refused",
+            tenant=tenant,
+            connectors=len(several),
+            connector=connector,
+            reason=reason,
+        )
 
 
 def _newest(runs: Runs, column: Floats) -> Floats:

@@ -37,7 +37,6 @@ class Desk:
     directory: Directory
     telemetry: TelemetryStore
     panel: Panel
-    board: Board
     clock: Callable[[], datetime]
     holder: str = field(default_factory=lambda: uuid4().hex)
     holdings: dict[int, Holding] = field(default_factory=dict)
@@ -46,11 +45,13 @@ class Desk:
     rulebooks: Rulebooks = field(init=False)
     agency: Agency = field(init=False)
     ear: Ear = field(init=False)
+    board: Board = field(init=False)
 
     def __post_init__(self) -> None:
         self.rulebooks = Rulebooks(self.directory, self.panel.detectors)
         self.agency = Agency(self.client, self.clock)
         self.ear = Ear(self.client, self.directory)
+        self.board = Board(self.telemetry, is_gone=self.directory.lacks_tenant)
 
     def admit_plugins(self) -> None:
         """Lets those join whose model is loaded by now; to be asked between visits.

@@ -32,7 +32,6 @@ from apps.telemetry.store import the_store
 from apps.tenants.tasks import public_task
 from ohmwatch.watch import warm_up
 from workers.detection import again, passes
-from workers.detection.board import Board
 from workers.detection.desk import Desk
 from workers.detection.panel import DETECTORS, Panel
 from workers.detection.plugins import Agency
@@ -116,7 +115,7 @@ def snapshots(**later: object) -> None:
 @cache
 def the_bench() -> Desk:
     """Where late readings are judged, with processes of their own for the plug-ins."""
-    desk = _desk(Board(the_store()))
+    desk = _desk()
     desk.agency = Agency(desk.client, desk.clock, is_beside=True)
     desk.agency.call()
     warm_up(DETECTORS)
@@ -127,16 +126,15 @@ def the_bench() -> Desk:
 def the_desk() -> Desk:
     """This process's own; made at its first task, after any fork."""
     os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
-    board = Board(the_store())
-    board.begin()
-    desk = _desk(board)
+    desk = _desk()
+    desk.board.begin()
     desk.agency.call()
     # Compiling takes longer than a detector's turn may; plug-ins load their models meanwhile.
     warm_up(DETECTORS)
     return desk
 
 
-def _desk(board: Board) -> Desk:
+def _desk() -> Desk:
     client = redis.Redis.from_url(
         settings.REDIS_LOG_URL, socket_timeout=10, socket_connect_timeout=5
     )
@@ -146,6 +144,5 @@ def _desk(board: Board) -> Desk:
         directory=Directory(),
         telemetry=the_store(),
         panel=Panel(DETECTORS),
-        board=board,
         clock=timezone.now,
     )

@@ -1,9 +1,10 @@
 """Takes what has arrived into minutes, hours and days.
 
 Queue `upkeep`, every 20 s; a run ends by itself after 15 s, and, where its worker is told to stop,
-after the search in hand; limit 180 s, prefetch 1. One run at a time, by a lease in Redis; should
-two overlap all the same, the store refuses the older one's work. Ended: what a step has done is
-noted, and the next run goes on behind it. Killed: the step is done again.
+after the search in hand; limit 180 s, prefetch 1. One run at a time, by a turn in Redis; should
+two overlap all the same, the store refuses the older one's work, and one whose turn is over writes
+nothing. Ended: what a step has done is noted, and the next run goes on behind it. Killed: the step
+is done again, once its turn has run out.
 
 Readings come first. Each request is followed by a rest as long as itself, and nine times as long
 while an acquisition slot says that more waits for it than it can take. What is not built
@@ -13,17 +14,15 @@ notice board, for `/metrics`.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from uuid import uuid4
+from collections.abc import Callable
 
 import redis
 import structlog
 from celery.signals import worker_shutting_down
-from django.conf import settings
 from django.utils import timezone
 
 from apps.telemetry.board import RollupLag, is_acquisition_pressed, put_rollup_lag
+from apps.telemetry.building import LEASE_S, Turn, free_turn
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.rollups import Builder, Lag, Pace
 from apps.telemetry.slices import to_ms
@@ -33,8 +32,6 @@ from apps.tenants.tasks import public_task
 log = structlog.get_logger(__name__)
 
 BUDGET_S = 15
-LIMIT_S = 180
-LEASE_KEY = "ow:rollups"
 SHARE, PRESSED_SHARE = 0.5, 0.1
 """Of a run's time that it may work: while acquisition keeps up, and while it doesn't."""
 _LOOK_S = 1.0
@@ -46,14 +43,15 @@ def _end_soon(**_: object) -> None:
     _stopping.set()
 
 
-@public_task(name="upkeep.rollups", queue="upkeep", time_limit=LIMIT_S)
+@public_task(name="upkeep.rollups", queue="upkeep", time_limit=LEASE_S)
 def rollups(**later: object) -> None:
     """All tenants', as far as a minute reaches."""
-    with only_run() as alone:
-        if not alone:
+    with free_turn() as turn:
+        if turn is None:
             return
         ends_at = time.monotonic() + BUDGET_S
-        builder = Builder(the_store(), pace=Pace(share_for(is_acquisition_pressed), _rest))
+        pace = Pace(share_for(is_acquisition_pressed), _resting(turn))
+        builder = Builder(the_store(), pace=pace, may_write=turn.go_on)
         now = timezone.now()
         try:
             written = builder.advance(
@@ -81,8 +79,12 @@ def share_for(is_pressed: Callable[[], bool]) -> Callable[[], float]:
     return look
 
 
-def _rest(seconds: float) -> None:
-    _stopping.wait(seconds)
+def _resting(turn: Turn) -> Callable[[float], None]:
+    def rest(seconds: float) -> None:
+        turn.go_on(seconds)
+        _stopping.wait(seconds)
+
+    return rest
 
 
 def _tell(lag: dict[str, Lag], *, at_ms: int) -> None:
@@ -92,16 +94,3 @@ def _tell(lag: dict[str, Lag], *, at_ms: int) -> None:
         put_rollup_lag(RollupLag(at_ms, documents, seconds))
     except redis.RedisError as error:
         log.warning("rollup_lag_not_told", error=str(error))
-
-
-@contextmanager
-def only_run() -> Iterator[bool]:
-    """Whether this is the only run now, for at most LIMIT_S."""
-    token = uuid4().hex
-    with redis.Redis.from_url(settings.REDIS_LOG_URL, socket_timeout=5) as client:
-        alone = bool(client.set(LEASE_KEY, token, nx=True, ex=LIMIT_S))
-        try:
-            yield alone
-        finally:
-            if alone and client.get(LEASE_KEY) == token.encode():
-                client.delete(LEASE_KEY)

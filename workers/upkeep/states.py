@@ -1,11 +1,14 @@
 """Keeps the part of each connector's state that people make: what it is, whose, and its health.
 
 Queue `upkeep`, asked every 5 s whether a fleet has changed, and once an hour for all; limit 120 s,
-prefetch 1. Killed: the tenant's counter is not noted as seen, so the next round does it again;
-writing it once more changes nothing. The live part (values, times, margin) belongs to detection.
+prefetch 1. What has changed is written as far as the changes name it, the whole fleet where they
+don't. While a tenant's task waits or runs no second one is sent for its changes: the round after it
+sees what has changed meanwhile. Killed: the tenant's counter is not noted as seen, so the next
+round after LIMIT_S does it again; writing it once more changes nothing. The live part (values,
+times, margin) belongs to detection.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -14,6 +17,7 @@ import redis
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Q
 
 from apps.alarms.queries import Health, health_of
 from apps.devices.models import Channel
@@ -22,7 +26,7 @@ from apps.fleet.models import Connector
 from apps.telemetry.answers import HEALTH_RANKS
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.store import TenantTelemetry
-from apps.tenants.changes import read_counters
+from apps.tenants.changes import Rows, read_changes, read_counters
 from apps.tenants.queries import current_tenant, ready_tenants
 from apps.tenants.schema import current_schema
 from apps.tenants.tasks import public_task, tenant_task
@@ -33,6 +37,8 @@ BATCH = 500
 LIMIT_S = 120
 SEEN_KEY = "ow:states-seen"
 """A hash: slug → the counter of changes up to which its states are written."""
+SENT_KEY = "ow:states-sent:"
+"""With a slug: there while a task for its changes waits or runs; it ends LIMIT_S after both."""
 
 
 @public_task(name="upkeep.sync_changed_states", queue="upkeep", time_limit=LIMIT_S)
@@ -43,7 +49,7 @@ def sync_changed_states(**later: object) -> None:
         seen = {slug.decode(): int(number) for slug, number in client.hgetall(SEEN_KEY).items()}
     for tenant in ready_tenants():
         counter = counters.get(tenant.slug, 0)
-        if counter != seen.get(tenant.slug):
+        if counter != seen.get(tenant.slug) and _claim(tenant.slug):
             _send(tenant.schema_name, counter)
 
 
@@ -56,24 +62,57 @@ def sync_all_states(**later: object) -> None:
 
 @tenant_task(name="upkeep.sync_states", queue="upkeep", time_limit=LIMIT_S)
 def sync_states(*, schema: str, counter: int | None = None, **later: object) -> None:
-    """Writes all of a tenant's states; then notes the counter of changes it had seen before."""
+    """Writes the tenant's states: those that have changed up to a counter, which it then notes as
+    seen, or without one all."""
     slug = current_tenant().slug
+    telemetry = TenantTelemetry(slug)
     try:
-        written = write_fleet(TenantTelemetry(slug))
+        written = write_fleet(telemetry) if counter is None else _write_up_to(counter, telemetry)
     except TelemetryError as error:
         log.warning("states_wait_for_the_store", tenant=slug, code=error.code, **error.data)
         return
-    if counter is not None:
-        with _log_database() as client:
-            client.hset(SEEN_KEY, slug, counter)
     log.info("states_synced", tenant=slug, connectors=written)
 
 
-def write_fleet(telemetry: TenantTelemetry) -> int:
-    """Writes what Postgres knows of every connector of the current tenant; how many there are."""
-    keys = list(Connector.objects.order_by("pk").values_list("pk", flat=True))
+def _write_up_to(counter: int, telemetry: TenantTelemetry) -> int:
+    slug = telemetry.tenant
+    with _log_database() as client:
+
+        def goes_on() -> None:
+            client.set(SENT_KEY + slug, 1, ex=LIMIT_S)
+
+        goes_on()
+        try:
+            rows = _changed_since_seen(client, slug, counter)
+            written = write_fleet(telemetry, rows, after_batch=goes_on)
+            client.hset(SEEN_KEY, slug, counter)
+        finally:
+            client.delete(SENT_KEY + slug)
+    return written
+
+
+def _changed_since_seen(client: redis.Redis, slug: str, counter: int) -> Rows | None:
+    """Which rows have changed; None where that can't be told."""
+    seen: Any = client.hget(SEEN_KEY, slug)
+    return None if seen is None else read_changes(client, slug, after=int(seen), upto=counter)
+
+
+def write_fleet(
+    telemetry: TenantTelemetry,
+    rows: Rows | None = None,
+    *,
+    after_batch: Callable[[], object] = lambda: None,
+) -> int:
+    """Writes what Postgres knows of the current tenant's connectors, of those alone in which a
+    change of `rows` is seen where they are given; how many those are."""
+    wanted = Connector.objects.order_by("pk")
+    if rows is not None:
+        seen_in = Q(vehicle__in=rows.vehicles) | Q(channel__device__in=rows.devices)
+        wanted = wanted.filter(Q(pk__in=rows.connectors) | seen_in)
+    keys = list(wanted.values_list("pk", flat=True))
     for start in range(0, len(keys), BATCH):
         _write_batch(telemetry, keys[start : start + BATCH])
+        after_batch()
     return len(keys)
 
 
@@ -139,6 +178,12 @@ def _one_writer() -> Iterator[None]:
             [current_schema()],
         )
         yield
+
+
+def _claim(slug: str) -> bool:
+    """Whether no task for the tenant's changes is on its way."""
+    with _log_database() as client:
+        return bool(client.set(SENT_KEY + slug, 1, nx=True, ex=LIMIT_S))
 
 
 def _send(schema: str, counter: int | None) -> None:

@@ -26,6 +26,8 @@ ROWS = 200_000
 """Readings at a time: about 100 MB with all quantities, and enough for numpy to be quick."""
 
 ALARMS_FILE = "alarms.csv"
+BESIDE = frozenset({"hours", "days", "minutes", "events", "quarantine"})
+"""Folders beside readings in which an export lays what is none."""
 _EARLIEST_MS = 100_000_000_000  # March 1973; seconds taken for milliseconds lie before it
 _TIME_BITS = 42
 
@@ -78,6 +80,7 @@ def files(path: Path) -> list[Path]:
         if each.is_file()
         and each.name.endswith((".csv", ".csv.gz", ".parquet"))
         and each.name not in (CONNECTORS_FILE, ALARMS_FILE)
+        and BESIDE.isdisjoint(each.relative_to(path).parts[:-1])
     )
     if not found:
         raise RecordingError(

@@ -21,7 +21,6 @@ from apps.warning.plugins import reports
 from ohmwatch.plugins.remote import RemoteDetector
 from tests import journal, packages, stores
 from workers.detection import again, passes
-from workers.detection.board import Board
 from workers.detection.desk import Desk
 from workers.detection.panel import DETECTORS, Panel
 from workers.detection.plugins import Agency
@@ -50,7 +49,6 @@ def late(redis_log: redis.Redis) -> Iterator[Desk]:
         directory=Directory(),
         telemetry=the_store(),
         panel=Panel(DETECTORS),
-        board=Board(the_store()),
         clock=timezone.now,
     )
     made.agency.call()

@@ -19,7 +19,6 @@ from apps.warning.models import Mode, Rule, ShadowAlarm
 from apps.warning.operations import Content
 from tests import cast, journal
 from workers.detection import passes
-from workers.detection.board import Board
 from workers.detection.desk import Desk
 from workers.detection.panel import Panel
 
@@ -38,7 +37,6 @@ def desk(redis_log: redis.Redis) -> Desk:
         directory=Directory(),
         telemetry=the_store(),
         panel=Panel(),
-        board=Board(the_store()),
         clock=timezone.now,
     )
 

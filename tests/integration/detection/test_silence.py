@@ -24,7 +24,6 @@ from apps.warning.operations import Content
 from tests import cast, journal
 from tests.clock import Clock
 from workers.detection import again, passes
-from workers.detection.board import Board
 from workers.detection.desk import Desk
 from workers.detection.panel import Panel
 
@@ -53,7 +52,6 @@ class Scene:
             directory=Directory(),
             telemetry=the_store(),
             panel=Panel(),
-            board=Board(the_store()),
             clock=lambda: self.clock.now,
         )
 

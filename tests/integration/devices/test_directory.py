@@ -21,6 +21,7 @@ from apps.devices.operations import disable_device, enrol_device, map_channel, u
 from apps.fleet.models import Connector, Vehicle
 from apps.fleet.operations import change_vehicle, install_connector, retire_connector
 from apps.telemetry.slices import Retention, to_ms
+from apps.tenants import changes
 from apps.tenants.models import Tenant
 from apps.tenants.operations import change_retention
 from tests import cast
@@ -211,6 +212,25 @@ def test_a_tenant_that_is_no_longer_ready_is_unknown(
     directory.refresh_if_changed()
     assert not directory.knows_tenant("kunlun")
     assert directory.entry("kunlun.tbox-1") is None
+
+
+def test_a_tenant_that_was_erased_is_unknown_though_its_counter_is_gone(
+    directory: Directory, seconds: Seconds, kunlun: Tenant
+) -> None:
+    changes.count("kunlun")
+    changes.count("aurora")
+    assert learns(directory, seconds)
+    assert not directory.lacks_tenant("kunlun")
+    Tenant.objects.filter(pk=kunlun.pk).update(state="failed")
+    with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
+        client.hdel("ow:directory", "kunlun")
+    assert learns(directory, seconds)
+    assert directory.lacks_tenant("kunlun")
+    assert directory.knows_tenant("aurora")
+
+
+def test_before_postgres_was_read_nobody_is_said_to_be_gone(db: None) -> None:
+    assert not Directory().lacks_tenant("kunlun")
 
 
 def test_a_redis_that_was_emptied_is_noticed(directory: Directory, seconds: Seconds) -> None:

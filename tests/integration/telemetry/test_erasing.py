@@ -1,11 +1,14 @@
 """Who is erased is in no index any more, others are untouched, and the account still closes."""
 
 import re
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from secrets import token_hex
+from threading import Event
 from typing import Any
 
 import pytest
@@ -17,10 +20,10 @@ from elasticsearch import Elasticsearch
 
 from apps.accounts.models import Organisation
 from apps.platform import traces
-from apps.telemetry import cluster, erasing, parsing
+from apps.telemetry import building, cluster, erasing, parsing
 from apps.telemetry.answers import ItemResult, LedgerEntry
 from apps.telemetry.erasing import erase
-from apps.telemetry.errors import StoreUnavailable, WrongQuestion
+from apps.telemetry.errors import StoreUnavailable, TurnLost, WrongQuestion
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.slices import Retention
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
@@ -106,6 +109,73 @@ def test_a_tenant_goes_from_every_index(
     )
     assert series.buckets == []
     assert store.account(0, NOW_MS + 1, tenant=ours) == []
+
+
+def test_rollups_in_hand_are_written_before_they_are_erased(
+    store: TelemetryStore, ours: str, filled: int, held: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Who builds may rest for minutes between its search and its writing: erasing waits."""
+    _read_more(store, ours)
+    has_some, go_on, sleep = Event(), Event(), time.sleep
+
+    def build() -> None:
+        with building.free_turn() as turn:
+            assert turn is not None
+
+            def rest_before() -> None:
+                has_some.set()
+                assert go_on.wait(30)
+                turn.go_on()
+
+            builder = Builder(store, pace=Pace(share=1.0), may_write=rest_before)
+            builder.advance(NOW + timedelta(days=2))
+
+    def waits(seconds: float) -> None:
+        go_on.set()
+        sleep(seconds)
+
+    monkeypatch.setattr(building.time, "sleep", waits)
+    with ThreadPoolExecutor(1) as pool:
+        at_it = pool.submit(build)
+        assert has_some.wait(30)
+        report = erase(store, ours, now=NOW)
+        at_it.result()
+
+    assert go_on.is_set()
+    assert held(ours) == 0
+    assert report.documents["rollup-1h"] == 12
+
+
+def test_who_slept_through_an_erasure_writes_no_rollups(
+    store: TelemetryStore, ours: str, filled: int, held: Callable[..., int], redis_log: redis.Redis
+) -> None:
+    """It was stopped, with rollups in hand, for longer than its turn lasts."""
+    _read_more(store, ours)
+    slept = False
+    with building.free_turn() as turn:
+        assert turn is not None
+
+        def sleep_before() -> None:
+            nonlocal slept
+            if not slept:
+                redis_log.delete(building.LEASE_KEY)
+                erase(store, ours, now=NOW)
+                slept = True
+            turn.go_on()
+
+        builder = Builder(store, pace=Pace(share=1.0), may_write=sleep_before)
+        with pytest.raises(TurnLost):
+            builder.advance(NOW + timedelta(days=2))
+
+    assert slept
+    assert held(ours) == 0
+
+
+def _read_more(store: TelemetryStore, tenant: str) -> None:
+    rows = [(NOW_MS - 3_600_000 * hour, {"current_a": 2.0}) for hour in (6, 7)]
+    store.bulk(reading_lines(store, tenant, rows, connector=CONNECTORS[0]))
+    store.refresh()
 
 
 def test_an_index_that_is_a_tenants_alone_is_dropped_whole(elasticsearch: str, ours: str) -> None:

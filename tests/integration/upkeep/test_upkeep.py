@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -16,7 +17,7 @@ from apps.devices.models import Device
 from apps.fleet.documents import ConnectorDocument, connector_document
 from apps.fleet.models import Connector
 from apps.fleet.operations import change_vehicle, retire_connector
-from apps.telemetry import board, cluster
+from apps.telemetry import board, building, cluster
 from apps.telemetry.answers import LedgerEntry
 from apps.telemetry.documents import STATE
 from apps.telemetry.store import TelemetryStore, TenantTelemetry, the_store
@@ -30,6 +31,7 @@ from workers.upkeep import accounts, events, keeping, offline, rollups, states
 NOW = datetime.now(UTC).replace(microsecond=0)
 NOW_MS = int(NOW.timestamp() * 1000)
 CONNECTOR = str(cast.BENS_CONNECTOR)
+KUNLUNS = (cast.BENS_CONNECTOR, cast.BENS_SECOND_CONNECTOR, cast.CLARAS_CONNECTOR)
 
 
 def overtemperature(severity: Severity | None, *, measured_ms: int = NOW_MS) -> Finding:
@@ -186,6 +188,80 @@ def test_a_change_of_the_fleet_is_noticed_and_written_once(
     assert "t_kunlun" not in {kwargs["schema"] for kwargs in sent}
 
 
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What Kunlun's tasks that were sent are told."""
+    sent: list[dict[str, Any]] = []
+
+    def note(kwargs: dict[str, Any], **_options: object) -> None:
+        if kwargs["schema"] == "t_kunlun":
+            sent.append(kwargs)
+
+    monkeypatch.setattr(states.sync_states, "apply_async", note)
+    return sent
+
+
+def test_only_what_has_changed_of_a_fleet_is_written_again(
+    in_kunlun: Tenant, telemetry: TenantTelemetry, redis_log: redis.Redis,
+    sent: list[dict[str, Any]],
+) -> None:  # fmt: skip
+    """What was changed behind its back shows whether it was written."""
+    states.sync_changed_states()
+    states.sync_states(**sent.pop())
+    spoilt = [{"connector": str(each), "serial": "spoilt"} for each in KUNLUNS]
+
+    def written(rows: changes.Rows | None) -> set[str]:
+        telemetry.update_states(spoilt)
+        changes.count("kunlun", rows)
+        states.sync_changed_states()
+        states.sync_states(**sent.pop())
+        visible()
+        found = telemetry.latest(KUNLUNS)
+        return {key for key, state in found.items() if state.names["serial"] != "spoilt"}
+
+    bens, second, claras = map(str, KUNLUNS)
+    assert written(changes.Rows.of(connectors=[cast.CLARAS_CONNECTOR])) == {claras}
+    assert written(changes.Rows.of(vehicles=[cast.BENS_VEHICLE])) == {bens, second}
+    assert written(changes.Rows.of(devices=[cast.CLARAS_DEVICE])) == {claras}
+    assert written(changes.Rows()) == set()  # a rule
+    assert written(None) == {bens, second, claras}  # the catalogue, or who knows what
+    redis_log.delete("ow:changes:kunlun")
+    assert written(changes.Rows()) == set()
+    changes.count("kunlun", changes.Rows())
+    redis_log.delete("ow:changes:kunlun")
+    assert written(changes.Rows()) == {bens, second, claras}  # one is not told any more
+
+
+def test_while_a_task_for_its_changes_is_on_its_way_a_fleet_gets_no_second_one(
+    in_kunlun: Tenant, telemetry: TenantTelemetry, sent: list[dict[str, Any]]
+) -> None:
+    states.sync_changed_states()
+    states.sync_changed_states()
+    assert len(sent) == 1
+    changes.count("kunlun", changes.Rows())
+    states.sync_changed_states()
+    assert len(sent) == 1
+
+    states.sync_states(**sent.pop())
+
+    states.sync_changed_states()
+    assert [kwargs["counter"] for kwargs in sent] == [1]  # what has changed meanwhile
+
+
+def test_a_task_that_could_not_write_leaves_the_way_free(
+    in_kunlun: Tenant, telemetry: TenantTelemetry, sent: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    states.sync_changed_states()
+    away = TelemetryStore(client=cluster.client_of("http://127.0.0.1:9"))
+    with monkeypatch.context() as patch:
+        patch.setattr("apps.telemetry.store.the_store", lambda: away)
+        states.sync_states(**sent.pop())
+
+    states.sync_changed_states()
+    assert len(sent) == 1
+
+
 def test_a_vehicle_that_is_sold_takes_its_connectors_along(
     in_kunlun: Tenant, telemetry: TenantTelemetry
 ) -> None:
@@ -333,14 +409,14 @@ def test_what_has_arrived_becomes_rollups_by_one_run_at_a_time(
     action = {"create": {"_index": store.reading_index("30d", hour_ago)}}
     store.bulk(f"{json.dumps(action)}\n{json.dumps(document)}\n".encode())
 
-    with rollups.only_run() as alone:
-        assert alone
+    with building.free_turn() as turn:
+        assert turn is not None
         rollups.rollups()
         assert store.marks() == []  # somebody else is at it
     rollups.rollups()
 
     assert {mark.level for mark in store.marks()} == {"1m", "1h", "1d"}
-    assert not redis_log.exists(rollups.LEASE_KEY)
+    assert not redis_log.exists(building.LEASE_KEY)
 
 
 def test_a_run_tells_how_far_rollups_are_behind(
@@ -376,4 +452,4 @@ def test_rollups_wait_while_the_store_is_away(
 
     rollups.rollups()
 
-    assert not redis_log.exists(rollups.LEASE_KEY)
+    assert not redis_log.exists(building.LEASE_KEY)

@@ -146,6 +146,9 @@ def test_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     (tmp_path / "connectors.csv").write_text("not a recording")
     (tmp_path / "alarms.csv").write_text("connector,time\n")
     (tmp_path / "notes.txt").write_text("nor this")
+    for beside in ("hours", "days", "minutes", "events", "quarantine"):  # as `export` lays them
+        (tmp_path / beside).mkdir()
+        (tmp_path / beside / f"{beside}-20261125.csv").write_text("connector,time\n")
     tally = Tally()
     found = [row[3]["current_a"] for row in rows_of(recording.read(tmp_path, tally=tally))]
     assert found == [1.0, 2.0, 3.0]

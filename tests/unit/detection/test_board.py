@@ -1,19 +1,22 @@
 """What the board writes of each connector, how often, and what it does without a store."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
+from apps.telemetry.answers import STORED, ItemResult
 from apps.telemetry.errors import StoreUnavailable
 from ohmwatch.checks.detectors import EXAMPLE
 from ohmwatch.detector import Batch, Ratings
 from workers.detection.board import PAUSE_S, SHARE, WRITE_EVERY_S, Board
 
 NAN = float("nan")
+NOBODY: frozenset[str] = frozenset()
 
 
 class Store:
@@ -23,10 +26,11 @@ class Store:
         self.written: list[dict[str, Any]] = []
         self.away = False
 
-    def update_states(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def update_states(self, rows: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
         if self.away:
             raise StoreUnavailable(reason="test")
         self.written += [dict(row) for row in rows]
+        return [STORED] * len(rows)
 
 
 class Clock:
@@ -37,9 +41,9 @@ class Clock:
         return self.now_s
 
 
-def board() -> tuple[Board, Store, Clock]:
+def board(gone: Collection[str] = ()) -> tuple[Board, Store, Clock]:
     store, clock = Store(), Clock()
-    return Board(store, monotonic=clock), store, clock
+    return Board(store, is_gone=gone.__contains__, monotonic=clock), store, clock
 
 
 def of_one(*times: int, **values: list[float]) -> Batch:
@@ -190,12 +194,12 @@ def test_writing_rests_so_that_it_takes_no_more_than_its_share() -> None:
     clock = Clock()
 
     class Slow(Store):
-        def update_states(self, rows: Sequence[Mapping[str, Any]]) -> None:
-            super().update_states(rows)
+        def update_states(self, rows: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
             clock.now_s += 0.4
+            return super().update_states(rows)
 
     slow = Slow()
-    each = Board(slow, monotonic=clock)
+    each = Board(slow, is_gone=NOBODY.__contains__, monotonic=clock)
     each.note(of_one(1000, current_a=[1.0]), [EXAMPLE], judged_ms=1)
     each.post()
     each.note(of_one(2000, current_a=[2.0]), [EXAMPLE], judged_ms=2)
@@ -209,7 +213,7 @@ def test_writing_rests_so_that_it_takes_no_more_than_its_share() -> None:
 
 def test_a_thread_of_its_own_writes_what_is_noted() -> None:
     store = Store()
-    each = Board(store)
+    each = Board(store, is_gone=NOBODY.__contains__)
     each.begin()
     each.note(of_one(1000, current_a=[1.0]), [EXAMPLE], judged_ms=1)
     for _ in range(500):
@@ -234,6 +238,44 @@ def test_tenants_with_one_connector_id_stay_apart() -> None:
         ("kunlun", 1.0),
         ("aurora", 2.0),
     }
+
+
+def test_what_is_of_no_tenant_any_more_is_dropped() -> None:
+    gone: set[str] = set()
+    each, store, clock = board(gone)
+    store.away = True
+    each.note(of_one(1000, current_a=[1.0]), [EXAMPLE], judged_ms=1)
+    each.post()
+    gone.add("kunlun")  # erased while its state waited for the store
+    store.away = False
+    clock.now_s += PAUSE_S
+    each.post()
+    each.note(of_one(2000, current_a=[2.0]), [EXAMPLE], judged_ms=1)
+    clock.now_s += PAUSE_S
+    each.post()
+    assert store.written == []
+    assert not each.is_waiting
+
+
+def test_what_the_store_refuses_is_told() -> None:
+    class Strict(Store):
+        def update_states(self, rows: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
+            return [ItemResult(400, "strict_dynamic_mapping_exception", "no [left_s]")] * len(rows)
+
+    each = Board(Strict(), is_gone=NOBODY.__contains__)
+    each.note(of_one(1000, current_a=[1.0]), [EXAMPLE], judged_ms=1)
+    with capture_logs() as lines:
+        each.post()
+    assert lines == [
+        {
+            "event": "states_refused",
+            "log_level": "error",
+            "tenant": "kunlun",
+            "connectors": 1,
+            "connector": "c-1",
+            "reason": "no [left_s]",
+        }
+    ]
 
 
 def test_empty_batch_is_nothing() -> None:

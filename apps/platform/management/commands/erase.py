@@ -76,6 +76,9 @@ class Command(BaseCommand):
             erase(the_store(), slug, connector, now=began_at, report=erased.telemetry)
             if connector is None:
                 _forget_records(slug, tenant, erased)
+                # What somebody had in hand, and wrote before there was no such tenant any more.
+                erase(the_store(), slug, now=timezone.now(), report=erased.telemetry)
+                send_farewell(slug)  # detection drops its states and what its log still holds
             failure = ""
         except (TelemetryError, redis.RedisError, OperationalError) as error:
             failure = f"{type(error).__name__}: {error}"
@@ -101,7 +104,6 @@ def _forget_records(slug: str, tenant: Tenant | None, erased: Erased) -> None:
     if tenant is not None:
         erased.rows = drop_tenant(tenant=tenant)
     erased.keys = forget(slug)
-    send_farewell(slug)  # detection drops its states and what its log still holds
 
 
 def as_table(kept: Erasure) -> str:

@@ -1,4 +1,4 @@
-"""Readings of a tenant as a recording: files by day of arrival, and its connectors beside them."""
+"""A tenant's telemetry as files by day, and its connectors beside them."""
 
 import csv
 from argparse import ArgumentParser
@@ -6,51 +6,62 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 from django_tenants.utils import tenant_context
 
 from apps.catalog.operations import RATINGS
 from apps.fleet.models import Connector
 from apps.platform.management.commands.account import moment
 from apps.telemetry.errors import TelemetryError
-from apps.telemetry.exporting import ParquetMissing, Wanted, export
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.exporting import USUAL, AnotherExport, export
+from apps.telemetry.leaving import PARTS, TenantExport, Wanted
+from apps.telemetry.tables import ParquetMissing
 from apps.tenants.models import Tenant
 
 _RATINGS = tuple(name for name in RATINGS if name not in ("name", "reports"))
 
 
 class Command(BaseCommand):
-    help = "Write readings as CSV or Parquet, in order of arrival. Asked again, it goes on."
+    help = (
+        "Write readings, rollups, alarm events and refused messages as CSV or Parquet, "
+        "a file a day. Asked again, it goes on."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--tenant", required=True, metavar="SLUG")
         parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
         parser.add_argument("--from", dest="start", required=True, help="measured from, ISO 8601")
-        parser.add_argument("--to", dest="end", help="measured before; now without it")
+        parser.add_argument("--to", dest="end", help="measured before; all there is without it")
         parser.add_argument("--connector", action="append", help="its id; all without it")
+        parser.add_argument(
+            "--what",
+            action="append",
+            choices=tuple(PARTS),
+            help=f"a kind of document; without it {', '.join(USUAL)}",
+        )
         parser.add_argument("--format", dest="form", choices=("csv", "parquet"), default="csv")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        now = timezone.now()
-        end = moment(options["end"]) if options["end"] else now
+        end = moment(options["end"]) if options["end"] else None
         wanted = Wanted(moment(options["start"]), end, options["connector"])
         tenant = Tenant.objects.filter(slug=options["tenant"]).first()
         if tenant is None:
             raise CommandError(f"no tenant has the slug {options['tenant']}")
         folder: Path = options["out"]
-        telemetry = TenantTelemetry(tenant.slug)
+        telemetry = TenantExport(tenant.slug)
+        parts = options["what"] or USUAL
         total = 0
         try:
-            for file in export(telemetry, wanted, folder, form=options["form"]):
-                total += file.readings or 0
-                told = "was there" if file.readings is None else f"{file.readings} readings"
-                self.stdout.write(f"{file.path.name}: {told}")
+            for file in export(telemetry, wanted, folder, form=options["form"], parts=parts):
+                total += file.rows or 0
+                told = "was there" if file.rows is None else f"{file.rows} rows"
+                self.stdout.write(f"{file.path.relative_to(folder)}: {told}")
+        except AnotherExport as error:
+            raise CommandError(str(error)) from error
         except (TelemetryError, ParquetMissing) as error:
             raise CommandError(f"{error}; ask again, and it goes on from here") from error
         with tenant_context(tenant):
             known = write_connectors(folder / "connectors.csv", options["connector"])
-        self.stdout.write(f"{total} readings written, {known} connectors beside them.")
+        self.stdout.write(f"{total} rows written, {known} connectors beside them.")
 
 
 def write_connectors(path: Path, only: list[str] | None) -> int:
