@@ -15,8 +15,8 @@ from django.conf import settings
 
 from apps.devices.directory import Directory
 from apps.partitions.log import PartitionLog
-from apps.telemetry.answers import AccountLine
-from apps.telemetry.cluster import client_of
+from apps.telemetry.answers import AccountLine, ItemResult
+from apps.telemetry.cluster import BULK_LIMIT_S, client_of
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from tests import cast, mqtt
 from workers.acquisition import service
@@ -124,6 +124,14 @@ class Worker:
             found: bytes | None = client.get(self._key)  # type: ignore[assignment]
         return json.loads(found) if found else {}
 
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
     def tail(self) -> str:
         return self.log.read_text()[-3000:] if self.log.exists() else ""
 
@@ -169,6 +177,17 @@ class Worker:
             raise
 
 
+class Hasty(TelemetryStore):
+    """The store for a worker that waits for its bulk requests no longer than so many seconds."""
+
+    def __init__(self, url: str, bulk_limit_s: float) -> None:
+        super().__init__(client=client_of(url))
+        self._limit_s = bulk_limit_s
+
+    def bulk(self, lines: bytes, *, limit_s: float = BULK_LIMIT_S) -> list[ItemResult]:
+        return super().bulk(lines, limit_s=min(limit_s, self._limit_s))
+
+
 class Slot:
     """The same in this process: threads instead of a process, and so up at once. What would end
     the process is kept in `deaths`."""
@@ -179,11 +198,12 @@ class Slot:
         slot: int = 0,
         elasticsearch_url: str = "",
         limits: Limits | None = None,
+        bulk_limit_s: float = BULK_LIMIT_S,
     ) -> None:
         url = elasticsearch_url or str(settings.ENVIRONMENT.elasticsearch_url)
         self._redis = redis.Redis.from_url(settings.REDIS_LOG_URL)
         self.deaths: list[str] = []
-        self.telemetry = TelemetryStore(client=client_of(url))
+        self.telemetry = Hasty(url, bulk_limit_s)
         stores = Stores(
             directory=Directory(),
             telemetry=self.telemetry,

@@ -5,6 +5,7 @@ not rest on the library that the worker uses.
 """
 
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -297,6 +298,19 @@ class Mosquitto:
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)
+
+    def save(self) -> None:
+        """What it holds is on its disk when this returns; by itself it writes more seldom."""
+        assert self._process is not None
+        saved, before = self._folder / "mosquitto.db", 0
+        if saved.exists():
+            before = saved.stat().st_ino
+        self._process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + 10
+        while not saved.exists() or saved.stat().st_ino == before:
+            if time.monotonic() > deadline:
+                raise MqttError("the broker did not save")
+            time.sleep(0.02)
 
     def slot(self, number: int) -> MqttClient:
         """A raw client in the place of an acquisition worker."""

@@ -12,6 +12,8 @@ from apps.telemetry.answers import AccountLine
 
 Key = tuple[str, str, int]
 """Tenant, connector, instant of measurement in ms."""
+Refused = tuple[str, str]
+"""Tenant, and the text of a message that can't become a reading."""
 _SHOWN = 3
 
 
@@ -36,15 +38,19 @@ class History:
     seed: int
     sent: set[Key] = field(default_factory=set)
     acknowledged: set[Key] = field(default_factory=set)
-    rubbish: set[str] = field(default_factory=set)
+    rubbish: set[Refused] = field(default_factory=set)
 
 
 @dataclass
 class Outcome:
-    """What is held. `readings`: (tenant, connector, time_ms, value) for each document."""
+    """What is held, as each tenant sees it through its own door.
+
+    `readings`: (tenant whose door it is, connector, time_ms, value) for each document that comes
+    out there; `quarantined` likewise.
+    """
 
     readings: list[tuple[str, str, int, float]]
-    quarantined: list[str]
+    quarantined: list[Refused]
     lines: Sequence[AccountLine]
     memory_mb: float = 0.0
     memory_limit_mb: float = 250.0
@@ -98,6 +104,7 @@ def violations(history: History, outcome: Outcome) -> list[str]:
         _told("held twice", [key for key, times in held.items() if times > 1]),
         _told("held and never sent", held.keys() - history.sent),
         _told("held with another's value", wrong_values),
+        _told("seen through another tenant's door", _leaks(history, outcome)),
         _told("rubbish acknowledged and lost", history.rubbish - set(outcome.quarantined)),
         _told("quarantined and never sent", set(outcome.quarantined) - history.rubbish),
         *_account(history, held, outcome),
@@ -105,6 +112,20 @@ def violations(history: History, outcome: Outcome) -> list[str]:
     if outcome.memory_mb > outcome.memory_limit_mb:
         found.append(f"memory: {outcome.memory_mb:.0f} MB of {outcome.memory_limit_mb:.0f}")
     return [f"seed {history.seed}: {line}" for line in found if line]
+
+
+def _leaks(history: History, outcome: Outcome) -> Iterable[Key | Refused]:
+    """What comes out at a tenant's door and bears another's mark. Connectors and instants are the
+    same in all tenants; so the value tells whose a reading is, and the text whose a message."""
+    tenants = {tenant for tenant, _, _ in history.sent}
+    for door, connector, time_ms, value in outcome.readings:
+        for other in tenants - {door}:
+            if abs(value - value_of((other, connector, time_ms))) <= SINGLE_PRECISION:
+                yield other, connector, time_ms
+    for door, text in outcome.quarantined:
+        for other in tenants - {door}:
+            if (other, text) in history.rubbish:
+                yield other, text
 
 
 def _account(history: History, held: Counter[Key], outcome: Outcome) -> Iterable[str]:

@@ -8,7 +8,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -21,11 +21,25 @@ from apps.telemetry.store import TenantTelemetry
 from apps.tenants.models import Tenant
 from tests import cast, mqtt
 from tests.acquisition import IDENTITIES, account, now_ms, topic
-from tests.faults.checker import History, Key, Outcome, value_of, violations
+from tests.faults.checker import History, Key, Outcome, Refused, value_of, violations
 
 RECOVERED_S = 120.0
-_STEP_MS = 7
+TENANTS = ("kunlun", "aurora")
+CONNECTORS = (cast.BENS_CONNECTOR, cast.CLARAS_CONNECTOR)
+_DAYS_AGO_MS = 5 * 86_400_000
 _ROWS = 20
+
+More = Callable[[Sequence[Key]], dict[str, list[float]]]
+"""What readings say beside their current, a column for each quantity."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is measured: when it begins (0: five days ago), how often, what beside the current."""
+
+    start_ms: int = 0
+    step_ms: int = 7
+    more: More = lambda keys: {}
 
 
 @dataclass
@@ -36,6 +50,7 @@ class Load:
     seed: int
     rate: float = 5.0
     """Messages a second and device, about; each has 20 readings."""
+    course: Course = Course()
     history: History = field(init=False)
     _over: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -43,7 +58,7 @@ class Load:
 
     def __post_init__(self) -> None:
         self.history = History(self.seed)
-        self._start_ms = now_ms() - 5 * 86_400_000
+        self._start_ms = self.course.start_ms or now_ms() - _DAYS_AGO_MS
 
     def start(self) -> "Load":
         for number, identity in enumerate(IDENTITIES):
@@ -78,21 +93,23 @@ class Load:
 
     def _next(
         self, identity: str, number: int, sent: int, chance: random.Random
-    ) -> tuple[list[bytes], set[Key], set[str]]:
-        connector = str(_CONNECTORS[number % len(_CONNECTORS)])
+    ) -> tuple[list[bytes], set[Key], set[Refused]]:
+        tenant, connector = identity.partition(".")[0], str(CONNECTORS[number % len(CONNECTORS)])
+        step_ms = self.course.step_ms
         bodies: list[bytes] = []
         keys: set[Key] = set()
-        rubbish: set[str] = set()
+        rubbish: set[Refused] = set()
         for message in range(chance.randint(1, 10)):
             if chance.random() < 0.025:
-                rubbish.add(f"rubbish {identity} {self.seed} {sent} {message}")
-                bodies.append(f"rubbish {identity} {self.seed} {sent} {message}".encode())
+                text = f"rubbish {identity} {self.seed} {sent} {message}"
+                rubbish.add((tenant, text))
+                bodies.append(text.encode())
                 continue
-            first_ms = self._start_ms + (sent + message * _ROWS) * _STEP_MS
-            times = [first_ms + row * _STEP_MS for row in range(_ROWS)]
-            ours: list[Key] = [(identity.partition(".")[0], connector, each) for each in times]
+            first_ms = self._start_ms + (sent + message * _ROWS) * step_ms
+            times = [first_ms + row * step_ms for row in range(_ROWS)]
+            ours: list[Key] = [(tenant, connector, each) for each in times]
             keys.update(ours)
-            columns = {"current_a": [value_of(key) for key in ours]}
+            columns = {"current_a": [value_of(key) for key in ours], **self.course.more(ours)}
             bodies.append(json.dumps({"time": times, "columns": columns}).encode())
         return bodies, keys, rubbish
 
@@ -132,18 +149,27 @@ class Load:
         held = sum(line.held_readings for line in account().values())
         return max(0, len(self.history.acknowledged) - held)
 
-    def forgive_unheld(self) -> None:
-        """What a killed broker lost is not asked of anybody else: it counts as never answered."""
-        found = self.outcome()
+    def so_far(self) -> History:
+        """What is acknowledged at this moment."""
+        with self._lock:
+            history = self.history
+            return History(
+                self.seed, set(history.sent), set(history.acknowledged), set(history.rubbish)
+            )
+
+    def forgive_unheld(self, *, but: History | None = None) -> None:
+        """What a killed broker lost is not asked of anybody else: it counts as never answered.
+        Not so what was acknowledged in `but`."""
+        found, kept = self.outcome(), but or History(self.seed)
         held = {(tenant, connector, time_ms) for tenant, connector, time_ms, _ in found.readings}
-        self.history.acknowledged &= held
-        self.history.rubbish &= set(found.quarantined)
+        self.history.acknowledged &= held | kept.acknowledged
+        self.history.rubbish &= set(found.quarantined) | kept.rubbish
 
     def outcome(self, *, memory_mb: float = 0.0) -> Outcome:
         readings = [
             (tenant, batch.connectors[home], time_ms, current_a)
-            for tenant in ("kunlun", "aurora")
-            for batch in TenantTelemetry(tenant).replay([str(c) for c in _CONNECTORS], since_ms=0)
+            for tenant in TENANTS
+            for batch in TenantTelemetry(tenant).replay([str(c) for c in CONNECTORS], since_ms=0)
             for home, time_ms, current_a in zip(
                 batch.connector.tolist(),
                 batch.time_ms.tolist(),
@@ -152,8 +178,8 @@ class Load:
             )
         ]
         quarantined = [
-            message.payload.decode()
-            for tenant in ("kunlun", "aurora")
+            (tenant, message.payload.decode())
+            for tenant in TENANTS
             for message in TenantQuarantine(tenant).messages(RefusedFilter())
         ]
         return Outcome(readings, quarantined, list(account().values()), memory_mb)
@@ -171,17 +197,19 @@ class Load:
         assert not found, found
 
 
-_CONNECTORS = (cast.BENS_CONNECTOR, cast.CLARAS_CONNECTOR)
-
-
 @contextmanager
 def under_load(
-    broker: mqtt.Mosquitto, *, seed: int = 0, rate: float = 5.0, port: int = 0
+    broker: mqtt.Mosquitto,
+    *,
+    seed: int = 0,
+    rate: float = 5.0,
+    port: int = 0,
+    course: Course = Course(),
 ) -> Iterator[Load]:
     """Devices send while inside; afterwards they have stopped. `seed` 0: another one each time."""
     seed = seed or random.SystemRandom().randint(1, 2**31)
     print(f"seed {seed}")
-    load = Load(port or broker.port, seed, rate).start()
+    load = Load(port or broker.port, seed, rate, course).start()
     try:
         yield load
     finally:
@@ -192,6 +220,6 @@ def channels_are_mapped(tenants: list[Tenant]) -> None:
     """Both boxes of both tenants report on channel 0: the cast has it so."""
     for tenant in tenants:
         with tenant_context(tenant):
-            assert set(_CONNECTORS) <= set(
+            assert set(CONNECTORS) <= set(
                 Channel.objects.filter(number=0).values_list("connector", flat=True)
             )

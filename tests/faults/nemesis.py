@@ -1,12 +1,13 @@
 """What goes wrong: the stores of the tests are killed, stopped, blocked; a proxy lies for them."""
 
 import os
+import random
 import re
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +17,8 @@ import httpx
 from django.conf import settings
 from django.db import connections
 
-from tests.acquisition import elasticsearch_port, until
+from tests.acquisition import Worker, elasticsearch_port, until
+from tests.faults.proxy import Proxy
 from tests.mqtt import free_port
 
 
@@ -48,6 +50,36 @@ def wait_for_store(name: str, *, within_s: float = 90.0) -> None:
         until(_is_yellow, within_s=within_s, what="the node can index again")
     if name == "postgres":
         time.sleep(2)  # recovery: it listens before it lets anybody in
+
+
+def kill_unanswered(worker: Worker, way: Proxy, *, wait_s: float = 1.0) -> None:
+    """kill -9 while its bulk requests have reached the store and no answer has come back."""
+    way.is_mute = True
+    passed = way.passed
+    until(lambda: way.passed > passed + _SOME_DOCUMENTS, what="a bulk request on its way")
+    time.sleep(wait_s)
+    worker.kill()
+    way.mend()
+
+
+def end_at_random(
+    workers: Sequence[Worker], chance: random.Random, *, for_s: float, pause_s: float
+) -> None:
+    """Starts, stops and kills them, one at a time, with pauses up to `pause_s`; at the end all
+    run."""
+    over = time.monotonic() + for_s
+    while time.monotonic() < over:
+        worker = chance.choice(workers)
+        if not worker.runs:
+            worker.start()
+        elif chance.random() < 0.5:
+            worker.kill()
+        else:
+            assert worker.stop() == 0, worker.tail()
+        time.sleep(chance.uniform(0, pause_s))
+    for worker in workers:
+        if not worker.runs:
+            worker.start()
 
 
 def listener(port: int) -> int:
@@ -219,4 +251,6 @@ class Liar:
         return found.status_code, passed, found.content
 
 
+_SOME_DOCUMENTS = 5_000
+"""Bytes of a bulk request beyond which it is no question and no entry in the ledger."""
 _JSON = {"Content-Type": "application/json", "X-Elastic-Product": "Elasticsearch"}

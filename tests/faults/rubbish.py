@@ -24,6 +24,15 @@ def hostile(chance: random.Random, now_ms: int) -> bytes:
     return chance.choice(_MAKERS)(chance, now_ms)[: MESSAGE_BYTES_LIMIT + 100]
 
 
+def hostile_status(chance: random.Random, now_ms: int) -> tuple[bytes, bool]:
+    """The same for where a device speaks of itself, and whether it says for all that how it is."""
+    if chance.random() < 0.5:
+        return hostile(chance, now_ms), False
+    online = chance.choice((True, False, *_ODD))
+    document = {"online": online, "firmware": chance.choice(_ODD), chance.choice("abc"): 1}
+    return json.dumps(document).encode(), isinstance(online, bool)
+
+
 def good_document(chance: random.Random, now_ms: int) -> dict[str, Any]:
     """One of the three shapes, with readings of the last hour."""
     start, rows = now_ms - chance.randint(1, 3_600_000), chance.randint(1, 20)

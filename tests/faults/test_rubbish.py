@@ -5,9 +5,12 @@
 
 import random
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import redis
+from django.conf import settings
 from django_tenants.utils import tenant_context
 
 from apps.devices.models import Device
@@ -28,12 +31,14 @@ from tests.acquisition import (
     topic,
     until,
 )
-from tests.faults.rubbish import hostile
+from tests.faults.rubbish import hostile, hostile_status
 
 pytestmark = pytest.mark.usefixtures("empty_elasticsearch")
 GOOD_ROWS = 50
 MEMORY_LIMIT_MB = 250
 A_CALL = 2_000
+KINDS = ("readings",) * 8 + ("status", "events")
+"""Whereto rubbish goes, as often."""
 LEAST_RATE = 0.5
 """Of good messages amid a flood, to their rate alone."""
 
@@ -75,8 +80,10 @@ def flood(broker: mqtt.Mosquitto, kunlun: Tenant, *, messages: int, good: int) -
         with ThreadPoolExecutor(1) as pool:
             sender = pool.submit(_send_rubbish, broker, random.Random(seed), messages)
             flooded_s = _send_good(broker, start, good // 2, good)
-            wanted = sender.result() + good * GOOD_ROWS
+            sent = sender.result()
+        wanted = sent.pop("received") + good * GOOD_ROWS
         until(lambda: _received() == wanted, within_s=300, what=f"{wanted} readings received")
+        until(lambda: _counted(sent) == sent, within_s=60, what=f"counted: {sent}")
         assert worker.process.poll() is None, worker.tail()
         assert worker.process.pid == pid
         assert worker.memory_mb() < MEMORY_LIMIT_MB
@@ -91,16 +98,41 @@ def flood(broker: mqtt.Mosquitto, kunlun: Tenant, *, messages: int, good: int) -
     return quiet_s / flooded_s
 
 
-def _send_rubbish(broker: mqtt.Mosquitto, chance: random.Random, messages: int) -> int:
-    """Sends so many; how many readings the account has to count for them."""
+def _send_rubbish(broker: mqtt.Mosquitto, chance: random.Random, messages: int) -> Counter[str]:
+    """Sends so many; what has to be counted for them: `received` by the account, the rest on the
+    notice board."""
     box = device(broker, "kunlun.tbox-1")
-    expected = 0
+    expected: Counter[str] = Counter()
     for first in range(0, messages, A_CALL):
+        payloads: dict[str, list[bytes]] = {kind: [] for kind in KINDS}
         now = now_ms()
-        payloads = [hostile(chance, now) for _ in range(min(A_CALL, messages - first))]
-        expected += sum(map(readings_in, payloads))
-        box.deliver(topic("kunlun.tbox-1"), payloads, window=500)
+        for _ in range(min(A_CALL, messages - first)):
+            kind = chance.choice(KINDS)
+            payloads[kind].append(_hostile_of(kind, chance, now, expected))
+        for kind, several in payloads.items():
+            box.deliver(topic("kunlun.tbox-1", kind), several, window=500)
     return expected
+
+
+def _hostile_of(kind: str, chance: random.Random, now: int, expected: Counter[str]) -> bytes:
+    """One for that topic; adds what has to be counted for it."""
+    if kind == "status":
+        payload, is_readable = hostile_status(chance, now)
+        expected["status_unreadable"] += not is_readable
+        return payload
+    payload = hostile(chance, now)
+    if kind == "readings":
+        expected["received"] += readings_in(payload)
+    else:
+        expected[kind] += 1
+    return payload
+
+
+def _counted(names: Counter[str]) -> Counter[str]:
+    """What the notice board says of these."""
+    with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
+        found = client.hmget("ow:counts:kunlun", list(names))
+    return Counter(dict(zip(names, (int(each or 0) for each in found), strict=True)))  # type: ignore[arg-type]
 
 
 def _send_good(broker: mqtt.Mosquitto, start: int, first: int, last: int) -> float:

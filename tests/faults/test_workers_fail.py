@@ -7,7 +7,8 @@ import time
 import pytest
 
 from tests import mqtt
-from tests.acquisition import Worker, open_session
+from tests.acquisition import Worker, elasticsearch_behind, elasticsearch_port, open_session
+from tests.faults import nemesis, proxy
 from tests.faults.load import under_load
 
 pytestmark = [
@@ -24,6 +25,7 @@ STEPS = (
     "before_puback:3",
     "half_pubacks:3",
 )
+KILLS = 10
 STOPPED_S = 120
 RANDOM_S = 600
 
@@ -34,6 +36,26 @@ def test_killed_at_each_of_its_steps_under_load(broker: mqtt.Mosquitto) -> None:
         for step in STEPS:
             worker.start(ready=False, OHMWATCH_FAULT=step)
             assert worker.wait(within_s=60) == -9, worker.tail()
+        worker.start()
+        load.stop()
+        load.check(memory_mb=worker.memory_mb())
+        assert worker.stop() == 0
+
+
+def test_killed_between_a_bulk_request_and_its_answer(broker: mqtt.Mosquitto) -> None:
+    """The store carries out what nobody heard of: the next life has to find it there."""
+    open_session(broker)
+    with (
+        proxy.between(elasticsearch_port()) as way,
+        Worker(
+            broker.worker_port, OHMWATCH_ELASTICSEARCH_URL=elasticsearch_behind(way.port)
+        ) as worker,
+        under_load(broker, rate=10) as load,
+    ):
+        for _ in range(KILLS):
+            worker.start()
+            time.sleep(2)
+            nemesis.kill_unanswered(worker, way)
         worker.start()
         load.stop()
         load.check(memory_mb=worker.memory_mb())
@@ -68,22 +90,9 @@ def test_two_workers_started_and_ended_at_random(broker: mqtt.Mosquitto) -> None
     for slot in (0, 1):
         open_session(broker, slot)
     with under_load(broker, rate=10) as load:
-        chance = random.Random(load.seed)
         workers = [Worker(broker.worker_port, slot=slot) for slot in (0, 1)]
-        over = time.monotonic() + RANDOM_S
-        while time.monotonic() < over:
-            worker = chance.choice(workers)
-            runs = worker.process is not None and worker.process.poll() is None
-            if not runs:
-                worker.start()
-            elif chance.random() < 0.5:
-                worker.kill()
-            else:
-                assert worker.stop() == 0, worker.tail()
-            time.sleep(chance.uniform(0, 8))
-        for worker in workers:
-            if worker.process is None or worker.process.poll() is not None:
-                worker.start()
+        chance = random.Random(load.seed)
+        nemesis.end_at_random(workers, chance, for_s=RANDOM_S, pause_s=8)
         load.stop()
         load.check(memory_mb=max(worker.memory_mb() for worker in workers))
         assert [worker.stop() for worker in workers] == [0, 0]

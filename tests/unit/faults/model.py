@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from apps.telemetry.answers import AccountLine
-from tests.faults.checker import History, Key, Outcome, value_of
+from tests.faults.checker import History, Key, Outcome, Refused, value_of
 
 BATCH = 5
 MESSAGES = 60
 CONNECTORS = (("kunlun", "a"), ("kunlun", "b"), ("aurora", "a"))
+TENANTS = ("kunlun", "aurora")
+FORGETFUL = "answer without the tenant's filter"
 MUTANTS = (
     "acknowledge before the store has answered",
     "acknowledge before the ledger, and never look back",
@@ -30,7 +32,12 @@ MUTANTS = (
     "give a neighbour's value",
     "quarantine what is good",
     "hold all that comes in memory",
+    FORGETFUL,
 )
+
+
+Said = Key | Refused
+"""What a message says: a reading, or rubbish."""
 
 
 class Killed(Exception):
@@ -45,9 +52,9 @@ class World:
     chance: random.Random
     mutant: str
     history: History
-    queue: list[tuple[int, Key | str]] = field(default_factory=list)
+    queue: list[tuple[int, Said]] = field(default_factory=list)
     store: dict[object, tuple[Key, float, int]] = field(default_factory=dict)
-    quarantine: dict[object, tuple[str, int]] = field(default_factory=dict)
+    quarantine: dict[object, tuple[Refused, int]] = field(default_factory=dict)
     ledger: dict[int, Counter[tuple[str, str]]] = field(default_factory=dict)
     batches: int = 0
     memory_mb: float = 120.0
@@ -74,9 +81,9 @@ def play(seed: int, mutant: str = "") -> tuple[History, Outcome]:
 def _device_sends(world: World, number: int) -> None:
     tenant, connector = CONNECTORS[number % len(CONNECTORS)]
     key: Key = (tenant, connector, 1_000 + number)
-    said: Key | str = key
+    said: Said = key
     if world.chance.random() < 0.1:
-        said = f"rubbish {number}"
+        said = (tenant, f"rubbish {number}")
         world.history.rubbish.add(said)
     else:
         world.history.sent.add(key)
@@ -122,9 +129,7 @@ def _take_in(world: World) -> None:
         _acknowledge(world, batch)
 
 
-def _what_it_stores(
-    world: World, batch: list[tuple[int, Key | str]]
-) -> Iterator[tuple[int, Key | str]]:
+def _what_it_stores(world: World, batch: list[tuple[int, Said]]) -> Iterator[tuple[int, Said]]:
     for position, message in enumerate(batch):
         busy = world.chance.random() < 0.1
         if busy and world.mutant == MUTANTS[2]:
@@ -135,18 +140,18 @@ def _what_it_stores(
 
 
 def _keep(
-    world: World, number: int, message: tuple[int, Key | str], tally: Counter[tuple[str, str]]
+    world: World, number: int, message: tuple[int, Said], tally: Counter[tuple[str, str]]
 ) -> None:
     packet, said = message
     odd = world.chance.random() < 0.05
-    if isinstance(said, str):
+    if len(said) == 2:
         if world.mutant != MUTANTS[3]:
-            tally["kunlun", "quarantined"] += 1
+            tally[said[0], "quarantined"] += 1
             world.quarantine[number, packet] = (said, number)
         return
     if world.mutant == MUTANTS[12] and odd:
         tally[said[0], "quarantined"] += 1
-        world.quarantine[number, packet] = (f"good {said}", number)
+        world.quarantine[number, packet] = ((said[0], f"good {said}"), number)
         return
     key = ("aurora", *said[1:]) if world.mutant == MUTANTS[10] and odd else said
     shifted = (key[0], key[1], key[2] + 1) if world.mutant == MUTANTS[11] and odd else key
@@ -160,7 +165,7 @@ def _keep(
     tally[key[0], "stored" if counts_as_new else "duplicate"] += 1
 
 
-def _acknowledge(world: World, batch: list[tuple[int, Key | str]]) -> None:
+def _acknowledge(world: World, batch: list[tuple[int, Said]]) -> None:
     if world.mutant == MUTANTS[5] and world.chance.random() < 0.1:
         # The connection was lost meanwhile: the numbers mean what comes next.
         world.queue = batch + world.queue[2 * len(batch) :]
@@ -177,8 +182,18 @@ def _reconcile(world: World) -> None:
         tally: Counter[tuple[str, str]] = Counter()
         for key, _, batch in world.store.values():
             tally[key[0], "stored"] += batch == number
-        tally["kunlun", "quarantined"] += sum(b == number for _, b in world.quarantine.values())
+        for (tenant, _), batch in world.quarantine.values():
+            tally[tenant, "quarantined"] += batch == number
         world.ledger[number] = tally
+
+
+def _through(world: World, door: str) -> tuple[list[tuple[Key, float]], list[Refused]]:
+    """What a tenant is shown of the store that all share: readings with their value, rubbish."""
+    forgets = world.mutant == FORGETFUL and world.chance.random() < 0.2
+    return (
+        [(key, value) for key, value, _ in world.store.values() if forgets or key[0] == door],
+        [said for said, _ in world.quarantine.values() if forgets or said[0] == door],
+    )
 
 
 def _outcome(world: World) -> Outcome:
@@ -186,7 +201,7 @@ def _outcome(world: World) -> Outcome:
     for tally in world.ledger.values():
         entered += tally
     held = Counter(key[0] for key, _, _ in world.store.values())
-    refused = len(world.quarantine)
+    refused = Counter(tenant for (tenant, _), _ in world.quarantine.values())
     lines = [
         AccountLine(
             tenant=tenant,
@@ -195,13 +210,14 @@ def _outcome(world: World) -> Outcome:
             duplicate=entered[tenant, "duplicate"],
             quarantined={"undecodable": entered[tenant, "quarantined"]},
             held_readings=held[tenant],
-            held_quarantined={"undecodable": refused if tenant == "kunlun" else 0},
+            held_quarantined={"undecodable": refused[tenant]},
         )
-        for tenant in ("kunlun", "aurora")
+        for tenant in TENANTS
     ]
+    seen = [(door, *_through(world, door)) for door in TENANTS]
     return Outcome(
-        readings=[(*key, value) for key, value, _ in world.store.values()],
-        quarantined=[said for said, _ in world.quarantine.values()],
+        readings=[(door, *key[1:], value) for door, found, _ in seen for key, value in found],
+        quarantined=[(door, text) for door, _, found in seen for _, text in found],
         lines=lines,
         memory_mb=world.memory_mb,
     )

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from apps.telemetry.answers import AccountLine
 from tests.faults.checker import (
     History,
     Outcome,
@@ -12,7 +13,7 @@ from tests.faults.checker import (
     violations,
 )
 from tests.unit.faults import detection
-from tests.unit.faults.model import CONNECTORS, MUTANTS, play
+from tests.unit.faults.model import CONNECTORS, FORGETFUL, MUTANTS, play
 
 SEEDS = range(60)
 
@@ -38,6 +39,32 @@ def test_detection_that_is_right_passes_whenever_it_is_killed(seed: int) -> None
 def test_each_mutant_of_detection_is_caught(mutant: str) -> None:
     caught = [seed for seed in SEEDS if detection_violations(detection.play(seed, mutant))]
     assert caught, mutant
+
+
+def test_a_read_that_forgets_whose_it_is_is_told_as_such() -> None:
+    told = [line for seed in SEEDS for line in violations(*play(seed, FORGETFUL))]
+    assert any("seen through another tenant's door: ('aurora', 'a'," in line for line in told)
+
+
+def test_a_reading_at_another_tenants_door_is_a_leak_though_key_and_number_are_right() -> None:
+    """Both tenants have the connector and sent something at that instant."""
+    ours, theirs = ("kunlun", "a", 7), ("aurora", "a", 7)
+    history = History(1, sent={ours, theirs})
+    right = [(*ours, value_of(ours)), (*theirs, value_of(theirs))]
+    lines = [AccountLine(each, stored=1, received=1, held_readings=1) for each, *_ in right]
+    assert violations(history, Outcome(right, [], lines)) == []
+    swapped = [(*ours, value_of(theirs)), (*theirs, value_of(theirs))]
+    told = violations(history, Outcome(swapped, [], lines))
+    assert "seed 1: seen through another tenant's door: ('aurora', 'a', 7)" in told
+
+
+def test_rubbish_at_another_tenants_door_is_a_leak() -> None:
+    ours, theirs = ("kunlun", "ours"), ("aurora", "theirs")
+    sent = {("kunlun", "a", 7), ("aurora", "a", 7)}
+    history = History(1, sent=sent, rubbish={ours, theirs})
+    assert violations(history, Outcome([], [ours, theirs], [])) == []
+    told = violations(history, Outcome([], [ours, theirs, ("kunlun", "theirs")], []))
+    assert "seed 1: seen through another tenant's door: ('aurora', 'theirs')" in told
 
 
 def test_what_is_wrong_is_told_with_the_seed() -> None:
