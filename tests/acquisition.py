@@ -242,6 +242,22 @@ def elasticsearch_behind(port: int) -> str:
     return parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}").geturl()
 
 
+def postgres_behind(port: int) -> str:
+    """The same of Postgres."""
+    parts = urlsplit(str(settings.ENVIRONMENT.postgres_url))
+    user = parts.netloc.rpartition("@")[0]
+    return parts._replace(netloc=f"{user}@127.0.0.1:{port}").geturl()
+
+
+def redis_behind(port: int, *, url: str = "") -> str:
+    """The same of Redis, or of the database that `url` names."""
+    parts = urlsplit(url or str(settings.ENVIRONMENT.redis_url))
+    user = parts.netloc.rpartition("@")[0]
+    return parts._replace(
+        netloc=f"{user}@127.0.0.1:{port}" if user else f"127.0.0.1:{port}"
+    ).geturl()
+
+
 def elasticsearch_port() -> int:
     return urlsplit(str(settings.ENVIRONMENT.elasticsearch_url)).port or 9200
 

@@ -80,7 +80,8 @@ class Board:
         """How this worker is. Raises redis.RedisError."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.set(f"ow:acquisition:{slot}", _json.encode(state), ex=_REPORT_S)
-            if state.get("waiting_batches") or not state.get("reading", True):
+            takes_all = state.get("reading", True) or state.get("starting", False)
+            if state.get("waiting_batches") or not takes_all:
                 pipe.set(PRESSED_KEY, slot, ex=_PRESSED_S)
             pipe.execute()
 

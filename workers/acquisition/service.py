@@ -1,10 +1,10 @@
 """An acquisition slot: its session, the hands that carry batches, and the housekeeping.
 
 Three kinds of thread. The session reads and acknowledges; hands take batches through the pipeline,
-several at a time; the keeper reports and watches, and what asks a store that may hang (the
-directory, the look back) has a thread of its own. Whichever of them ends unexpectedly ends the
-process: a slot that looks alive and does nothing swallows its share of the broker's messages. The
-supervisor starts it again within seconds, under the same client id.
+several at a time; the keeper reports and watches, while the slot waits for its stores as well, and
+what asks a store that may hang (the directory, the look back) has a thread of its own. Whichever of
+them ends unexpectedly ends the process: a slot that looks alive and does nothing swallows its share
+of the broker's messages. The supervisor starts it again within seconds, under the same client id.
 """
 
 import ctypes
@@ -82,11 +82,13 @@ class Acquisition:
         self._stores = stores
         self._die = die
         self._lock = threading.Lock()
+        self._reported_at = 0.0
         self.crew: Crew | None = None
         """Who works, once the stores have answered for the first time."""
 
     def start(self) -> None:
         """Begin, as soon as the stores answer. Returns at once."""
+        guarded_thread("acquisition-keeper", self._keep_house, self._die)
         guarded_thread("acquisition-start", self._begin, self._die)
 
     def stop(self, *, end_session: bool = False) -> None:
@@ -119,6 +121,37 @@ class Acquisition:
     def _hold(self, store: str, action: Callable[[], T]) -> T:
         away = (TelemetryError, RedisError, OperationalError, InterfaceError)
         return self._stores.patience.hold(action, store=store, away=away)
+
+    # --- the keeper ---------------------------------------------------------------------------
+
+    def _keep_house(self) -> None:
+        while not self._stores.patience.stopping.wait(_KEEP_S):
+            if self.crew is not None:
+                self.crew.watch()
+            self._report()
+
+    def _report(self) -> None:
+        if time.monotonic() - self._reported_at < _REPORT_S:
+            return
+        self._reported_at = time.monotonic()
+        try:
+            self._stores.board.report(self._slot.number, self.state())
+        except RedisError as error:
+            log.warning("not_reported", error=str(error))
+
+    def state(self) -> dict[str, object]:
+        """How the slot is, for `status`, metrics and the portal."""
+        if self.crew is not None:
+            return self.crew.state()
+        return {
+            "at_ms": now_ms(),
+            "client_id": self._slot.client_id,
+            "pid": os.getpid(),
+            "starting": True,
+            "connected": False,
+            "holding": self._stores.patience.holding(),
+            "reading": False,
+        }
 
 
 def _spare_the_collector() -> None:
@@ -178,12 +211,10 @@ class Crew:
         ]
         self._readers: list[threading.Thread] = []
         self._hands: list[threading.Thread] = []
-        self._reported_at = 0.0
 
     def begin(self) -> None:
         self._readers = [self._thread(f"session-{n}", s.run) for n, s in enumerate(self.sessions)]
         self._hands = [self._thread(f"hand-{number}", self._carry) for number in range(HANDS)]
-        self._thread("keeper", self._keep_house)
         self._thread("learning", self._learn)
         self._thread("looking-back", self._look_back)
         log.info("acquisition_begins", client_id=self._slot.client_id)
@@ -225,12 +256,7 @@ class Crew:
             for session in self.sessions:
                 session.confirm(receipt.batch)
 
-    # --- the keeper ---------------------------------------------------------------------------
-
-    def _keep_house(self) -> None:
-        while not self._stores.patience.stopping.wait(_KEEP_S):
-            self._watch()
-            self._report()
+    # --- what may hang ------------------------------------------------------------------------
 
     def _learn(self) -> None:
         """Apart from the keeper, as the look back: a Postgres that hangs makes the directory old,
@@ -255,23 +281,17 @@ class Crew:
             return False
         return True
 
-    def _watch(self) -> None:
+    # --- what the keeper asks -----------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Raises TimeoutError where a session stands still."""
         for session in self.sessions:
             silent_s = time.monotonic() - session.ticked_at
             if silent_s > STUCK_S:
                 raise TimeoutError(f"{session.address}: its loop stood still for {silent_s:.0f} s")
 
-    def _report(self) -> None:
-        if time.monotonic() - self._reported_at < _REPORT_S:
-            return
-        self._reported_at = time.monotonic()
-        try:
-            self._stores.board.report(self._slot.number, self.state())
-        except RedisError as error:
-            log.warning("not_reported", error=str(error))
-
     def state(self) -> dict[str, object]:
-        """How the slot is, for `status`, metrics and the portal."""
+        """How the slot is while it works."""
         return {
             "at_ms": now_ms(),
             "client_id": self._slot.client_id,
