@@ -16,6 +16,7 @@ from django.conf import settings
 from apps.devices.directory import Directory
 from apps.partitions.log import PartitionLog
 from apps.telemetry.answers import AccountLine
+from apps.telemetry.board import counts_of_all
 from apps.telemetry.cluster import client_of
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from tests import cast, mqtt
@@ -227,6 +228,38 @@ def assert_closed() -> None:
     """received = stored + duplicate + quarantined, to the last reading, for each tenant."""
     for line in account().values():
         assert line.is_closed, line
+
+
+def miscounted() -> list[str]:
+    """Tenants whose counters on the board are not the sums of the ledger, each with both. What a
+    replay has released counts as no longer quarantined."""
+    with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
+        counters = {tenant: _sums(counts) for tenant, counts in counts_of_all(client).items()}
+    entered = {tenant: _sums_of(line) for tenant, line in account().items()}
+    return [
+        f"{tenant}: {counters.get(tenant)} counted, {entered.get(tenant)} entered"
+        for tenant in sorted(counters.keys() | entered.keys())
+        if counters.get(tenant, {}) != entered.get(tenant, {})
+    ]
+
+
+def _sums(counts: dict[str, int]) -> dict[str, int]:
+    sums = {name: counts.get(name, 0) for name in ("received", "stored", "duplicate")}
+    for name, number in counts.items():
+        kind, _, reason = name.partition(":")
+        if kind in ("quarantined", "released"):
+            sums[reason] = sums.get(reason, 0) + (number if kind == "quarantined" else -number)
+    return {name: number for name, number in sums.items() if number}
+
+
+def _sums_of(line: AccountLine) -> dict[str, int]:
+    sums = {"received": line.received, "stored": line.stored, "duplicate": line.duplicate}
+    return {name: number for name, number in {**sums, **line.quarantined}.items() if number}
+
+
+def assert_counted() -> None:
+    """The counters come to what the ledger says, in the end and for each tenant."""
+    until(lambda: not miscounted(), what="counters that are the ledger's sums")
 
 
 def stored_times(connector: object, tenant: str = "kunlun") -> list[int]:

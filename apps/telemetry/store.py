@@ -453,6 +453,12 @@ class TelemetryStore:
             self._search(QUARANTINE, clauses, ledger.held_quarantined()),
         )
 
+    def entered(self, low: int, high: int) -> list[AccountLine]:
+        """What the ledger has of batches low ≤ number < high, a line for each tenant."""
+        self.refresh(ACCOUNT)
+        clauses = [questions.within("batch_id", low, high)]
+        return ledger.lines(self._search(ACCOUNT, clauses, ledger.ledger_sums()), {}, {})
+
     def last_ledger_batch(self, low: int, high: int) -> int | None:
         """The highest batch number in low ≤ number < high that the ledger has."""
         self.refresh(ACCOUNT)

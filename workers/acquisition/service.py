@@ -20,14 +20,21 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
-from django.db import InterfaceError, OperationalError, connections
+from django.db import DatabaseError, InterfaceError, connections
 from redis import RedisError
 
 from apps.telemetry.errors import TelemetryError
 from workers.acquisition.connection import Broker, TakenOver
 from workers.acquisition.intake import Intake, Limits
 from workers.acquisition.pipeline import Stores, take_in
-from workers.acquisition.reconciling import FormerLives, enter_missing, former_lives, looks
+from workers.acquisition.reconciling import (
+    FormerLives,
+    count_missing,
+    enter_missing,
+    former_lives,
+    looks,
+    taken_over,
+)
 from workers.acquisition.session import Session, now_ms
 from workers.acquisition.turnstile import Stopping
 
@@ -104,6 +111,7 @@ class Acquisition:
             lives = self._hold("elasticsearch", self._look_back)
             # Before this life enters anything: the next one looks only beyond the last entry.
             self._hold("elasticsearch", lambda: enter_missing(self._stores.telemetry, lives))
+            uncounted = self._hold("redis", lambda: self._take_over(lives))
             # A directory that knows nobody would quarantine everything as unknown.
             self._hold("postgres", self._stores.directory.load)
         except Stopping:
@@ -112,14 +120,20 @@ class Acquisition:
         _spare_memory()
         with self._lock:
             if not self._stores.patience.stopping.is_set():
-                self.crew = Crew(self._slot, self._stores, lives, self._die)
+                self.crew = Crew(self._slot, self._stores, lives, uncounted, self._die)
                 self.crew.begin()
 
     def _look_back(self) -> FormerLives:
         return former_lives(self._stores.telemetry, slot=self._slot.number, now_ms=now_ms())
 
+    def _take_over(self, lives: FormerLives) -> FormerLives:
+        telemetry, board, slot = self._stores.telemetry, self._stores.board, self._slot.number
+        uncounted = taken_over(telemetry, board, slot=slot, lives=lives)
+        count_missing(telemetry, board, slot=slot, lives=uncounted)
+        return uncounted
+
     def _hold(self, store: str, action: Callable[[], T]) -> T:
-        away = (TelemetryError, RedisError, OperationalError, InterfaceError)
+        away = (TelemetryError, RedisError, DatabaseError, InterfaceError)
         return self._stores.patience.hold(action, store=store, away=away)
 
     # --- the keeper ---------------------------------------------------------------------------
@@ -193,11 +207,17 @@ class Crew:
     """The threads of a slot and what they share."""
 
     def __init__(
-        self, slot: Slot, stores: Stores, lives: FormerLives, die: Callable[[str], None]
+        self,
+        slot: Slot,
+        stores: Stores,
+        lives: FormerLives,
+        uncounted: FormerLives,
+        die: Callable[[str], None],
     ) -> None:
         self._slot = slot
         self._stores = stores
         self._lives = lives
+        self._uncounted = uncounted
         self._die = die
         self.intake = Intake(slot=slot.number, above=lives.high, limits=slot.limits)
         self.sessions = [
@@ -274,9 +294,11 @@ class Crew:
             look_at = began + next(times) if entered else time.monotonic() + _LOOK_RETRY_S
 
     def _reconcile(self) -> bool:
+        telemetry, board = self._stores.telemetry, self._stores.board
         try:
-            enter_missing(self._stores.telemetry, self._lives)
-        except TelemetryError as error:
+            enter_missing(telemetry, self._lives)
+            count_missing(telemetry, board, slot=self._slot.number, lives=self._uncounted)
+        except (TelemetryError, RedisError) as error:
             log.warning("not_reconciled_yet", error=str(error))
             return False
         return True

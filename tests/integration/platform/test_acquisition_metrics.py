@@ -16,6 +16,7 @@ from tests.acquisition import (
     Slot,
     Worker,
     assert_closed,
+    assert_counted,
     device,
     elasticsearch_behind,
     elasticsearch_port,
@@ -115,6 +116,7 @@ def test_a_worker_that_starts_while_a_store_is_away_says_so(
             until(lambda: worker.state()["holding"] == {} and "starting" not in worker.state())
             assert worker.stop() == 0
     assert_closed()
+    assert_counted()
 
 
 @pytest.mark.usefixtures("kunlun", "empty_elasticsearch")
