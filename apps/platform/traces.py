@@ -5,6 +5,7 @@ the cache's keys begin with the tenant's schema. A test knows every kind that th
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -35,7 +36,8 @@ def forget(slug: str) -> int:
 
 def _drop_counted(log: redis.Redis, key: bytes, slug: str) -> int:
     """What a slot has counted of the tenant for its former lives: `<slug> <name>`."""
-    fields = [name for name in log.hkeys(key) if name.startswith(f"{slug} ".encode())]
+    known: Any = log.hkeys(key)
+    fields = [name for name in known if name.startswith(f"{slug} ".encode())]
     return int(log.hdel(key, *fields)) if fields else 0
 
 
