@@ -16,6 +16,7 @@ from django.conf import settings
 from apps.devices.directory import Directory
 from apps.partitions.log import PartitionLog
 from apps.telemetry.answers import AccountLine, ItemResult
+from apps.telemetry.board import counts_of_all
 from apps.telemetry.cluster import BULK_LIMIT_S, client_of
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 from tests import cast, mqtt
@@ -249,6 +250,38 @@ def assert_closed() -> None:
         assert line.is_closed, line
 
 
+def miscounted() -> list[str]:
+    """Tenants whose counters on the board are not the sums of the ledger, each with both. What a
+    replay has released counts as no longer quarantined."""
+    with redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
+        counters = {tenant: _sums(counts) for tenant, counts in counts_of_all(client).items()}
+    entered = {tenant: _sums_of(line) for tenant, line in account().items()}
+    return [
+        f"{tenant}: {counters.get(tenant)} counted, {entered.get(tenant)} entered"
+        for tenant in sorted(counters.keys() | entered.keys())
+        if counters.get(tenant, {}) != entered.get(tenant, {})
+    ]
+
+
+def _sums(counts: dict[str, int]) -> dict[str, int]:
+    sums = {name: counts.get(name, 0) for name in ("received", "stored", "duplicate")}
+    for name, number in counts.items():
+        kind, _, reason = name.partition(":")
+        if kind in ("quarantined", "released"):
+            sums[reason] = sums.get(reason, 0) + (number if kind == "quarantined" else -number)
+    return {name: number for name, number in sums.items() if number}
+
+
+def _sums_of(line: AccountLine) -> dict[str, int]:
+    sums = {"received": line.received, "stored": line.stored, "duplicate": line.duplicate}
+    return {name: number for name, number in {**sums, **line.quarantined}.items() if number}
+
+
+def assert_counted() -> None:
+    """The counters come to what the ledger says, in the end and for each tenant."""
+    until(lambda: not miscounted(), what="counters that are the ledger's sums")
+
+
 def stored_times(connector: object, tenant: str = "kunlun") -> list[int]:
     """When each reading of a connector that the store holds was measured, in order."""
     telemetry = TenantTelemetry(tenant)
@@ -260,6 +293,22 @@ def elasticsearch_behind(port: int) -> str:
     """The store's address, with the proxy's port."""
     parts = urlsplit(str(settings.ENVIRONMENT.elasticsearch_url))
     return parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}").geturl()
+
+
+def postgres_behind(port: int) -> str:
+    """The same of Postgres."""
+    parts = urlsplit(str(settings.ENVIRONMENT.postgres_url))
+    user = parts.netloc.rpartition("@")[0]
+    return parts._replace(netloc=f"{user}@127.0.0.1:{port}").geturl()
+
+
+def redis_behind(port: int, *, url: str = "") -> str:
+    """The same of Redis, or of the database that `url` names."""
+    parts = urlsplit(url or str(settings.ENVIRONMENT.redis_url))
+    user = parts.netloc.rpartition("@")[0]
+    return parts._replace(
+        netloc=f"{user}@127.0.0.1:{port}" if user else f"127.0.0.1:{port}"
+    ).geturl()
 
 
 def elasticsearch_port() -> int:

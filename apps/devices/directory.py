@@ -3,7 +3,8 @@
 Acquisition asks it for each message, so it answers without a store. Where a tenant's counter in
 Redis has moved, it reads again what has changed, within 2 s however large the tenant is; and
 everything once a minute, with looks for changes in between. While Postgres is away it goes on with
-what it knows.
+what it knows; where one tenant can't be read (a table lacks a column, its schema is being dropped)
+that one stays as it was, and the others go on.
 
 There may be hundreds of thousands of entries, so what several have in common is one object, what
 is read again and found the same stays the object that it was, and none of them is the cyclic
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
@@ -22,7 +24,7 @@ from typing import Any, TypeVar
 import redis
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django_tenants.utils import schema_context
@@ -42,6 +44,10 @@ logger = structlog.get_logger(__name__)
 
 LOOK_INTERVAL_S = 0.5
 RELOAD_INTERVAL_S = 60.0
+UNREAD_RETRY_S = 5.0
+"""A tenant that couldn't be read is tried again after so long, or when it changes."""
+FIRST_PATIENCE_S = 60.0
+"""For so long nothing is known, rather than one tenant not: its migration may be under way."""
 ROWS_AT_ONCE = 1_000
 """Devices, or connectors without one, that are read at once; then is a look for changes."""
 ROWS_LIMIT = 5_000
@@ -137,7 +143,10 @@ class Directory:
         )
         self._tenants: dict[str, TenantEntry] = {}
         self._counters: dict[str, int] = {}
+        self._unread: dict[str, float] = {}
+        """Tenants that couldn't be read, each with the moment of the next try."""
         self._looked_at = self._loaded_at = float("-inf")
+        self._first_tried_at: float | None = None
         self._lock = threading.Lock()
 
     # --- asking -------------------------------------------------------------------------------
@@ -197,16 +206,29 @@ class Directory:
     # --- keeping up ---------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Read everything now. Raises Django's OperationalError or InterfaceError."""
+        """Read everything now. A tenant that can't be read stays as it is known, without devices if
+        it never was. Raises Django's DatabaseError or InterfaceError where Postgres is away; and at
+        first where no tenant can be read, or one can't be that may be soon."""
         with self._lock:
             counters = self._read_counters() or {}
             for tenant in (ready := ready_tenants()):
-                self._read_whole(tenant, counters.get(tenant.slug, 0))
+                with self._sparing_others(tenant):
+                    self._read_whole(tenant, counters.get(tenant.slug, 0))
             self._keep_only({tenant.slug for tenant in ready})
+            self._be_patient_at_first()
             self._loaded_at = self._looked_at = self._monotonic()
 
+    def _be_patient_at_first(self) -> None:
+        if self._first_tried_at is None:
+            self._first_tried_at = self._monotonic()
+        if self.is_loaded or not self._unread:
+            return
+        waited_s = self._monotonic() - self._first_tried_at
+        if waited_s < FIRST_PATIENCE_S or self._unread.keys() == self._tenants.keys():
+            raise DatabaseError(f"not to be read: {', '.join(sorted(self._unread))}")
+
     def load_only(self, tenant: Tenant) -> None:
-        """Read this tenant now, and know no other. Raises as `load`."""
+        """Read this tenant now, and know no other. Raises DatabaseError or InterfaceError."""
         with self._lock:
             self._read_whole(tenant, (self._read_counters() or {}).get(tenant.slug, 0))
             self._keep_only({tenant.slug})
@@ -215,7 +237,8 @@ class Directory:
     def refresh_if_changed(self) -> bool:
         """Read again what has changed; True if something was read. Call it as often as you like.
 
-        It looks at Redis twice a second at most. Where Redis or Postgres is away, the old stays.
+        It looks at Redis twice a second at most. Where Redis or Postgres is away, or doesn't have
+        what is asked for, the old stays.
         """
         now = self._monotonic()
         if now - self._looked_at < LOOK_INTERVAL_S:
@@ -226,24 +249,49 @@ class Directory:
                 self.load()
                 return True
             return self._read_changed()
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("directory_is_old", age_s=round(self.age_s()), error=str(error))
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("directory_is_old", age_s=round(self.age_s(), 1), error=str(error))
             connection.close()
             return False
 
     def _read_changed(self) -> bool:
-        counters = self._read_counters()
-        if counters is None or counters == self._counters:
+        counters, again = self._read_counters(), self._due_again()
+        if counters is None or (counters == self._counters and not again):
             return False
         with self._lock:
             changed = {slug for slug in counters if counters[slug] != self._counters.get(slug)}
+            changed |= again
             ready = {tenant.slug: tenant for tenant in ready_tenants()}
             for slug in changed & ready.keys():
-                if not self._read_rows(slug, counters[slug]):
-                    self._read_whole(ready[slug], counters[slug])
+                with self._sparing_others(ready[slug]):
+                    self._learn(ready[slug], counters.get(slug, 0))
             self._keep_only(set(ready))  # of who was erased, the counter is gone as well
             self._counters = counters
         return True
+
+    def _due_again(self) -> set[str]:
+        now = self._monotonic()
+        return {slug for slug, retry_at in self._unread.items() if retry_at <= now}
+
+    def _learn(self, tenant: Tenant, counter: int) -> None:
+        """What has changed of a tenant; all of it where that can't be told, or was missed."""
+        if tenant.slug in self._unread or not self._read_rows(tenant.slug, counter):
+            self._read_whole(tenant, counter)
+
+    @contextmanager
+    def _sparing_others(self, tenant: Tenant | TenantEntry) -> Iterator[None]:
+        """A tenant that can't be read must not keep the others from being read. Where the server is
+        away, that is the matter of all, and goes through."""
+        try:
+            yield
+        except OperationalError:
+            raise
+        except DatabaseError as error:
+            logger.error("directory_tenant_unread", tenant=tenant.slug, error=str(error))
+            self._unread[tenant.slug] = self._monotonic() + UNREAD_RETRY_S
+            if tenant.slug not in self._tenants:
+                # So that what it sends waits in its own quarantine and not in the platform's.
+                self._put(TenantEntry(tenant.slug, tenant.schema_name, tenant.retention), 0)
 
     def _read_whole(self, tenant: Tenant, counter: int) -> None:
         """All of a tenant; `counter` is of before. Its changes, and others', are learned between
@@ -257,6 +305,7 @@ class Directory:
                 (entry, counter) if rows is None else (_with_rows(entry, rows), learned)
             )
         self._put(entry, counter)
+        self._unread.pop(slug, None)
 
     def _learn_meanwhile(self) -> None:
         if self._monotonic() - self._looked_at < LOOK_INTERVAL_S:
@@ -264,8 +313,10 @@ class Directory:
         self._looked_at = self._monotonic()
         counters = self._read_counters() or {}
         for slug, counter in counters.items():
-            if counter != self._counters.get(slug):
-                self._read_rows(slug, counter)
+            known = self._tenants.get(slug)
+            if known and counter != self._counters.get(slug) and slug not in self._unread:
+                with self._sparing_others(known):
+                    self._read_rows(slug, counter)
 
     def _read_rows(self, slug: str, counter: int) -> bool:
         """What has changed of a tenant up to this counter; False where that can't be told."""
@@ -293,6 +344,7 @@ class Directory:
     def _keep_only(self, slugs: set[str]) -> None:
         self._tenants = {s: tenant for s, tenant in self._tenants.items() if s in slugs}
         self._counters = {s: counter for s, counter in self._counters.items() if s in slugs}
+        self._unread = {s: retry_at for s, retry_at in self._unread.items() if s in slugs}
 
     def _read_counters(self) -> dict[str, int] | None:
         try:

@@ -41,7 +41,8 @@ class SlotState:
     waiting_messages: int
     waiting_bytes: int
     lag_s: float
-    directory_age_s: float
+    directory_age_s: float | None
+    """None before it has read the devices for the first time."""
     holding: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -100,7 +101,7 @@ def slots(client: redis.Redis, *, now_ms: int) -> list[SlotState]:
 
 
 def _slot(number: str, said: dict[str, Any], now_ms: int) -> SlotState:
-    oldest_ms = said.get("oldest_ms")
+    oldest_ms, age_s = said.get("oldest_ms"), said.get("directory_age_s")
     return SlotState(
         number=int(number),
         connected=bool(said.get("connected")),
@@ -108,7 +109,7 @@ def _slot(number: str, said: dict[str, Any], now_ms: int) -> SlotState:
         waiting_messages=int(said.get("waiting_messages", 0)),
         waiting_bytes=int(said.get("waiting_bytes", 0)),
         lag_s=max(0, now_ms - oldest_ms) / 1000 if oldest_ms else 0.0,
-        directory_age_s=float(said.get("directory_age_s", 0)),
+        directory_age_s=None if age_s is None else float(age_s),
         holding={str(store): int(since) for store, since in (said.get("holding") or {}).items()},
     )
 
@@ -256,7 +257,8 @@ def _slot_metrics(found: list[SlotState], *, now_ms: int) -> Iterator[Metric]:
     ):
         gauge = GaugeMetricFamily(f"ohmwatch_acquisition_{name}", about, labels=["slot"])
         for slot in found:
-            gauge.add_metric([str(slot.number)], float(value(slot)))
+            if (told := value(slot)) is not None:
+                gauge.add_metric([str(slot.number)], float(told))
         yield gauge
     holding = GaugeMetricFamily(
         "ohmwatch_acquisition_holding_seconds",

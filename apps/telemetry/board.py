@@ -19,6 +19,7 @@ from apps.telemetry.slices import from_ms
 REPORT_KEY = "ow:account"
 ROLLUPS_KEY = "ow:rollup-lag"
 COUNTS_KEY = "ow:counts:"
+COUNTED_KEY = "ow:counted:"
 FULLEST_KEY = "ow:fullest-shards"
 LATE_KEY = "ow:late"
 PRESSED_KEY = "ow:acquisition-pressed"

@@ -542,6 +542,12 @@ class TelemetryStore:
         begun = [slices.begin_of(name) for name in self.indices() if name.startswith(family)]
         return min((slices.to_ms(each) for each in begun if each), default=slices.to_ms(now))
 
+    def entered(self, low: int, high: int) -> list[AccountLine]:
+        """What the ledger has of batches low ≤ number < high, a line for each tenant."""
+        self.refresh(ACCOUNT)
+        clauses = [questions.within("batch_id", low, high)]
+        return ledger.lines(self._search(ACCOUNT, clauses, ledger.ledger_sums()), {}, {})
+
     def last_ledger_batch(self, low: int, high: int) -> int | None:
         """The highest batch number in low ≤ number < high that the ledger has."""
         self.refresh(ACCOUNT)

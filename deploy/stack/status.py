@@ -128,7 +128,7 @@ def _slot_lag(logs: "redis.Redis", slot: int) -> str:
 
 def slot_in_words(said: dict[str, Any], *, now_ms: float) -> str:
     """What waits, and what the worker waits for."""
-    words = [f"{said.get('waiting_messages', 0)} messages"]
+    words = ["starting" if said.get("starting") else f"{said.get('waiting_messages', 0)} messages"]
     words += [f"no connection to {address}" for address in said.get("away_brokers", ())]
     for store, since_ms in sorted(said.get("holding", {}).items()):
         words.append(f"holding for {duration(max(0, now_ms - since_ms) / 1000)}: {store}")

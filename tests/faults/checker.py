@@ -52,6 +52,8 @@ class Outcome:
     readings: list[tuple[str, str, int, float]]
     quarantined: list[Refused]
     lines: Sequence[AccountLine]
+    miscounted: Sequence[str] = ()
+    """Tenants whose counters are not the ledger's sums."""
     memory_mb: float = 0.0
     memory_limit_mb: float = 250.0
 
@@ -108,6 +110,7 @@ def violations(history: History, outcome: Outcome) -> list[str]:
         _told("rubbish acknowledged and lost", history.rubbish - set(outcome.quarantined)),
         _told("quarantined and never sent", set(outcome.quarantined) - history.rubbish),
         *_account(history, held, outcome),
+        *(f"counters of {each}" for each in outcome.miscounted),
     ]
     if outcome.memory_mb > outcome.memory_limit_mb:
         found.append(f"memory: {outcome.memory_mb:.0f} MB of {outcome.memory_limit_mb:.0f}")

@@ -33,6 +33,7 @@ def test_killed_at_each_of_its_steps_and_redis_in_between(broker: mqtt.Mosquitto
         judging.sweeping(),
         under_load(broker, course=judging.course(), rate=3) as load,
     ):
+        load.counters_last = False
         worker.start()
         chance = random.Random(load.seed)
         for step in judging.STEPS:

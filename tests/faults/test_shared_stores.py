@@ -38,6 +38,7 @@ def test_redis_and_detection_are_killed_under_load(broker: mqtt.Mosquitto) -> No
         judging.sweeping(),
         under_load(broker, course=judging.course(), rate=3) as load,
     ):
+        load.counters_last = False
         judge.start(fault=random.Random(load.seed).choice(judging.STEPS))
         worker.start()
         assert judge.wait() == -9, judge.tail()

@@ -16,13 +16,17 @@ from tests.acquisition import (
     elasticsearch_behind,
     elasticsearch_port,
     open_session,
+    redis_behind,
     until,
 )
 from tests.faults import nemesis, proxy
 from tests.faults.load import Load, under_load
 
 pytestmark = pytest.mark.usefixtures("empty_elasticsearch", "kunlun", "aurora")
-STEPS = ("after_receive:9", "before_bulk:2", "after_bulk:2", "after_log:2", "before_puback:2")
+STEPS = (
+    *("after_receive:9", "before_bulk:2", "after_bulk:2"),
+    *("after_log:2", "after_ledger:2", "before_puback:2"),
+)
 BULK_LIMIT_S = 1.5
 """For which a worker waits here, that no test has to wait out the minute."""
 
@@ -31,8 +35,11 @@ def test_under_load_killed_stopped_and_cut_off(broker: mqtt.Mosquitto) -> None:
     open_session(broker)
     with (
         proxy.between(elasticsearch_port()) as way,
+        proxy.between(nemesis.ports()["redis"]) as to_redis,
         Worker(
-            broker.worker_port, OHMWATCH_ELASTICSEARCH_URL=elasticsearch_behind(way.port)
+            broker.worker_port,
+            OHMWATCH_ELASTICSEARCH_URL=elasticsearch_behind(way.port),
+            OHMWATCH_REDIS_URL=redis_behind(to_redis.port),
         ) as worker,
         under_load(broker) as load,
     ):
@@ -52,6 +59,9 @@ def test_under_load_killed_stopped_and_cut_off(broker: mqtt.Mosquitto) -> None:
         way.freeze()
         time.sleep(1)
         way.mend()
+        to_redis.swallows_answers = True
+        time.sleep(1)
+        to_redis.mend()
         load.stop()
         load.check(memory_mb=worker.memory_mb(), within_s=60)
         assert worker.stop() == 0

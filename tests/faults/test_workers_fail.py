@@ -22,6 +22,7 @@ STEPS = (
     "before_bulk:3",
     "after_bulk:3",
     "after_log:3",
+    "after_ledger:3",
     "before_puback:3",
     "half_pubacks:3",
 )

@@ -34,6 +34,7 @@ STEPS = (
     "before_bulk",
     "after_bulk",
     "after_log",
+    "after_ledger",
     "before_puback",
     "half_pubacks",
 )

@@ -1,7 +1,7 @@
 """Promise 3: received = stored + duplicate + quarantined, for each tenant, to the last reading.
 
 The sum that acquisition enters is held against what the store holds, by `account`, whatever was
-killed, cut or in doubt in between.
+killed, cut or in doubt in between; and so is what it counts for Prometheus.
 """
 
 import json
@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
+from apps.telemetry.answers import LedgerEntry
 from apps.telemetry.documents import PLATFORM
 from apps.telemetry.store import TelemetryStore
 from apps.tenants.models import Tenant
@@ -22,6 +23,7 @@ from tests.acquisition import (
     Worker,
     account,
     assert_closed,
+    assert_counted,
     columns,
     device,
     elasticsearch_behind,
@@ -36,6 +38,17 @@ from tests.acquisition import (
 from tests.faults import proxy
 
 pytestmark = pytest.mark.usefixtures("kunlun", "empty_elasticsearch")
+
+STEPS = (
+    "after_receive:2",
+    "after_decode",
+    "before_bulk",
+    "after_bulk",
+    "after_log",
+    "after_ledger",
+    "before_puback",
+    "half_pubacks",
+)
 
 
 def test_good_and_bad_and_repeated_add_up(broker: mqtt.Mosquitto, aurora: Tenant) -> None:
@@ -61,6 +74,48 @@ def test_good_and_bad_and_repeated_add_up(broker: mqtt.Mosquitto, aurora: Tenant
     assert (lines["aurora"].stored, lines["aurora"].quarantined) == (30, {Reason.TIME_TOO_OLD: 1})
     assert lines[PLATFORM].quarantined == {Reason.UNKNOWN_TENANT: 2}
     assert_closed()
+    assert_counted()
+
+
+def test_the_counters_are_the_ledgers_sums_wherever_the_worker_is_killed(
+    broker: mqtt.Mosquitto,
+) -> None:
+    open_session(broker)
+    box = device(broker, "kunlun.tbox-1")
+    start = now_ms() - 3_600_000
+    with Worker(broker.worker_port) as worker:
+        for number, step in enumerate(STEPS):
+            box.deliver(topic("kunlun.tbox-1"), [columns(start + number, 5), b"rubbish"])
+            worker.start(ready=False, OHMWATCH_FAULT=step)
+            assert worker.wait() == -9, worker.tail()
+        worker.start()
+        until(lambda: _held("kunlun") >= len(STEPS) * 5)
+        assert_counted()
+        assert worker.stop() == 0
+    assert_closed()
+    assert_counted()
+
+
+def test_what_a_dead_workers_request_stores_late_is_counted_once(broker: mqtt.Mosquitto) -> None:
+    """Each look counts by how much the ledger has grown; so does the next life, if this one dies
+    between its entry and its count."""
+    with Slot(broker.worker_port) as slot:
+        uncounted = slot.crew._uncounted
+        late = uncounted.high - 1
+        _store_behind_the_ledgers_back(now_ms() - 1_000, batch=late)
+        for _ in range(2):
+            assert slot.crew._reconcile()
+            assert_counted()
+    _enter(late, stored=3)
+    for _ in range(2):
+        with Slot(broker.worker_port):
+            assert_counted()
+    assert account()["kunlun"].stored == 3
+
+
+def _enter(batch: int, *, stored: int) -> None:
+    said = LedgerEntry("kunlun", batch, now_ms() - 1_000, stored, duplicate=0, quarantined={})
+    TelemetryStore().write_ledger([said])
 
 
 def test_killed_between_the_store_and_its_own_counting(broker: mqtt.Mosquitto) -> None:
@@ -80,6 +135,7 @@ def test_killed_between_the_store_and_its_own_counting(broker: mqtt.Mosquitto) -
     assert (line.stored, line.duplicate) == (100, 100)
     assert line.quarantined == {Reason.UNDECODABLE: 2}
     assert_closed()
+    assert_counted()
 
 
 def test_an_answer_that_never_came_is_looked_up(broker: mqtt.Mosquitto) -> None:
@@ -98,6 +154,7 @@ def test_an_answer_that_never_came_is_looked_up(broker: mqtt.Mosquitto) -> None:
     line = account()["kunlun"]
     assert (line.stored, line.duplicate) == (100, 0)
     assert_closed()
+    assert_counted()
 
 
 def test_killed_between_a_bulk_request_and_its_answer(broker: mqtt.Mosquitto) -> None:
@@ -121,6 +178,7 @@ def test_killed_between_a_bulk_request_and_its_answer(broker: mqtt.Mosquitto) ->
     assert (line.stored, line.duplicate) == (100, 100)
     assert line.quarantined == {Reason.UNDECODABLE: 1}
     assert_closed()
+    assert_counted()
 
 
 def _held(tenant: str) -> int:
@@ -151,7 +209,7 @@ def _status_of_account() -> int:
     return 0
 
 
-def _store_behind_the_ledgers_back(time_ms: int) -> None:
+def _store_behind_the_ledgers_back(time_ms: int, *, batch: int = 1) -> None:
     store = TelemetryStore()
     index = store.reading_index("30d", time_ms)
     document = {
@@ -159,7 +217,7 @@ def _store_behind_the_ledgers_back(time_ms: int) -> None:
         "tenant": "kunlun",
         "connector": str(cast.BENS_CONNECTOR),
         "arrived_at": int(time.time() * 1000) - 1000,
-        "batch_id": 1,
+        "batch_id": batch,
         "current_a": 1,
     }
     url = f"{settings.ENVIRONMENT.elasticsearch_url}{index}/_doc?refresh=true"

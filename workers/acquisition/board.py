@@ -6,6 +6,10 @@ the database of the partitions' logs:
     ow:seen:<tenant>     hash, device → ms of its last arrival
     ow:counts:<tenant>   hash, received, stored, duplicate, late, quarantined:<reason>,
                          released:<reason>, events, …
+    ow:counted:<slot>    hash, upto: the slot's last batch that is in these counts; low, high: the
+                         batches of its former lives that it counts, `<tenant> <name>`: what it
+                         has counted of them (decision 0002)
+    ow:replayed:<tenant> hash, run → its last batch that is in these counts
     ow:unknown-fields:<tenant>          hash, name → how often
     ow:unknown-fields:<tenant>:sample   one payload an hour
     ow:clock:<tenant>:<device>          list, the newest samples of its clock in ms: clocks.py
@@ -17,16 +21,17 @@ the database of the partitions' logs:
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import redis
 
-from apps.telemetry.answers import LedgerEntry
-from apps.telemetry.board import COUNTS_KEY, LAG_KEY, PRESSED_KEY
+from apps.telemetry.answers import AccountLine, LedgerEntry
+from apps.telemetry.board import COUNTED_KEY, COUNTS_KEY, LAG_KEY, PRESSED_KEY
 from ohmwatch.readings import FUTURE_LIMIT_MS
-from workers.acquisition.batches import Batch, Tally
+from workers.acquisition.batches import SLOT_SHIFT, Batch, Tally
 from workers.acquisition.clocks import Clocks
 from workers.acquisition.sorting import Sorted
 
@@ -39,6 +44,48 @@ _REPORT_S = 30
 _PRESSED_S = 10
 _json = msgspec.json.Encoder()
 
+_COUNT = """
+local upto = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
+local last = upto
+for at = 2, #ARGV, 4 do
+    local batch = tonumber(ARGV[at])
+    if batch > upto then
+        redis.call('HINCRBY', ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
+        last = math.max(last, batch)
+    end
+end
+if last > upto then redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', last)) end
+"""
+"""Adds (batch, key, name, number) wherever the batch lies beyond the last that was counted, which
+the field holds: said again, after an answer that was lost, it changes nothing."""
+
+_SETTLE = """
+if redis.call('HGET', KEYS[1], 'high') ~= ARGV[1] then return end
+for at = 2, #ARGV, 3 do
+    local mine = ARGV[at] .. ' ' .. ARGV[at + 1]
+    local more = tonumber(ARGV[at + 2]) - tonumber(redis.call('HGET', KEYS[1], mine) or '0')
+    if more > 0 then
+        redis.call('HINCRBY', KEYS[2] .. ARGV[at], ARGV[at + 1], more)
+        redis.call('HINCRBY', KEYS[1], mine, more)
+    end
+end
+"""
+"""Adds by how much each (tenant, name, number) is more than it was the last time, for who still has
+the slot."""
+
+Count = tuple[int, str, str, int]
+"""Of a batch, by the key of a hash and a name in it: so many more."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What of a slot's batches is in the counts: all up to `upto`, but for low ≤ number < high:
+    of these as much as the slot's last life has settled. Without a life that is known: 0 and 0."""
+
+    upto: int
+    low: int
+    high: int
+
 
 class Board:
     """Written by acquisition, read by upkeep, `status`, metrics and the portals."""
@@ -49,38 +96,71 @@ class Board:
         self._clocks = Clocks()
 
     def note(self, batch: Batch, work: Sorted, tallies: dict[str, Tally]) -> None:
-        """Put up what a batch says. Raises redis.RedisError."""
+        """Put up what a batch says, of each slot in the order of its batches: what comes again is
+        not counted again. Raises redis.RedisError."""
+        counts = [
+            *_events(batch, work),
+            *(
+                count
+                for tenant, tally in tallies.items()
+                for count in _counts(batch.number, tenant, _numbers(tally))
+            ),
+        ]
         with self._redis.pipeline(transaction=False) as pipe:
             _put_seen(pipe, batch, work)
-            _put_notes(pipe, batch, work)
+            _put_statuses(pipe, batch, work)
             _put_lags(pipe, batch, work)
             self._put_clocks(pipe, batch, work)
-            for tenant, tally in tallies.items():
-                _count(pipe, tenant, _numbers(tally))
             for tenant, names in work.unknown_fields.items():
-                self._put_unknown(pipe, tenant, names, work.samples[tenant])
+                counts += self._unknown(pipe, batch, tenant, names, work.samples[tenant])
+            _count(pipe, f"{COUNTED_KEY}{batch.number >> SLOT_SHIFT}", "upto", counts)
             pipe.execute()
 
-    def note_replay(self, tenant: str, entries: Iterable[LedgerEntry]) -> None:
-        """Count what a replay has moved. What was quarantined stays counted so, and what left it is
-        counted as released: counters only rise. Raises redis.RedisError."""
-        numbers: Counter[str] = Counter()
-        for entry in entries:
-            numbers["received"] += max(0, entry.received)  # less only where another tenant takes it
-            numbers["stored"] += entry.stored
-            numbers["duplicate"] += entry.duplicate
-            for reason, number in entry.quarantined.items():
-                name = "quarantined" if number > 0 else "released"
-                numbers[f"{name}:{reason}"] += abs(number)
+    def counted(self, slot: int) -> Counted:
+        """How far the counts of a slot are. Raises redis.RedisError."""
+        found: Any = self._redis.hmget(f"{COUNTED_KEY}{slot}", "upto", "low", "high")
+        return Counted(*(int(number or 0) for number in found))
+
+    def take_over(self, slot: int, *, low: int, high: int) -> None:
+        """A new life of the slot counts low ≤ number < high by what the ledger says of them, and
+        from there on what it notes; another life that still works counts no more. Raises
+        redis.RedisError."""
+        key = f"{COUNTED_KEY}{slot}"
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(key)
+            pipe.hset(key, mapping={"upto": high - 1, "low": low, "high": high})
+            pipe.execute()
+
+    def settle(self, slot: int, *, high: int, lines: Iterable[AccountLine]) -> None:
+        """Count what the ledger says of the batches that were taken over, up to `high`: by how much
+        it is more than it was the last time. Raises redis.RedisError."""
+        said = [
+            part
+            for line in lines
+            for name, number in _numbers_of(line).items()
+            for part in (line.tenant, name, number)
+        ]
+        self._redis.eval(_SETTLE, 2, f"{COUNTED_KEY}{slot}", COUNTS_KEY, high, *said)
+
+    def note_replay(self, tenant: str, run: int, entries: Iterable[LedgerEntry]) -> None:
+        """Count what a tenant's run has moved, its batches in their order: what comes again is not
+        counted again. What was quarantined stays counted so, and what left it is counted as
+        released: counters only rise. Raises redis.RedisError."""
+        counts = [
+            count
+            for entry in entries
+            for count in _counts(entry.batch_id, entry.tenant, _moved(entry))
+        ]
         with self._redis.pipeline(transaction=False) as pipe:
-            _count(pipe, tenant, numbers)
+            _count(pipe, f"ow:replayed:{tenant}", str(run), counts)
             pipe.execute()
 
     def report(self, slot: int, state: dict[str, Any]) -> None:
         """How this worker is. Raises redis.RedisError."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.set(f"ow:acquisition:{slot}", _json.encode(state), ex=_REPORT_S)
-            if state.get("waiting_batches") or not state.get("reading", True):
+            takes_all = state.get("reading", True) or state.get("starting", False)
+            if state.get("waiting_batches") or not takes_all:
                 pipe.set(PRESSED_KEY, slot, ex=_PRESSED_S)
             pipe.execute()
 
@@ -99,13 +179,16 @@ class Board:
             pipe.expire(key, _CLOCK_S)
             pipe.sadd(f"ow:clock-news:{tenant}", device)
 
-    def _put_unknown(self, pipe: Any, tenant: str, names: Counter[str], sample: bytes) -> None:
+    def _unknown(
+        self, pipe: Any, batch: Batch, tenant: str, names: Counter[str], sample: bytes
+    ) -> Iterator[Count]:
+        key = f"ow:unknown-fields:{tenant}"
         known = self._unknown_names.setdefault(tenant, set())
         for name, times in names.items():
             if name in known or len(known) < UNKNOWN_NAMES_LIMIT:
                 known.add(name)
-                pipe.hincrby(f"ow:unknown-fields:{tenant}", name, times)
-        pipe.set(f"ow:unknown-fields:{tenant}:sample", sample, ex=_SAMPLE_S, nx=True)
+                yield (batch.number, key, name, times)
+        pipe.set(f"{key}:sample", sample, ex=_SAMPLE_S, nx=True)
 
 
 def _put_seen(pipe: Any, batch: Batch, work: Sorted) -> None:
@@ -130,13 +213,17 @@ def _put_lags(pipe: Any, batch: Batch, work: Sorted) -> None:
         pipe.hset(LAG_KEY, mapping=lags)
 
 
-def _put_notes(pipe: Any, batch: Batch, work: Sorted) -> None:
+def _put_statuses(pipe: Any, batch: Batch, work: Sorted) -> None:
     for note in work.notes:
         if note.kind == "status":
             status = {"online": note.online, "firmware": note.firmware, "at_ms": batch.arrived_ms}
             pipe.hset(f"ow:status:{note.tenant}", note.device, _json.encode(status))
-        else:
-            _count(pipe, note.tenant, {note.kind[:32]: 1})
+
+
+def _events(batch: Batch, work: Sorted) -> Iterator[Count]:
+    several = Counter((note.tenant, note.kind) for note in work.notes if note.kind != "status")
+    for (tenant, kind), times in several.items():
+        yield from _counts(batch.number, tenant, {kind[:32]: times})
 
 
 def _numbers(tally: Tally) -> dict[str, int]:
@@ -149,7 +236,33 @@ def _numbers(tally: Tally) -> dict[str, int]:
     }
 
 
-def _count(pipe: Any, tenant: str, numbers: dict[str, int]) -> None:
+def _numbers_of(line: AccountLine) -> dict[str, int]:
+    quarantined = {f"quarantined:{reason}": n for reason, n in line.quarantined.items()}
+    return {
+        "received": line.received,
+        "stored": line.stored,
+        "duplicate": line.duplicate,
+        **quarantined,
+    }
+
+
+def _moved(entry: LedgerEntry) -> dict[str, int]:
+    numbers = {
+        "received": max(0, entry.received),  # less only where another tenant takes it
+        "stored": entry.stored,
+        "duplicate": entry.duplicate,
+    }
+    for reason, number in entry.quarantined.items():
+        numbers[f"{'quarantined' if number > 0 else 'released'}:{reason}"] = abs(number)
+    return numbers
+
+
+def _counts(batch: int, tenant: str, numbers: dict[str, int]) -> Iterator[Count]:
     for name, number in numbers.items():
         if number:
-            pipe.hincrby(f"{COUNTS_KEY}{tenant}", name, number)
+            yield (batch, f"{COUNTS_KEY}{tenant}", name, number)
+
+
+def _count(pipe: Any, key: str, field: str, counts: Sequence[Count]) -> None:
+    if counts:
+        pipe.eval(_COUNT, 1, key, field, *(part for count in counts for part in count))

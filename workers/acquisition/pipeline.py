@@ -54,17 +54,24 @@ def take_in(batch: Batch, *, stores: Stores, now: datetime) -> Receipt:
 
 
 def _log_and_enter(batch: Batch, resolved: Sorted, kept: Kept, stores: Stores) -> None:
-    def log() -> None:
-        stores.partition_log.append(
-            kept.chunks, kept.rows
-        )  # duplicates too: a crash may have cut in here
-        stores.board.note(batch, resolved, kept.tallies)
-
-    stores.patience.hold(log, store="redis", away=(RedisError,))
+    hold = stores.patience.hold
+    hold(
+        # Duplicates too: a crash may have cut in here.
+        lambda: stores.partition_log.append(kept.chunks, kept.rows),
+        store="redis",
+        away=(RedisError,),
+    )
     faults.point("after_log")
-    stores.patience.hold(
+    hold(
         lambda: stores.telemetry.write_ledger(kept.ledger_entries(batch)),
         store="elasticsearch",
         away=(TelemetryError,),
+    )
+    faults.point("after_ledger")
+    hold(
+        # Behind the ledger: what it has and the board has not, the slot's next life counts.
+        lambda: stores.board.note(batch, resolved, kept.tallies),
+        store="redis",
+        away=(RedisError,),
     )
     faults.point("before_puback")

@@ -4,6 +4,9 @@ Batches are entered in the ledger one after the other, so what may be missing li
 entry. It is entered from what the store holds: received is what is there; duplicates left no trace.
 The messages come again, and count again, as duplicates. A request that was on its way when the
 worker died may be carried out late, so the look is repeated; entering a batch again is harmless.
+
+The counts on the board follow the ledger: what a former life entered and did not live to count, and
+what is entered for it, this life counts from the ledger, again and again by the difference.
 """
 
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ import structlog
 
 from apps.telemetry.store import TelemetryStore
 from workers.acquisition.batches import first_number
+from workers.acquisition.board import Board
 
 LOOKS_S = (5.0, 30.0, 120.0)
 """Seconds after the start, which has looked itself; from then on each LOOK_AGAIN_S."""
@@ -49,6 +53,31 @@ def enter_missing(telemetry: TelemetryStore, lives: FormerLives) -> int:
     if entries:
         log.warning("ledger_reconciled", entries=len(entries))
     return len(entries)
+
+
+def taken_over(
+    telemetry: TelemetryStore, board: Board, *, slot: int, lives: FormerLives
+) -> FormerLives:
+    """The batches of former lives that this one counts from now on, before its own first batch.
+
+    `lives` as of before anything was entered for them, so that nobody has counted any of them yet.
+    Harmless where it is repeated. Raises TelemetryError, RedisError.
+    """
+    known = board.counted(slot)
+    if known.high == lives.high:
+        return FormerLives(known.low, known.high)
+    if known.high:  # a life that took over itself, and may not have lived to count all of it
+        count_missing(telemetry, board, slot=slot, lives=FormerLives(known.low, known.high))
+    low = min(lives.low, known.upto + 1) if known.upto else lives.low
+    board.take_over(slot, low=low, high=lives.high)
+    return FormerLives(low, lives.high)
+
+
+def count_missing(
+    telemetry: TelemetryStore, board: Board, *, slot: int, lives: FormerLives
+) -> None:
+    """Count what of these the ledger has by now. Raises TelemetryError, RedisError."""
+    board.settle(slot, high=lives.high, lines=telemetry.entered(lives.low, lives.high))
 
 
 def looks() -> Iterator[float]:

@@ -49,6 +49,11 @@ def batch_number(run: int, position: int, *, unclaimed: bool = False) -> int:
     return REPLAY_SLOT << SLOT_SHIFT | kind | run * BATCHES_LIMIT + position
 
 
+def run_of(batch: int) -> int:
+    """The run that a batch is of, the same for all of its batches; no other run's in the tenant."""
+    return (batch & (1 << SLOT_SHIFT) - 1) // BATCHES_LIMIT
+
+
 @dataclass(frozen=True)
 class Desk:
     """What a replay works with; `directory` knows the tenant as it is now. `quarantine` is where
@@ -96,9 +101,10 @@ def replay_page(claimed: Sequence[Held], *, desk: Desk, now_ms: int) -> Page:
     desk.store.write_ledger(moves)
     faults.point("replay_after_ledger")
     settled = [_settled(one, entry) for one, entry in zip(attempts, entries, strict=True)]
+    if moves:
+        desk.board.note_replay(desk.tenant, run_of(moves[0].batch_id), moves)
+    faults.point("replay_after_counting")
     desk.quarantine.settle(settled, now_ms=now_ms)
-    for part in moves:
-        desk.board.note_replay(part.tenant, [part])
     faults.point("replay_after_settling")
     return _page(settled, entries)
 

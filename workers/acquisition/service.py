@@ -1,10 +1,10 @@
 """An acquisition slot: its session, the hands that carry batches, and the housekeeping.
 
 Three kinds of thread. The session reads and acknowledges; hands take batches through the pipeline,
-several at a time; the keeper reports and watches, and what asks a store that may hang (the
-directory, the look back) has a thread of its own. Whichever of them ends unexpectedly ends the
-process: a slot that looks alive and does nothing swallows its share of the broker's messages. The
-supervisor starts it again within seconds, under the same client id.
+several at a time; the keeper reports and watches, while the slot waits for its stores as well, and
+what asks a store that may hang (the directory, the look back) has a thread of its own. Whichever of
+them ends unexpectedly ends the process: a slot that looks alive and does nothing swallows its share
+of the broker's messages. The supervisor starts it again within seconds, under the same client id.
 """
 
 import ctypes
@@ -20,14 +20,21 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
-from django.db import InterfaceError, OperationalError, connections
+from django.db import DatabaseError, InterfaceError, connections
 from redis import RedisError
 
 from apps.telemetry.errors import TelemetryError
 from workers.acquisition.connection import Broker, TakenOver
 from workers.acquisition.intake import Intake, Limits
 from workers.acquisition.pipeline import Stores, take_in
-from workers.acquisition.reconciling import FormerLives, enter_missing, former_lives, looks
+from workers.acquisition.reconciling import (
+    FormerLives,
+    count_missing,
+    enter_missing,
+    former_lives,
+    looks,
+    taken_over,
+)
 from workers.acquisition.session import Session, now_ms
 from workers.acquisition.turnstile import Stopping
 
@@ -82,11 +89,13 @@ class Acquisition:
         self._stores = stores
         self._die = die
         self._lock = threading.Lock()
+        self._reported_at = 0.0
         self.crew: Crew | None = None
         """Who works, once the stores have answered for the first time."""
 
     def start(self) -> None:
         """Begin, as soon as the stores answer. Returns at once."""
+        guarded_thread("acquisition-keeper", self._keep_house, self._die)
         guarded_thread("acquisition-start", self._begin, self._die)
 
     def stop(self, *, end_session: bool = False) -> None:
@@ -102,6 +111,7 @@ class Acquisition:
             lives = self._hold("elasticsearch", self._look_back)
             # Before this life enters anything: the next one looks only beyond the last entry.
             self._hold("elasticsearch", lambda: enter_missing(self._stores.telemetry, lives))
+            uncounted = self._hold("redis", lambda: self._take_over(lives))
             # A directory that knows nobody would quarantine everything as unknown.
             self._hold("postgres", self._stores.directory.load)
         except Stopping:
@@ -110,15 +120,52 @@ class Acquisition:
         _spare_memory()
         with self._lock:
             if not self._stores.patience.stopping.is_set():
-                self.crew = Crew(self._slot, self._stores, lives, self._die)
+                self.crew = Crew(self._slot, self._stores, lives, uncounted, self._die)
                 self.crew.begin()
 
     def _look_back(self) -> FormerLives:
         return former_lives(self._stores.telemetry, slot=self._slot.number, now_ms=now_ms())
 
+    def _take_over(self, lives: FormerLives) -> FormerLives:
+        telemetry, board, slot = self._stores.telemetry, self._stores.board, self._slot.number
+        uncounted = taken_over(telemetry, board, slot=slot, lives=lives)
+        count_missing(telemetry, board, slot=slot, lives=uncounted)
+        return uncounted
+
     def _hold(self, store: str, action: Callable[[], T]) -> T:
-        away = (TelemetryError, RedisError, OperationalError, InterfaceError)
+        away = (TelemetryError, RedisError, DatabaseError, InterfaceError)
         return self._stores.patience.hold(action, store=store, away=away)
+
+    # --- the keeper ---------------------------------------------------------------------------
+
+    def _keep_house(self) -> None:
+        while not self._stores.patience.stopping.wait(_KEEP_S):
+            if self.crew is not None:
+                self.crew.watch()
+            self._report()
+
+    def _report(self) -> None:
+        if time.monotonic() - self._reported_at < _REPORT_S:
+            return
+        self._reported_at = time.monotonic()
+        try:
+            self._stores.board.report(self._slot.number, self.state())
+        except RedisError as error:
+            log.warning("not_reported", error=str(error))
+
+    def state(self) -> dict[str, object]:
+        """How the slot is, for `status`, metrics and the portal."""
+        if self.crew is not None:
+            return self.crew.state()
+        return {
+            "at_ms": now_ms(),
+            "client_id": self._slot.client_id,
+            "pid": os.getpid(),
+            "starting": True,
+            "connected": False,
+            "holding": self._stores.patience.holding(),
+            "reading": False,
+        }
 
 
 def _spare_the_collector() -> None:
@@ -160,11 +207,17 @@ class Crew:
     """The threads of a slot and what they share."""
 
     def __init__(
-        self, slot: Slot, stores: Stores, lives: FormerLives, die: Callable[[str], None]
+        self,
+        slot: Slot,
+        stores: Stores,
+        lives: FormerLives,
+        uncounted: FormerLives,
+        die: Callable[[str], None],
     ) -> None:
         self._slot = slot
         self._stores = stores
         self._lives = lives
+        self._uncounted = uncounted
         self._die = die
         self.intake = Intake(slot=slot.number, above=lives.high, limits=slot.limits)
         self.sessions = [
@@ -178,12 +231,10 @@ class Crew:
         ]
         self._readers: list[threading.Thread] = []
         self._hands: list[threading.Thread] = []
-        self._reported_at = 0.0
 
     def begin(self) -> None:
         self._readers = [self._thread(f"session-{n}", s.run) for n, s in enumerate(self.sessions)]
         self._hands = [self._thread(f"hand-{number}", self._carry) for number in range(HANDS)]
-        self._thread("keeper", self._keep_house)
         self._thread("learning", self._learn)
         self._thread("looking-back", self._look_back)
         log.info("acquisition_begins", client_id=self._slot.client_id)
@@ -225,12 +276,7 @@ class Crew:
             for session in self.sessions:
                 session.confirm(receipt.batch)
 
-    # --- the keeper ---------------------------------------------------------------------------
-
-    def _keep_house(self) -> None:
-        while not self._stores.patience.stopping.wait(_KEEP_S):
-            self._watch()
-            self._report()
+    # --- what may hang ------------------------------------------------------------------------
 
     def _learn(self) -> None:
         """Apart from the keeper, as the look back: a Postgres that hangs makes the directory old,
@@ -248,30 +294,26 @@ class Crew:
             look_at = began + next(times) if entered else time.monotonic() + _LOOK_RETRY_S
 
     def _reconcile(self) -> bool:
+        telemetry, board = self._stores.telemetry, self._stores.board
         try:
-            enter_missing(self._stores.telemetry, self._lives)
-        except TelemetryError as error:
+            enter_missing(telemetry, self._lives)
+            count_missing(telemetry, board, slot=self._slot.number, lives=self._uncounted)
+        except (TelemetryError, RedisError) as error:
             log.warning("not_reconciled_yet", error=str(error))
             return False
         return True
 
-    def _watch(self) -> None:
+    # --- what the keeper asks -----------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Raises TimeoutError where a session stands still."""
         for session in self.sessions:
             silent_s = time.monotonic() - session.ticked_at
             if silent_s > STUCK_S:
                 raise TimeoutError(f"{session.address}: its loop stood still for {silent_s:.0f} s")
 
-    def _report(self) -> None:
-        if time.monotonic() - self._reported_at < _REPORT_S:
-            return
-        self._reported_at = time.monotonic()
-        try:
-            self._stores.board.report(self._slot.number, self.state())
-        except RedisError as error:
-            log.warning("not_reported", error=str(error))
-
     def state(self) -> dict[str, object]:
-        """How the slot is, for `status`, metrics and the portal."""
+        """How the slot is while it works."""
         return {
             "at_ms": now_ms(),
             "client_id": self._slot.client_id,

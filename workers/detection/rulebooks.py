@@ -1,9 +1,9 @@
 """Which detectors judge which connectors: every tenant's rules, as this process knows them.
 
-A tenant's rules are read when the directory has read the tenant again: a change of a rule moves
-the same counter in Redis, so it is known within seconds. While Postgres is away the old rules go
-on. Tenants without rules share the detectors' own instances, so that one batch of a thousand
-tenants is one turn of each detector.
+A tenant's rules are read when the directory has read the tenant again: a change of a rule moves the
+same counter in Redis, so it is known within seconds. While Postgres is away, or a tenant's rules
+can't be read, the old rules go on. Tenants without rules share the detectors' own instances, so
+that one batch of a thousand tenants is one turn of each detector.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import structlog
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django_tenants.utils import schema_context
 
 from apps.devices.directory import Directory, TenantEntry
@@ -107,7 +107,7 @@ class Rulebooks:
         try:
             with schema_context(entry.schema_name):
                 rules = [each for each in core_rules() if each.detector not in fleet_detectors()]
-        except (OperationalError, InterfaceError) as error:
+        except (DatabaseError, InterfaceError) as error:
             logger.warning("rules_unread", tenant=slug, error=str(error))
             connection.close()
             return

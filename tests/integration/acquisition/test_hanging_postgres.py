@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -15,6 +14,7 @@ from tests.acquisition import (
     assert_closed,
     device,
     now_ms,
+    postgres_behind,
     reading,
     stored_times,
     topic,
@@ -57,9 +57,7 @@ def test_acquisition_goes_on_and_says_that_it_lives(
 ) -> None:
     start = now_ms() - 3_600_000
     with proxy.between(nemesis.ports()["postgres"]) as way:
-        url = urlsplit(str(settings.ENVIRONMENT.postgres_url))
-        user = url.netloc.rpartition("@")[0]
-        hanging = url._replace(netloc=f"{user}@127.0.0.1:{way.port}").geturl()
+        hanging = postgres_behind(way.port)
         with Worker(broker.worker_port, OHMWATCH_POSTGRES_URL=hanging) as worker:
             worker.start()
             way.freeze()

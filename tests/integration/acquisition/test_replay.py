@@ -26,6 +26,7 @@ from tests import cast
 from tests.acquisition import (
     account,
     assert_closed,
+    assert_counted,
     columns,
     now_ms,
     reading,
@@ -265,7 +266,12 @@ class PowerCut(BaseException):
     """The worker is gone here."""
 
 
-POINTS = ("replay_after_readings", "replay_after_ledger", "replay_after_settling")
+POINTS = (
+    "replay_after_readings",
+    "replay_after_ledger",
+    "replay_after_counting",
+    "replay_after_settling",
+)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -302,6 +308,7 @@ def test_killed_in_the_middle_it_is_finished_by_the_next(
     assert (line().received, line().stored) == (39, 37)
     assert line().quarantined == {Reason.OUT_OF_RANGE: 2}
     assert_closed()
+    assert_counted()
 
 
 def test_two_workers_at_one_run_take_turns(deliver: Deliver, kunlun: Tenant, ask: Ask) -> None:

@@ -9,20 +9,26 @@ from django.test import Client
 
 from apps.accounts.models import User
 from apps.platform.acquisition import counts, slots
+from deploy.stack.status import slot_in_words
 from ohmwatch.refusals import Reason
 from tests import mqtt
 from tests.acquisition import (
     Slot,
+    Worker,
+    assert_closed,
+    assert_counted,
     device,
     elasticsearch_behind,
     elasticsearch_port,
     now_ms,
+    open_session,
+    postgres_behind,
     reading,
     received,
     topic,
     until,
 )
-from tests.faults import proxy
+from tests.faults import nemesis, proxy
 
 TBOX = topic("kunlun.tbox-1")
 DOCS = Path(__file__).parents[3] / "docs" / "operations.md"
@@ -76,6 +82,41 @@ def test_a_worker_says_which_store_it_waits_for(
             way.mend()
             until(lambda: received() == 1)
             until(lambda: slot.crew.state()["holding"] == {})
+
+
+@pytest.mark.usefixtures("kunlun", "empty_elasticsearch")
+@pytest.mark.parametrize("store", ["elasticsearch", "postgres"])
+def test_a_worker_that_starts_while_a_store_is_away_says_so(
+    broker: mqtt.Mosquitto, operator: User, client: Client, redis_log: redis.Redis, store: str
+) -> None:
+    open_session(broker)
+    device(broker, "kunlun.tbox-1").deliver(TBOX, [reading(now_ms())])
+    with proxy.between(nemesis.ports()[store]) as way:
+        way.cut()
+        behind = elasticsearch_behind if store == "elasticsearch" else postgres_behind
+        address = {f"OHMWATCH_{store.upper()}_URL": behind(way.port)}
+        with Worker(broker.worker_port, **address) as worker:
+            began = now_ms()
+            worker.start(ready=False)
+            until(lambda: store in worker.state().get("holding", {}), what=f"holding for {store}")  # type: ignore[operator]
+            (told,) = slots(redis_log, now_ms=now_ms())
+            assert began <= told.holding[store] <= now_ms()
+            assert (told.connected, told.reading) == (False, False)
+            words = slot_in_words(worker.state(), now_ms=began + 3_600_000)
+            assert re.fullmatch(rf"starting, holding for 59m \d+s: {store}", words)
+            said = metrics(client)
+            assert f'holding_seconds{{slot="0",store="{store}"}}' in said
+            assert 'ohmwatch_acquisition_connected{slot="0"} 0.0' in said
+            assert "directory_age_seconds{" not in said, "it has none yet"
+            client.force_login(operator)
+            page = client.get("/readiness/", headers={"host": "localhost"}).content.decode()
+            assert f"Waits for {store}; nothing is lost." in page
+            way.mend()
+            until(lambda: received() == 1)
+            until(lambda: worker.state()["holding"] == {} and "starting" not in worker.state())
+            assert worker.stop() == 0
+    assert_closed()
+    assert_counted()
 
 
 @pytest.mark.usefixtures("kunlun", "empty_elasticsearch")

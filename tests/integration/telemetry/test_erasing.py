@@ -254,6 +254,8 @@ def test_no_kind_of_key_in_redis_is_left_of_a_tenant(
                 client.set(f"ow:{kind}:doomed:more:of:it", "x")
         for name in traces.BY_SLUG:
             redis_log.hset(name, mapping={"doomed": 1, "kunlun": 1})
+        counted = {"upto": 1, "doomed stored": 1, "doomed-too stored": 1}
+        redis_log.hset("ow:counted:0", mapping=counted)
         cache.set("t_doomed:1:x", "x")
 
         call_command("erase", "--tenant", "doomed", "--yes", stdout=StringIO())
@@ -261,6 +263,7 @@ def test_no_kind_of_key_in_redis_is_left_of_a_tenant(
         left = {key.decode() for client in (redis_log, cache) for key in client.keys("*doomed*")}
         assert left == others - {"ow:log:7"}
         assert all(redis_log.hkeys(name) == [b"kunlun"] for name in traces.BY_SLUG)
+        assert redis_log.hkeys("ow:counted:0") == [b"upto", b"doomed-too stored"]
 
 
 def test_every_key_that_the_code_names_is_a_tenants_or_known_to_be_nobodys() -> None:
@@ -271,7 +274,7 @@ def test_every_key_that_the_code_names_is_a_tenants_or_known_to_be_nobodys() -> 
     named = {kind for path in code for kind in re.findall(r"[\"']ow:([a-z-]+)", path.read_text())}
 
     nobodys = {
-        *("log", "lease", "holder", "wake", "acquisition", "acquisition-pressed"),
+        *("log", "lease", "holder", "wake", "acquisition", "acquisition-pressed", "counted"),
         *("account", "rollup-lag", "rollups", "slots-heard", "plugins", "credentials", "late"),
         "fullest-shards",
     }

@@ -74,6 +74,11 @@ def test_what_is_wrong_is_told_with_the_seed() -> None:
     assert told == "seed 41: acknowledged and lost: ('kunlun', 'a', 7)"
 
 
+def test_counters_that_are_not_the_ledgers_are_told() -> None:
+    (told,) = violations(History(3), Outcome([], [], [], miscounted=["kunlun: 2 counted"]))
+    assert told == "seed 3: counters of kunlun: 2 counted"
+
+
 def test_what_nobody_answered_may_be_there_or_not() -> None:
     key = ("kunlun", "a", 7)
     assert violations(History(1, sent={key}), Outcome([], [], [])) == []

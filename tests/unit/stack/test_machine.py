@@ -60,6 +60,8 @@ def test_doctor_mends_what_is_short() -> None:
 
 def test_a_slot_says_what_waits_and_what_it_waits_for() -> None:
     assert slot_in_words({"waiting_messages": 0}, now_ms=0) == "0 messages"
+    starts = {"starting": True, "holding": {"postgres": 5_000}}
+    assert slot_in_words(starts, now_ms=70_000) == "starting, holding for 1m 5s: postgres"
     said = {
         "waiting_messages": 12,
         "away_brokers": ["10.0.0.2:1883"],
