@@ -16,7 +16,11 @@ def main(arguments: list[str]) -> int:
     for argument in arguments:
         if argument.startswith("--millions="):
             options["millions"] = int(argument.partition("=")[2])
-    status: int = import_module(f"benchmarks.{name}").main(**options)
+    try:
+        status: int = import_module(f"benchmarks.{name}").main(**options)
+    finally:
+        if "DJANGO_SETTINGS_MODULE" in os.environ:
+            import_module("benchmarks.corner").leave()
     return status
 
 

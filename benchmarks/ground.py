@@ -35,6 +35,7 @@ from apps.telemetry.answers import AccountLine
 from apps.telemetry.store import TelemetryStore
 from apps.tenants.models import Tenant
 from apps.tenants.operations import build_tenant, register_tenant
+from benchmarks.harness import AccountOpen
 from tests import mqtt
 from tests.acquisition import ROOT, Worker, now_ms, until
 from workers.simulator import fleet as simulated
@@ -51,10 +52,6 @@ QUANTITIES = (
     *("vibration_g", "mated"),
 )
 _RATINGS = simulated.Ratings(250, 800, 38, 180, (80, 780), 500)
-
-
-class AccountOpen(Exception):
-    """Readings are missing or doubled: what was measured is worth nothing."""
 
 
 @dataclass(frozen=True)

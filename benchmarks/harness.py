@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -23,6 +24,8 @@ from rich.table import Table
 from deploy.stack.layout import ELASTICSEARCH_VERSION
 
 RESULTS = Path(__file__).parent / "results"
+QUICK_S = 45
+"""A quick look that takes longer, on a stack that is up, is none."""
 _SERVERS = {
     "postgres": ("psql", "--version"),
     "redis": ("redis-server", "--version"),
@@ -34,7 +37,8 @@ _PACKAGES = ("numpy", "msgspec", "orjson", "paho-mqtt", "elasticsearch", "redis"
 @dataclass(frozen=True)
 class Measure:
     """One number. `ratio` is value / yardstick; `target` is the ratio's, or the value's where
-    there is no yardstick; `met` says whether it is reached, None where there is no target."""
+    there is no yardstick; `met` says whether it is reached, None where there is no target, or
+    nothing to compare with."""
 
     name: str
     value: float
@@ -63,19 +67,54 @@ class Measure:
         return cls(name, value, unit, yardstick, ratio, target, reached)
 
 
+class AccountOpen(Exception):
+    """Readings are missing or doubled: what was measured is worth nothing."""
+
+
+def close(what: str, **sides: int) -> str:
+    """One line that says what each side counts; all of them the same number, or AccountOpen."""
+    told = f"{what}: " + " = ".join(f"{name} {count:,}" for name, count in sides.items())
+    if len(set(sides.values())) != 1:
+        raise AccountOpen(told.replace(" = ", ", "))
+    return told
+
+
 def finish(
-    bench: str, measures: Sequence[Measure], quick: bool, *, results: Path = RESULTS
+    bench: str,
+    measures: Sequence[Measure],
+    quick: bool,
+    *,
+    closed: Sequence[str] = (),
+    results: Path = RESULTS,
 ) -> None:
-    """Print the table and, as the last line, the JSON object; keep it with its circumstances."""
+    """Print the table and, as the last line, the JSON object; keep it with its circumstances.
+
+    `closed`: the accounts that came to zero, as `close` says them.
+    """
     told: dict[str, object] = {"bench": bench, "measures": [asdict(each) for each in measures]}
+    if closed:
+        told["closed"] = list(closed)
     if quick:
         told["rough"] = True
-    _show(bench, measures, quick)
+    _show(bench, measures)
+    for line in [*(f"Closed: {each}" for each in closed), *([_rough(_took_s())] if quick else [])]:
+        print(line)
     results.mkdir(exist_ok=True)
     kept = {**told, "quick": quick, **circumstances()}
     name = f"{bench}-quick.json" if quick else f"{bench}.json"
     (results / name).write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     print(json.dumps(told, ensure_ascii=False))
+
+
+def _took_s() -> float:
+    """Since this process was started."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _rough(took_s: float) -> str:
+    said = f"Rough: a quick look, of {took_s:.0f} s. Without --quick it is measured."
+    return said if took_s <= QUICK_S else f"{said} It should take {QUICK_S} s at most."
 
 
 def circumstances() -> dict[str, object]:
@@ -117,7 +156,7 @@ def _processor() -> str:
     return platform.machine()
 
 
-def _show(bench: str, measures: Sequence[Measure], quick: bool) -> None:
+def _show(bench: str, measures: Sequence[Measure]) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column(bench)
     for heading in ("value", "yardstick", "ratio", "target"):
@@ -130,12 +169,15 @@ def _show(bench: str, measures: Sequence[Measure], quick: bool) -> None:
             _number(one.yardstick),
             _number(one.ratio),
             _number(one.target),
-            {None: "", True: "met", False: "not met"}[one.met],
+            _said_of(one),
         )
-    console = Console(highlight=False, width=120)
-    console.print(table)
-    if quick:
-        console.print("Rough: a quick look. Without --quick it is measured.")
+    Console(highlight=False, width=120).print(table)
+
+
+def _said_of(one: Measure) -> str:
+    if one.met is None:
+        return "" if one.target is None else "not compared"
+    return "met" if one.met else "not met"
 
 
 def _number(value: float | None) -> str:

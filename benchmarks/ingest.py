@@ -16,10 +16,11 @@ from tempfile import mkdtemp
 from django.utils import timezone
 
 from apps.telemetry import cluster
+from apps.telemetry.documents import READINGS
 from apps.telemetry.store import TelemetryStore
 from benchmarks import ceiling, ground, load, telegraf
 from benchmarks.ground import Broker, Ground
-from benchmarks.harness import Measure, finish
+from benchmarks.harness import Measure, close, finish
 from benchmarks.load import Packets, Published, Recording
 from tests.acquisition import Worker, now_ms
 
@@ -54,6 +55,12 @@ class Course:
     yardsticks: list[float] = field(default_factory=list)
     worker_us: list[float] = field(default_factory=list)
     """The worker's processor time of a reading: what other load on the machine changes least."""
+    published: int = 0
+    stored: int = 0
+
+    def closed(self) -> str:
+        """The account of all rounds."""
+        return close(self.name, published=self.published, stored=self.stored)
 
     def measures(self) -> list[Measure]:
         """The rate against the yardstick, and what the worker spends."""
@@ -64,7 +71,7 @@ class Course:
         """The median of the rounds' ratios, not the ratio of medians: neighbours are alike."""
         ours = median(self.rates)
         if not self.yardsticks:
-            return Measure(self.name, ours, "readings/s")
+            return Measure(self.name, ours, "readings/s", target=self.target)
         ratio = median(o / y for o, y in zip(self.rates, self.yardsticks, strict=True))
         met = ratio >= self.target
         yardstick = median(self.yardsticks)
@@ -99,10 +106,12 @@ def main(quick: bool) -> int:
                 course.rates.append(_ours(course, part, on, broker, worker))
     if rival is None:
         print(
-            f"There is no Telegraf at {telegraf.BINARY}: nothing to compare single readings with."
+            f"Single readings are compared with nothing: there is no {telegraf.BINARY}. Build it:"
         )
-    finish("ingest", [measure for course in measured for measure in course.measures()], quick)
-    return 0
+        print(f"    {telegraf.BUILD}")
+    measures = [measure for course in measured for measure in course.measures()]
+    finish("ingest", measures, quick, closed=[course.closed() for course in measured])
+    return 0 if rival or quick else 1
 
 
 def empty(telemetry: TelemetryStore) -> None:
@@ -120,7 +129,11 @@ def _begin_ms(recording: Recording) -> int:
 def _ceiling(recording: Recording, telemetry: TelemetryStore) -> float:
     empty(telemetry)
     bodies = ceiling.bodies(recording, _begin_ms(recording), telemetry)
-    return len(recording) / ceiling.send(bodies)
+    took_s = ceiling.send(bodies)
+    telemetry.refresh(READINGS)
+    held = telemetry.client.count(index=f"{telemetry.prefix}{READINGS.name}-*")["count"]
+    close("the ceiling", sent=len(recording), documents=held)
+    return len(recording) / took_s
 
 
 def _ours(
@@ -131,7 +144,9 @@ def _ours(
     spent_s = worker.cpu_s()
     took_s = _publish(broker, packets, ground.counted)
     course.worker_us.append((worker.cpu_s() - spent_s) / packets.total * 1e6)
-    ground.close_account(on, [worker], packets.total)
+    line = ground.close_account(on, [worker], packets.total)
+    course.published += packets.total
+    course.stored += line.stored
     return packets.total / took_s
 
 
@@ -149,7 +164,9 @@ def _rival() -> Iterator[Broker]:
 def _telegraf(recording: Recording, broker: Broker) -> float:
     telegraf.make_index()
     packets = Packets.of(load.one_by_one(recording, _begin_ms(recording)))
-    return packets.total / _publish(broker, packets, telegraf.indexed)
+    took_s = _publish(broker, packets, telegraf.indexed)
+    close("Telegraf", published=packets.total, documents=telegraf.indexed())
+    return packets.total / took_s
 
 
 def _publish(broker: Broker, packets: Packets, counted: Callable[[], int]) -> float:

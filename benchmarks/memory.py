@@ -1,125 +1,183 @@
 """Memory of an acquisition worker while Elasticsearch is away under full load; nothing is lost.
 
-The store goes out of reach in the middle of full load. The publisher goes on until the broker holds
-several times what a worker takes in, large messages and small ones mixed; then the store comes back
-and every reading has to be there.
+The store goes out of reach in the middle of full load. The publisher goes on, large messages and
+small ones mixed, until broker and worker hold several times what a worker takes in; the worker has
+to have said that it reads no more. Then the store comes back and every reading has to be there.
 """
 
 import threading
 import time
-from collections.abc import Iterator
-from itertools import zip_longest
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain, count, zip_longest
 
 from benchmarks import ground, load
-from benchmarks.ground import Broker, Ground
-from benchmarks.harness import Measure, finish
+from benchmarks.ground import Broker
+from benchmarks.harness import AccountOpen, Measure, close, finish
+from benchmarks.ingest import AHEAD_READINGS
 from benchmarks.load import Packets, Published, Recording
 from tests.acquisition import Worker, elasticsearch_behind, elasticsearch_port, now_ms
 from tests.faults import proxy
 
 NEEDS_STORES = True
 LIMIT_MIB = 250.0
-AWAY_S, QUICK_AWAY_S = 300.0, 12.0
-HELD_READINGS = 600_000
-"""With the broker at most: about 50 MiB, twice the worker's high-water mark."""
+LOOK_BACK_MS = 20_000_000
+"""How long ago the first round's readings were measured; each round's are newer than the last's."""
 _BEFORE_S = 5.0
-_PATIENCE_S = 240.0
+_PATIENCE_S = 600.0
+_LOOK_S = 0.2
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    `instants` of a recording that is sent again and again, the first `ready` times made before the
+    clock runs; `away_s` without the store; `held` readings that wait at its end, at least: the
+    worker's high-water mark is 20 000 messages or 24 MiB, some 220 000 of these readings.
+    """
+
+    devices: int
+    instants: int
+    ready: int
+    away_s: float
+    held: int
+
+    @classmethod
+    def of(cls, quick: bool) -> "Size":
+        return cls(100, 200, 4, 8.0, 250_000) if quick else cls(200, 400, 4, 300.0, 600_000)
+
+
+class NeverFull(Exception):
+    """The worker was never asked to hold more than it may: its memory says nothing."""
 
 
 def main(quick: bool) -> int:
-    on = ground.prepare(100 if quick else 200)
-    recording = load.record(on.fleet, 200 if quick else 400)
+    size = Size.of(quick)
+    on = ground.prepare(size.devices)
+    recording = load.record(on.fleet, size.instants)
     with ground.broker() as broker, proxy.between(elasticsearch_port()) as store:
         url = elasticsearch_behind(store.port)
         with Worker(broker.worker_port, OHMWATCH_ELASTICSEARCH_URL=url) as worker:
             worker.start()
-            measures = _measured(on, recording, broker, worker, store, quick)
-    finish("memory", measures, quick)
+            publisher = Publisher(broker, _rounds(recording, size.ready))
+            measures = _measured(publisher, worker, store, size)
+            line = ground.close_account(on, [worker], publisher.sent)
+    closed = close("readings", published=publisher.sent, received=line.received, stored=line.stored)
+    finish("memory", measures, quick, closed=[closed])
     return 0
 
 
 def _measured(
-    on: Ground,
-    recording: Recording,
-    broker: Broker,
-    worker: Worker,
-    store: proxy.Proxy,
-    quick: bool,
+    publisher: "Publisher", worker: Worker, store: proxy.Proxy, size: Size
 ) -> list[Measure]:
-    packets = Packets.of(_mixed(recording))
-    publisher = _Publisher(broker, packets)
-    before = _highest(worker, _BEFORE_S)
+    publisher.start()
+    before = _highest(worker, until=_after(_BEFORE_S))
     store.cut()
-    away = _highest(worker, QUICK_AWAY_S if quick else AWAY_S)
-    published = publisher.sent
+    publisher.limit = size.held
+    away = _highest(worker, until=_after(size.away_s))
+    held, state = publisher.sent - ground.counted(), worker.state()
+    if held < size.held * _NEARLY or state["reading"]:
+        raise NeverFull(f"{held} of {size.held} readings wait, and the worker says {state}") from (
+            publisher.failure
+        )
     store.mend()
-    after = _highest_until_done(worker, packets.total)
-    publisher.join()
-    ground.close_account(on, [worker], packets.total)
+    publisher.end()
+    after = _highest(worker, until=publisher.is_all_counted)
     return [
         Measure("under load", before, "MiB"),
         Measure.at_most("store away", away, "MiB", LIMIT_MIB),
         Measure.at_most("catching up", after, "MiB", LIMIT_MIB),
-        Measure("waiting for it, in broker and worker", published, "readings"),
+        Measure("waiting when it came back, in broker and worker", held, "readings"),
+        Measure("of it messages in the worker, which reads no more", _number(state), ""),
     ]
 
 
-def _mixed(recording: Recording) -> Iterator[Published]:
-    """The first half of the instants in batches of 50, the second half one by one."""
+_NEARLY = 0.95
+"""The publisher sends some hundred messages at once, and none that would go beyond."""
+
+
+def _number(state: dict[str, object]) -> float:
+    return float(str(state["waiting_messages"]))
+
+
+def _rounds(recording: Recording, ready: int) -> Iterator[Packets]:
+    """The recording for ever, each time measured after the last; so many are made now."""
+    length_ms = recording.instants * recording.step_ms
+    begins_ms = count(now_ms() - LOOK_BACK_MS, length_ms)
+    made = [Packets.of(_mixed(recording, next(begins_ms))) for _ in range(ready)]
+    return chain(made, (Packets.of(_mixed(recording, begin_ms)) for begin_ms in begins_ms))
+
+
+def _mixed(recording: Recording, begin_ms: int) -> Iterator[Published]:
+    """The first half of the instants in batches of 50, forty of the second half one by one."""
     half = recording.instants // 2
-    begin_ms = now_ms() - recording.instants * recording.step_ms
     large = load.by_columns(recording.part(0, half), begin_ms, 50)
     small = load.one_by_one(recording.part(half, half + 40), begin_ms + half * recording.step_ms)
     for one, other in zip_longest(large, small):
         yield from (each for each in (one, other) if each is not None)
 
 
-class _Publisher:
-    """Publishes in a thread; fails the run if a message is not accepted."""
+class Publisher:
+    """Publishes in a thread, as fast as it may; fails the run if a message is not accepted."""
 
-    def __init__(self, broker: Broker, packets: Packets) -> None:
+    def __init__(self, broker: Broker, rounds: Iterator[Packets]) -> None:
+        self.limit = AHEAD_READINGS
+        """How many readings it may be ahead of what is counted."""
         self.sent = 0
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(broker, packets), daemon=True)
+        self._over = threading.Event()
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(broker, rounds), daemon=True)
+
+    def start(self) -> None:
         self._thread.start()
 
-    def _run(self, broker: Broker, packets: Packets) -> None:
+    def end(self) -> None:
+        """Finish the round in hand: nothing comes after it."""
+        self._over.set()
+
+    def is_all_counted(self) -> bool:
+        """Whether all of it has been sent, and received. Raises what made it fail."""
+        if self.failure is not None:
+            raise self.failure
+        return not self._thread.is_alive() and ground.counted() >= self.sent
+
+    def _run(self, broker: Broker, rounds: Iterator[Packets]) -> None:
+        try:
+            with broker.loader() as loader:
+                for packets in rounds:
+                    load.publish(loader, packets, may_send=self._may_send(self.sent))
+                    if self._over.is_set():
+                        return
+        except BaseException as failure:
+            self.failure = failure
+
+    def _may_send(self, before: int) -> Callable[[int], bool]:
         counted, looked_at = 0, 0.0
 
         def may_send(readings: int) -> bool:
             nonlocal counted, looked_at
             if time.monotonic() - looked_at > 0.1:
                 looked_at, counted = time.monotonic(), ground.counted()
-            if readings - counted > HELD_READINGS:
+            if before + readings - counted > self.limit:
                 return False
-            self.sent = readings
+            self.sent = before + readings
             return True
 
-        try:
-            with broker.loader() as loader:
-                load.publish(loader, packets, may_send=may_send)
-        except BaseException as failure:
-            self._failure = failure
-
-    def join(self) -> None:
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
+        return may_send
 
 
-def _highest(worker: Worker, for_s: float) -> float:
-    """The most memory that the worker held in this time, in MiB."""
-    end, highest = time.monotonic() + for_s, 0.0
-    while time.monotonic() < end:
+def _after(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end
+
+
+def _highest(worker: Worker, *, until: Callable[[], bool]) -> float:
+    """The most memory that the worker held until then, in MiB."""
+    give_up, highest = time.monotonic() + _PATIENCE_S, worker.memory_mb()
+    while not until():
+        if time.monotonic() > give_up:
+            raise AccountOpen(f"only {ground.counted()} readings have been received")
         highest = max(highest, worker.memory_mb())
-        time.sleep(0.2)
-    return highest
-
-
-def _highest_until_done(worker: Worker, readings: int) -> float:
-    end, highest = time.monotonic() + _PATIENCE_S, 0.0
-    while ground.counted() < readings:
-        if time.monotonic() > end:
-            raise ground.AccountOpen(f"{ground.counted()} of {readings} after {_PATIENCE_S:.0f} s")
-        highest = max(highest, _highest(worker, 0.2))
+        time.sleep(_LOOK_S)
     return highest

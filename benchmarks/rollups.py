@@ -161,8 +161,8 @@ def _closed_hours(telemetry: TelemetryStore, connectors: int) -> Iterator[tuple[
     ours, theirs = f'"tenant":"{corpus.TENANT}"'.encode(), f'"tenant":"{OTHERS}"'.encode()
     for number in range(connectors):
         connector = corpus.Connector(number)
-        lines = corpus.bulk_lines(index, connector, hour.times_ms, hour.columns(connector))
-        yield lines.replace(ours, theirs), len(hour.times_ms)
+        lines = corpus.bulk_lines(index, connector, hour.readings(connector))
+        yield lines.replace(ours, theirs), len(hour)
 
 
 def _give(telemetry: TelemetryStore, bodies: list[tuple[bytes, int]]) -> None:

@@ -1,32 +1,38 @@
 """Bytes on disk for a reading, after merge: as shipped, in other ways, and in a Postgres table.
 
 Twelve quantities with noise from the simulator and all dimensions. What other settings would cost
-is measured on the same readings, and on the minutes that are built of them, so that decision 0004
-can be held to it.
+is measured on the same readings, and on the minutes that are built of them, and where the bytes
+lie is told by field, so that decision 0004 can be held to it. Readings are written in the order
+in which they arrive, and each way's documents are counted: as many as were stored, and as the table
+has rows.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
+import numpy as np
 import orjson
+from django.conf import settings
 from django.utils import timezone
 
 from apps.telemetry import cluster
-from apps.telemetry.documents import KINDS, READINGS, ROLLUP
+from apps.telemetry.documents import DIMENSIONS, READINGS, ROLLUP
 from apps.telemetry.levels import MINUTE
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.slices import DAY_MS, to_ms
 from apps.telemetry.store import TelemetryStore
 from benchmarks import corpus, table
-from benchmarks.harness import Measure, finish
+from benchmarks.harness import AccountOpen, Measure, close, finish
 
 NEEDS_STORES = True
 CONNECTORS = 40
 STEP_MS = 10_000
 TARGET_BYTES = 60
 TARGET_TABLE = 4
-PREFIX = "storage-"
+PREFIX = f"{settings.ELASTICSEARCH_PREFIX}storage-"
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,11 @@ _ORDER = ["tenant", "connector", "@timestamp"]
 PAGE = 2_000
 AT_ONCE = 50
 AS_SHIPPED = Way("as shipped", {}, {})
+COMPRESSED = Way("best_compression", {"index.codec": "best_compression"}, {})
 WAYS = (
     AS_SHIPPED,
     Way("quantities as double", {}, {"type": "double", "index": False}),
-    Way("best_compression", {"index.codec": "best_compression"}, {}),
+    COMPRESSED,
     Way("stored source", {"index.mapping.source.mode": "stored"}, {}),
     Way("no time series but sorted", {**_PLAIN, "index.sort.field": _ORDER}, {}),
     Way("no time series and unsorted", _PLAIN, {}),
@@ -70,112 +77,216 @@ ROLLUP_WAYS = (
 )
 
 
+FETCHED, FETCHES = 500, 21
+"""Readings of one answer, and how many answers: each of readings that lie nowhere together."""
+_MESSAGES = FETCHED // 5
+"""Of a device with six connectors, all but the last, which has four."""
+PARTS = {
+    "quantities": corpus.QUANTITIES,
+    "_id": ("_id",),
+    "sequence number": ("_seq_no",),
+    "@timestamp": ("@timestamp",),
+    "arrived_at": ("arrived_at",),
+    "batch_id": ("batch_id",),
+    "dimensions": ("tenant", "connector", *DIMENSIONS, "_tsid", "_ts_routing_hash"),
+}
+"""Fields by what they are for; the rest is told as such."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What an index of one segment takes, in bytes, in all and by field; of so many documents."""
+
+    documents: int
+    bytes_in_all: int
+    fields: Mapping[str, int]
+
+    @property
+    def each(self) -> float:
+        """Bytes a document."""
+        return self.bytes_in_all / self.documents
+
+    def parts(self) -> dict[str, float]:
+        """Bytes a document by what they are for."""
+        found = {
+            part: sum(self.fields.get(name, 0) for name in names) / self.documents
+            for part, names in PARTS.items()
+        }
+        return {**found, "all else": self.each - sum(found.values())}
+
+
+@dataclass(frozen=True)
+class Readings:
+    """The bench's readings: how they are sent, and over which stretch of time."""
+
+    span_ms: tuple[int, int]
+    together: int = 1
+    slots: int = corpus.SLOTS
+
+    def made(self) -> list[tuple[corpus.Connector, corpus.Stretch]]:
+        """Of each connector, all of them."""
+        start_ms, end_ms = self.span_ms
+        days = corpus.Corpus(
+            start_ms=start_ms,
+            end_ms=end_ms,
+            step_ms=STEP_MS,
+            together=self.together,
+            slots=self.slots,
+        )
+        fleet = [corpus.Connector(number) for number in range(CONNECTORS)]
+        return [(connector, days.readings(connector)) for connector in fleet]
+
+
+Made = list[tuple[corpus.Connector, corpus.Stretch]]
+
+
 def main(quick: bool) -> int:
     """Half a million readings; a tenth of them for a quick look."""
     end_ms = to_ms(timezone.now()) // DAY_MS * DAY_MS
-    days = 0.14 if quick else 1.45
-    start_ms = end_ms - int(days * DAY_MS)
-    readings = corpus.Corpus(start_ms=start_ms, end_ms=end_ms, step_ms=STEP_MS)
+    span_ms = (end_ms - int((0.14 if quick else 1.45) * DAY_MS), end_ms)
+    made = Readings(span_ms).made()
     store = TelemetryStore(prefix=PREFIX)
-    held = {way.name: _bytes_of(store, way, readings, (start_ms, end_ms)) for way in WAYS}
-    ours = held[AS_SHIPPED.name]
-    in_table, with_index = _bytes_of_table(readings)
-    measures = [Measure.at_most("bytes a reading, as shipped", ours, "B", TARGET_BYTES)]
-    measures += [
-        Measure(f"bytes a reading, {name}", each, "B", ours, each / ours)
-        for name, each in held.items()
-        if name != AS_SHIPPED.name
-    ]
-    measures.append(
-        Measure.at_least("Postgres, table with its index", with_index, "B", TARGET_TABLE, ours)
+    held = {way.name: _held(store, way, made, span_ms) for way in WAYS}
+    fetched_ms = _fetched_ms(store, made, (AS_SHIPPED, COMPRESSED))
+    cluster.delete(store.client, [_index(way) for way in WAYS])
+    others = {
+        name: _held(store, AS_SHIPPED, readings.made(), span_ms)
+        for name, readings in (
+            ("through one slot", Readings(span_ms, slots=1)),
+            (f"{AT_ONCE} a message", Readings(span_ms, together=AT_ONCE)),
+        )
+    }
+    in_table, with_index, rows = _bytes_of_table(made)
+    minutes = _bytes_of_rollups(store, made)
+    closed = close(
+        "readings",
+        made=sum(len(readings) for _, readings in made),
+        **{name: each.documents for name, each in (held | others).items()},
+        rows=rows,
     )
-    measures.append(Measure("Postgres, table alone", in_table, "B", ours, in_table / ours))
-    minutes = _bytes_of_rollups(store, readings)
-    ours = minutes[AS_SHIPPED.name]
-    measures += [
-        Measure(f"bytes a minute of a connector, {name}", each, "B", ours, each / ours)
-        for name, each in minutes.items()
+    ours = held[AS_SHIPPED.name]
+    measures = [
+        Measure.at_most("bytes a reading, as shipped", ours.each, "B", TARGET_BYTES),
+        *_against(ours.each, {f"… of it {part}": of for part, of in ours.parts().items()}),
+        *_against(
+            ours.each,
+            {
+                f"bytes a reading, {name}": each.each
+                for name, each in (held | others).items()
+                if name != AS_SHIPPED.name
+            },
+        ),
+        Measure.at_least(
+            "Postgres, table with its index", with_index, "B", TARGET_TABLE, ours.each
+        ),
+        Measure("Postgres, table alone", in_table, "B", ours.each, in_table / ours.each),
+        Measure(
+            f"{FETCHED} scattered readings, best_compression against ours",
+            *(fetched_ms[1], "ms", fetched_ms[0], fetched_ms[1] / fetched_ms[0]),
+        ),
+        *_against(
+            minutes[AS_SHIPPED.name].each,
+            {f"bytes a minute of a connector, {n}": each.each for n, each in minutes.items()},
+        ),
     ]
-    finish("storage", measures, quick)
+    counts = {name: each.documents for name, each in minutes.items()}
+    finish("storage", measures, quick, closed=[closed, close("minutes", **counts)])
     return 0
 
 
-def _bytes_of(
-    store: TelemetryStore, way: Way, readings: corpus.Corpus, span: tuple[int, int]
-) -> float:
-    index = f"{PREFIX}{way.name.replace(' ', '-')}"
+def _against(ours: float, found: Mapping[str, float]) -> list[Measure]:
+    return [Measure(name, each, "B", ours, each / ours) for name, each in found.items()]
+
+
+def _index(way: Way) -> str:
+    return f"{PREFIX}{way.name.replace(' ', '-')}"
+
+
+def _held(store: TelemetryStore, way: Way, made: Made, span_ms: tuple[int, int]) -> Held:
+    index = _index(way)
     cluster.delete(store.client, [index])
     bounds = {
-        "index.time_series.start_time": span[0],
-        "index.time_series.end_time": span[1],
+        "index.time_series.start_time": span_ms[0],
+        "index.time_series.end_time": span_ms[1],
     }
     mappings = {**READINGS.mappings, "properties": {**READINGS.mappings["properties"]}}
     if way.quantities:
         mappings["properties"] |= dict.fromkeys(corpus.QUANTITIES, way.quantities)
-    settings = way.of({**READINGS.settings, **bounds})
-    store.client.indices.create(index=index, settings=settings, mappings=mappings)
-    for lines in _as_they_come(index, readings):
-        assert all(result.is_stored for result in store.bulk(lines))
-    count = CONNECTORS * len(readings.times_ms)
-    found = _merged_bytes(store, index, count)
-    cluster.delete(store.client, [index])
-    return found / count
+    in_this_way = way.of({**READINGS.settings, **bounds})
+    store.client.indices.create(index=index, settings=in_this_way, mappings=mappings)
+    stored = sum(_stored(store, lines) for lines in _as_they_come(index, made))
+    return _merged(store, index, stored)
 
 
-def _as_they_come(index: str, readings: corpus.Corpus) -> Iterator[bytes]:
-    """Batches of 50 readings of each connector: what is sorted afterwards was not so before."""
-    fleet = [corpus.Connector(number) for number in range(CONNECTORS)]
-    columns = [readings.columns(connector) for connector in fleet]
-    for first in range(0, len(readings.times_ms), AT_ONCE):
+def _stored(store: TelemetryStore, lines: bytes) -> int:
+    return sum(result.is_stored for result in store.bulk(lines))
+
+
+def _as_they_come(index: str, made: Made) -> Iterator[bytes]:
+    """In order of arrival: what is sorted afterwards was not so before."""
+    for first in range(0, len(made[0][1]), AT_ONCE):
         these = slice(first, first + AT_ONCE)
-        yield b"".join(
-            corpus.bulk_lines(
-                index,
-                connector,
-                readings.times_ms[these],
-                {name: column[these] for name, column in own.items()},
-            )
-            for connector, own in zip(fleet, columns, strict=True)
-        )
+        coming: list[tuple[int, int, str]] = []
+        for connector, readings in made:
+            part = readings.part(these)
+            texts = corpus.bulk_texts(index, connector, part)
+            coming += [
+                (arrived_ms, connector.number, text)
+                for arrived_ms, text in zip(part.arrived_ms.tolist(), texts, strict=True)
+            ]
+        coming.sort(key=lambda each: each[:2])
+        yield "".join(text for _, _, text in coming).encode()
 
 
-def _bytes_of_rollups(store: TelemetryStore, readings: corpus.Corpus) -> dict[str, float]:
+def _fetched_ms(store: TelemetryStore, made: Made, ways: Sequence[Way]) -> list[float]:
+    """To fetch scattered readings, in turns; each time others, of devices and instants by chance.
+    The median without the first third: warm."""
+    random = np.random.default_rng(5)
+    took: list[list[float]] = [[] for _ in ways]
+    for _ in range(FETCHES):
+        wanted = {
+            int(readings.batch[random.integers(len(readings))])
+            for _, readings in (made[n] for n in random.integers(0, len(made), _MESSAGES))
+        }
+        query = {"terms": {"batch_id": sorted(wanted)}}
+        body = {"size": FETCHED, "track_total_hits": False, "query": query}
+        for way, times_ms in zip(ways, took, strict=True):
+            began = time.perf_counter()
+            answer = cluster.search(store.client, _index(way), body, limit_s=30)
+            times_ms.append((time.perf_counter() - began) * 1000)
+            if len(answer["hits"]["hits"]) != FETCHED:
+                raise AccountOpen(f"{len(answer['hits']['hits'])} of {FETCHED} readings fetched")
+    return [median(times_ms[FETCHES // 3 :]) for times_ms in took]
+
+
+def _bytes_of_rollups(store: TelemetryStore, made: Made) -> dict[str, Held]:
     """Of the minutes that the product builds of the same readings, by way."""
     store.prepare(timezone.now())
     places = {way.name: f"{PREFIX}minutes-{way.name.replace(' ', '-')}" for way in ROLLUP_WAYS}
     kind = ROLLUP[MINUTE.name]
-    try:
-        _write_to_slices(store, readings)
-        Builder(store, pace=Pace(share=1.0)).advance(timezone.now(), levels=[MINUTE])
-        for way in ROLLUP_WAYS:
-            cluster.delete(store.client, [places[way.name]])
-            store.client.indices.create(
-                index=places[way.name], settings=way.of(kind.settings), mappings=kind.mappings
-            )
-        count = 0
-        for page in _pages(store, f"{PREFIX}{kind.name}-*"):
-            count += len(page)
-            for index in places.values():
-                assert all(result.is_stored for result in store.bulk(_lines(index, page)))
-        return {name: _merged_bytes(store, at, count) / count for name, at in places.items()}
-    finally:
-        cluster.delete(store.client, [*store.indices(), *places.values()])
-        for each in KINDS:
-            store.client.indices.delete_index_template(name=f"{PREFIX}{each.name}")
+    _write_to_slices(store, made)
+    Builder(store, pace=Pace(share=1.0)).advance(timezone.now(), levels=[MINUTE])
+    for way in ROLLUP_WAYS:
+        cluster.delete(store.client, [places[way.name]])
+        store.client.indices.create(
+            index=places[way.name], settings=way.of(kind.settings), mappings=kind.mappings
+        )
+    stored = dict.fromkeys(places, 0)
+    for page in _pages(store, f"{PREFIX}{kind.name}-*"):
+        for name, index in places.items():
+            stored[name] += _stored(store, _lines(index, page))
+    return {name: _merged(store, at, stored[name]) for name, at in places.items()}
 
 
-def _write_to_slices(store: TelemetryStore, readings: corpus.Corpus) -> None:
-    times_ms = readings.times_ms
-    indices = [store.reading_index("30d", time_ms) for time_ms in times_ms.tolist()]
-    for number in range(CONNECTORS):
-        connector = corpus.Connector(number)
-        columns = readings.columns(connector)
-        for index in dict.fromkeys(indices):
-            these = [at for at, each in enumerate(indices) if each == index]
-            cut = slice(these[0], these[-1] + 1)
-            part = {name: column[cut] for name, column in columns.items()}
-            lines = corpus.bulk_lines(index, connector, times_ms[cut], part)
-            assert all(result.is_stored for result in store.bulk(lines))
+def _write_to_slices(store: TelemetryStore, made: Made) -> None:
+    for connector, readings in made:
+        indices = np.array(
+            [store.reading_index("30d", time_ms) for time_ms in readings.measured_ms.tolist()]
+        )
+        for index in dict.fromkeys(indices.tolist()):
+            part = readings.part(np.flatnonzero(indices == index))
+            stored = _stored(store, corpus.bulk_lines(index, connector, part))
+            close("to be rolled up", made=len(part), stored=stored)
 
 
 def _pages(store: TelemetryStore, pattern: str) -> Iterator[Sequence[dict[str, Any]]]:
@@ -201,26 +312,27 @@ def _lines(index: str, page: Sequence[dict[str, Any]]) -> bytes:
     )
 
 
-def _merged_bytes(store: TelemetryStore, index: str, count: int) -> int:
-    """Of one segment that holds every document."""
+def _merged(store: TelemetryStore, index: str, stored: int) -> Held:
+    """One segment that holds every document."""
     patient = store.client.options(request_timeout=600)
     patient.indices.forcemerge(index=index, max_num_segments=1)
     patient.indices.flush(index=index, force=True, wait_if_ongoing=True)
     patient.indices.refresh(index=index)
-    assert patient.count(index=index)["count"] == count
+    count = int(patient.count(index=index)["count"])
+    close(index, stored=stored, documents=count)
     # The store's statistics are up to ten seconds old; this looks at the files.
     found = patient.indices.disk_usage(index=index, run_expensive_tasks=True)[index]
-    return int(found["store_size_in_bytes"])
+    fields = {name: int(each["total_in_bytes"]) for name, each in found["fields"].items()}
+    return Held(count, int(found["store_size_in_bytes"]), fields)
 
 
-def _bytes_of_table(readings: corpus.Corpus) -> tuple[float, float]:
+def _bytes_of_table(made: Made) -> tuple[float, float, int]:
+    """Of a row, without its indices and with them; rows."""
     with table.connected() as connection:
         table.make(connection)
-        for number in range(CONNECTORS):
-            connector = corpus.Connector(number)
-            table.load(connection, connector, readings.times_ms, readings.columns(connector))
+        for connector, readings in made:
+            table.load(connection, connector, readings)
         table.finish(connection)
+        rows = table.count(connection)
         alone, total = table.bytes_held(connection)
-        connection.execute("DROP TABLE bench_readings")
-    count = CONNECTORS * len(readings.times_ms)
-    return alone / count, total / count
+    return alone / rows, total / rows, rows

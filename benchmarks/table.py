@@ -9,30 +9,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import LiteralString
 
-import numpy as np
 import psycopg
 from django.conf import settings
-from numpy.typing import NDArray
 from psycopg import sql
 
-from benchmarks.corpus import QUANTITIES, Columns, Connector, copy_lines
+from benchmarks.corpus import QUANTITIES, Connector, Stretch, copy_lines
 
 TABLE = sql.Identifier("bench_readings")
 
 
 @contextmanager
 def connected() -> Iterator[psycopg.Connection]:
-    """The bench's own database."""
+    """The bench's own database; its tables are gone afterwards."""
     with psycopg.connect(str(settings.ENVIRONMENT.postgres_url), autocommit=True) as connection:
-        yield connection
+        try:
+            yield connection
+        finally:
+            connection.execute("DROP TABLE IF EXISTS bench_readings, bench_states")
 
 
 def make(connection: psycopg.Connection) -> None:
     """An empty table."""
     columns = (
         "tenant text NOT NULL, connector uuid NOT NULL, model uuid, batch text, organisation uuid,"
-        " vehicle uuid, position text, device text, batch_id bigint, measured_ms bigint NOT NULL,"
-        " arrived_ms bigint NOT NULL"
+        " vehicle uuid, position text, device text, measured_ms bigint NOT NULL,"
+        " arrived_ms bigint NOT NULL, batch_id bigint NOT NULL"
     )
     quantities = [sql.SQL(", {} real").format(sql.Identifier(name)) for name in QUANTITIES]
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(TABLE))
@@ -44,16 +45,11 @@ def make(connection: psycopg.Connection) -> None:
     )
 
 
-def load(
-    connection: psycopg.Connection,
-    connector: Connector,
-    times_ms: NDArray[np.int64],
-    columns: Columns,
-) -> None:
+def load(connection: psycopg.Connection, connector: Connector, readings: Stretch) -> None:
     """A connector's readings by COPY."""
     statement = sql.SQL("COPY {} FROM STDIN").format(TABLE)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(copy_lines(connector, times_ms, columns))
+        copy.write(copy_lines(connector, readings))
 
 
 def finish(connection: psycopg.Connection) -> None:

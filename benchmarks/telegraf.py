@@ -1,10 +1,7 @@
 """Another yardstick: Telegraf, which carries the same messages from MQTT to Elasticsearch.
 
-It has to be built; nothing here needs it but the comparison. With only the plug-ins it needs:
-
-    GOBIN=$PWD/.run/bench go install \\
-        -tags custom,inputs.mqtt_consumer,outputs.elasticsearch,parsers.json \\
-        github.com/influxdata/telegraf/cmd/telegraf@v1.36.4
+It has to be built, with only the plug-ins it needs (`BUILD`); nothing here needs it but the
+comparison.
 
 Its settings are the best that we found; its index is a plain one, because it can't write a
 time-series index whose identity is ours, and plain ones take documents faster.
@@ -27,7 +24,13 @@ from deploy.stack.layout import RUN
 from tests import mqtt
 
 BINARY = RUN / "bench" / "telegraf"
-INDEX = "telegraf"
+BUILD = (
+    "GOBIN=$PWD/.run/bench go install"
+    " -tags custom,inputs.mqtt_consumer,outputs.elasticsearch,parsers.json"
+    " github.com/influxdata/telegraf/cmd/telegraf@v1.36.4"
+)
+"""Builds it, from the checkout's root."""
+INDEX = f"{settings.ELASTICSEARCH_PREFIX}telegraf"
 _SLOT = 3
 _READY_S = 20.0
 _CONF = """\

@@ -145,7 +145,7 @@ def drain_slot(
 def run_bench(
     name: Annotated[str | None, typer.Argument(help="Which; without it, they are listed.")] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Rough, within a minute, on the stack that is up.")
+        bool, typer.Option("--quick", help="Rough, within 45 s, on the stack that is up.")
     ] = False,
     millions: Annotated[
         int | None,

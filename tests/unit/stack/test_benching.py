@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import Measure, finish
+from benchmarks.harness import QUICK_S, AccountOpen, Measure, _rough, close, finish
+from benchmarks.ingest import Course
 from deploy.stack import benching
 from deploy.stack.benching import Bench, corner_environment, known, plain_environment
 from deploy.stack.errors import StackError
@@ -67,11 +68,30 @@ def test_a_target_is_the_ratios_where_there_is_a_yardstick() -> None:
     assert Measure.at_most("share", 20, "1/s", 0.1, yardstick=100).ratio == 0.2
 
 
+def test_where_there_is_nothing_to_compare_with_the_target_stays() -> None:
+    course = Course("one a message", lambda recording, at: iter(()), 1.5, rates=[40_000.0])
+    measure = course.measure()
+    assert (measure.target, measure.met, measure.ratio) == (1.5, None, None)
+
+
+def test_an_account_closes_where_all_sides_count_the_same() -> None:
+    assert close("readings", stored=1200, rows=1200) == "readings: stored 1,200 = rows 1,200"
+    with pytest.raises(AccountOpen, match="stored 1,200, rows 1,199"):
+        close("readings", stored=1200, rows=1199)
+
+
+def test_a_quick_look_says_how_long_it_took_and_when_that_is_too_long() -> None:
+    assert "31 s" in _rough(31.2)
+    assert str(QUICK_S) not in _rough(31.2)
+    assert f"{QUICK_S} s at most" in _rough(QUICK_S + 1.0)
+
+
 def test_the_last_line_is_one_json_object_and_it_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measure = Measure.at_least("speed", 80.0, "1/s", 0.75, yardstick=100.0)
-    finish("speed", [measure], quick=True, results=tmp_path)
+    closed = [close("readings", published=7, stored=7)]
+    finish("speed", [measure], quick=True, closed=closed, results=tmp_path)
     *table, last = capsys.readouterr().out.splitlines()
     told = {
         "bench": "speed",
@@ -86,10 +106,12 @@ def test_the_last_line_is_one_json_object_and_it_is_kept(
                 "met": True,
             }
         ],
+        "closed": ["readings: published 7 = stored 7"],
         "rough": True,
     }
     assert json.loads(last) == told
     assert any("Rough" in line for line in table)
+    assert any(line == f"Closed: {closed[0]}" for line in table)
     kept = json.loads((tmp_path / "speed-quick.json").read_text())
     assert {name: kept[name] for name in told} == told
     assert kept["quick"]
