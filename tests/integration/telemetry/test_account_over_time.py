@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import count
+from threading import Timer
 
 import orjson
 import pytest
@@ -297,6 +298,20 @@ def test_a_connector_that_is_erased_afterwards_leaves_it_closed(
     found = account(store, 70)
     assert found.open == {}
     assert {line.tenant: line.stored for line in found.lines}["kunlun"] == 0
+
+
+def test_erasing_waits_for_a_slice_that_takes_no_writes_for_a_moment(
+    store: TelemetryStore, week: int
+) -> None:
+    index = store.account_index(week)
+    cluster.block_writes(store.client, index)
+    soon = Timer(0.5, cluster.unblock_writes, (store.client, index))
+    soon.start()
+
+    erase(store, "kunlun", CONNECTOR, now=NOW)
+
+    soon.join()
+    assert account(store, 70).open == {}
 
 
 def test_a_run_without_time_goes_on_with_the_next(store: TelemetryStore, week: int) -> None:

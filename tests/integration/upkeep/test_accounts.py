@@ -11,10 +11,11 @@ from apps.accounts.models import User
 from apps.telemetry import board
 from apps.telemetry.answers import LedgerEntry
 from apps.telemetry.board import AccountReport
-from apps.telemetry.slices import from_ms, to_ms
+from apps.telemetry.documents import ACCOUNT
+from apps.telemetry.slices import from_ms, slice_of, to_ms
 from apps.telemetry.store import the_store
 from tests.outside import MailServer, free_port
-from workers.upkeep import accounts
+from workers.upkeep import accounts, ledgers
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR_AGO_MS = to_ms(NOW - timedelta(hours=1))
@@ -86,6 +87,23 @@ def test_a_loss_of_three_days_ago_stays_open(empty_elasticsearch: str) -> None:
     report = board.last_account()
     assert report is not None
     assert report.open == {"kunlun": 3}
+
+
+def test_the_old_ledger_is_put_together_and_the_account_stays_closed(
+    empty_elasticsearch: str,
+) -> None:
+    arrived_ms = to_ms(NOW - timedelta(days=60))
+    the_store()._create(ACCOUNT, slice_of("account", 7, arrived_ms).name, {})
+    entries = [LedgerEntry("kunlun", 20 + n, arrived_ms + n, 0, 1, {}) for n in range(5)]
+    the_store().write_ledger(entries)
+
+    ledgers.put_ledger_together()
+
+    the_store().refresh(ACCOUNT)
+    index = the_store().account_index(arrived_ms)
+    assert int(the_store().client.count(index=index)["count"]) in (1, 2)  # an hour, or at its edge
+    (line,) = the_store().account(0, to_ms(NOW))
+    assert (line.received, line.duplicate, line.is_closed) == (5, 5, True)
 
 
 # --- who is told ----------------------------------------------------------------------------------
