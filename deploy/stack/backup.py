@@ -10,6 +10,7 @@ import hashlib
 import json
 import subprocess
 import tarfile
+import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import psycopg
 from psycopg import sql
 
@@ -32,6 +34,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 SECRET_KEY = "secret-key"  # noqa: S105 - a file's name
 _CHUNK = 1024 * 1024
+WRITES_LIMIT_S = 300
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -225,6 +228,26 @@ def _pack(source: Path, file: Path) -> None:
         archive.add(source, arcname=".")
 
 
+def let_writes_end(client: httpx.Client) -> None:
+    """Who is stopped leaves what it has sent to the store, which goes on with it.
+
+    Raises StackError where it goes on for longer than WRITES_LIMIT_S.
+    """
+    until = time.monotonic() + WRITES_LIMIT_S
+    while _writes(client):
+        if time.monotonic() >= until:
+            raise StackError(
+                f"Elasticsearch has been writing for {WRITES_LIMIT_S} s what workers had sent.",
+                service="elasticsearch",
+            )
+        time.sleep(0.2)
+
+
+def _writes(client: httpx.Client) -> bool:
+    answer = client.get("/_tasks", params={"actions": "indices:data/write/*"})
+    return any(node["tasks"] for node in answer.raise_for_status().json()["nodes"].values())
+
+
 @contextmanager
 def _workers_rest(stack: Stack) -> Iterator[None]:
     """Nothing is stored, judged, sent or swept in here; those that ran before run after."""
@@ -237,6 +260,8 @@ def _workers_rest(stack: Stack) -> Iterator[None]:
     with step("Workers rest; readings wait at the broker"):
         supervisor.stop_services(stack, ran)
     try:
+        with step("What they had sent is stored"), elasticsearch_node.client(stack) as client:
+            let_writes_end(client)
         yield
     finally:
         with step("Workers go on"):
