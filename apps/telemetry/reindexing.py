@@ -22,7 +22,7 @@ from uuid import uuid4
 import orjson
 
 from apps.telemetry import cluster
-from apps.telemetry.documents import KINDS, READINGS, VERSION, Kind
+from apps.telemetry.documents import KINDS, READINGS, ROLLUP, VERSION, Kind
 from apps.telemetry.errors import StoreRefused, StoreUnavailable, TelemetryError, WrongQuestion
 from apps.telemetry.marks import Mark
 from apps.telemetry.questions import Body
@@ -130,6 +130,9 @@ class Copy:
                 self._note()
                 return None
             self._let_rollups_catch_up()
+            if until():
+                self._note()
+                return None
             return self._finish()
         except TakenOver:
             raise
@@ -293,6 +296,7 @@ class Copy:
                 "track_total_hits": False,
                 "query": {"range": {"_seq_no": {"gt": after, "lte": upto}}},
                 "_source": whole,
+                "version": True,
             }
             answer = cluster.search(
                 self._store.client, index, body, limit_s=SEARCH_LIMIT_S, shard=shard
@@ -336,6 +340,8 @@ class Copy:
             action: dict[str, Any] = {"create": {"_index": self.new}}
         else:
             action = {"index": {"_index": self.new, "_id": hit["_id"]}}
+        if self.kind in ROLLUP.values():  # so that an older step still can't overwrite it
+            action["index"] |= {"version": hit["_version"], "version_type": "external_gte"}
         return orjson.dumps(action) + b"\n" + orjson.dumps(hit["_source"]) + b"\n"
 
     def _drop_what_is_gone(self) -> None:

@@ -208,7 +208,7 @@ class TelemetryStore:
         return made
 
     def ensure_slices(self, now: datetime, classes: Sequence[str] = ()) -> list[str]:
-        """Make the missing slices of the open range, and one ahead; returns their names.
+        """Make the missing slices of the open range, and tomorrow's; returns their names.
 
         For the default class, those given, and those that have slices already: a class that no
         tenant is in costs no indices.

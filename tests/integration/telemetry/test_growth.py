@@ -5,6 +5,7 @@ from datetime import timedelta
 from io import StringIO
 from typing import Any
 
+import orjson
 import pytest
 import redis
 from django.core.management import call_command
@@ -238,6 +239,24 @@ def test_who_is_overtaken_leaves_the_copy_to_the_other(young_store: TelemetrySto
     assert young_store.unfinished() == [first.new]
     assert second.go_on(lambda: False) is not None
     assert count(young_store) == 60
+
+
+def test_minutes_that_are_written_anew_are_not_overwritten_by_an_older_step(
+    young_store: TelemetryStore,
+) -> None:
+    add(young_store, range(3))
+    Builder(young_store, pace=Pace(share=1.0)).advance(LATER, levels=[HOUR])
+    index = next(name for name in young_store.indices() if "rollup-1h" in name)
+    (held, *_) = young_store.client.search(index=index, version=True)["hits"]["hits"]
+
+    Copy(young_store, index, shards=2).run()
+
+    older = {"_index": index, "_id": held["_id"], "version": held["_version"] - 1,
+             "version_type": "external_gte"}  # fmt: skip
+    lines = orjson.dumps({"index": older}) + b"\n" + orjson.dumps(held["_source"]) + b"\n"
+    assert young_store.bulk(lines)[0].is_duplicate
+    assert young_store.bulk(lines.replace(str(older["version"]).encode(),
+                                          str(held["_version"]).encode()))[0].is_stored  # fmt: skip
 
 
 def test_events_grow_without_an_end(young_store: TelemetryStore) -> None:
