@@ -59,7 +59,9 @@ for at = 2, #ARGV, 4 do
         last = math.max(last, batch)
     end
 end
-if last > upto then redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', last)) end
+if last == upto then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', last))
+return 1
 """
 """Adds (batch, key, name, number) wherever the batch lies beyond the last that was counted, which
 the field holds: said again, after an answer that was lost, it changes nothing."""
@@ -101,9 +103,9 @@ class Board:
         self._sampled_ms: dict[str, int] = {}
         self._clocks = Clocks()
 
-    def note(self, batch: Batch, work: Sorted, tallies: dict[str, Tally]) -> None:
-        """Put up what a batch says, of each slot in the order of its batches: what comes again is
-        not counted again. Raises redis.RedisError."""
+    def note(self, batch: Batch, work: Sorted, tallies: dict[str, Tally]) -> bool:
+        """Put up what a batch says, of each slot in the order of its batches. False where it is not
+        counted: it was before, or the slot has another life by now. Raises redis.RedisError."""
         counts = [
             *_events(batch, work),
             *self._unknown_fields(batch, work),
@@ -121,10 +123,11 @@ class Board:
             for tenant, unknown in work.unknown_fields.items():
                 self._put_unknown(pipe, batch.arrived_ms, tenant, unknown)
             _count(pipe, f"{COUNTED_KEY}{batch.number >> SLOT_SHIFT}", "upto", counts)
-            pipe.execute()
+            *_, is_counted = pipe.execute() or [0]
         for tenant in work.unknown_fields:
             if self._is_sample_due(tenant, batch.arrived_ms):
                 self._sampled_ms[tenant] = batch.arrived_ms
+        return bool(is_counted or not counts)
 
     def counted(self, slot: int) -> Counted:
         """How far the counts of a slot are. Raises redis.RedisError."""

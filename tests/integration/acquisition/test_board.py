@@ -73,10 +73,11 @@ def test_a_batch_that_is_noted_again_after_a_lost_answer_counts_once(
         board.note(batch(FIRST), work(), {"kunlun": TALLY})
     assert counts(redis_log) == COUNTED, "it was done, and nobody knows"
     way.mend()
-    board.note(batch(FIRST), work(), {"kunlun": TALLY})
+    assert not board.note(batch(FIRST), work(), {"kunlun": TALLY})
     assert counts(redis_log) == COUNTED
-    board.note(batch(FIRST + 1), work(), {"kunlun": TALLY})
+    assert board.note(batch(FIRST + 1), work(), {"kunlun": TALLY})
     assert counts(redis_log)[b"stored"] == b"10"
+    assert board.note(batch(FIRST + 2), Sorted(), {}), "there was nothing to count"
 
 
 def test_what_is_settled_counts_by_the_difference(
@@ -103,7 +104,7 @@ def test_who_was_stopped_and_has_lost_its_slot_counts_no_more(
     board.note(batch(FIRST), work(), {"kunlun": TALLY})
     assert board.counted(SLOT) == Counted(FIRST, 0, 0)
     board.take_over(SLOT, low=FIRST + 1, high=FIRST + 100)
-    board.note(batch(FIRST + 1), work(), {"kunlun": TALLY})
+    assert not board.note(batch(FIRST + 1), work(), {"kunlun": TALLY})
     board.settle(SLOT, high=FIRST + 1, lines=[AccountLine("kunlun", received=7, stored=7)])
     assert counts(redis_log) == COUNTED
     assert board.counted(SLOT) == Counted(FIRST + 99, FIRST + 1, FIRST + 100)
