@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from apps.platform.health import plugins
 from apps.telemetry.board import (
     LAG_KEY,
+    UNHEARD,
     counts_of_all,
     fullest,
     last_account,
@@ -26,6 +27,7 @@ from apps.telemetry.board import (
     rollup_lag,
 )
 from apps.telemetry.slices import to_ms
+from ohmwatch.refusals import Reason
 
 OUTCOMES = ("received", "stored", "duplicate", "late")
 _SLOTS = "ow:acquisition:"
@@ -60,6 +62,8 @@ class Counts:
     quarantined: dict[str, int]
     released: dict[str, int]
     """What a replay has taken out of the quarantine, by the reason for which it was there."""
+    unheard: dict[tuple[str, str], int] = field(default_factory=dict)
+    """What came beside readings and was dropped, by what it was and why."""
     lag_s: float | None = None
     """From measured to arrived, of the newest reading that came last; None before the first."""
 
@@ -130,6 +134,7 @@ def _counts(tenant: str, numbers: dict[str, int], lag_s: float | None) -> Counts
         outcomes={name: numbers.get(name, 0) for name in OUTCOMES},
         quarantined=_by_reason(numbers, "quarantined:"),
         released=_by_reason(numbers, "released:"),
+        unheard=_unheard(numbers),
         lag_s=lag_s,
     )
 
@@ -138,6 +143,16 @@ def _by_reason(numbers: dict[str, int], kind: str) -> dict[str, int]:
     return {
         name.removeprefix(kind): number for name, number in numbers.items() if name.startswith(kind)
     }
+
+
+def _unheard(numbers: dict[str, int]) -> dict[tuple[str, str], int]:
+    found: dict[tuple[str, str], int] = {}
+    for name, number in _by_reason(numbers, UNHEARD).items():
+        kind, _, reason = name.partition(":")
+        found[kind, reason] = number
+    if unreadable := numbers.get("status_unreadable"):
+        found["status", Reason.UNDECODABLE] = unreadable
+    return found
 
 
 class AcquisitionCollector(Collector):
@@ -168,6 +183,11 @@ def _tenant_metrics(tenants: list[Counts]) -> Iterator[Metric]:
         "Readings that a replay has taken out of the quarantine",
         labels=["tenant", "reason"],
     )
+    unheard = CounterMetricFamily(
+        "ohmwatch_messages_unheard",
+        "Messages beside readings, status and events, that count for nothing",
+        labels=["tenant", "kind", "reason"],
+    )
     lag = GaugeMetricFamily(
         "ohmwatch_readings_lag_seconds",
         "From measured to arrived, of the newest reading that came last",
@@ -182,7 +202,9 @@ def _tenant_metrics(tenants: list[Counts]) -> Iterator[Metric]:
             quarantined.add_metric([each.tenant, reason], number)
         for reason, number in sorted(each.released.items()):
             released.add_metric([each.tenant, reason], number)
-    yield from (readings, quarantined, released, lag)
+        for (kind, reason), number in sorted(each.unheard.items()):
+            unheard.add_metric([each.tenant, kind, reason], number)
+    yield from (readings, quarantined, released, unheard, lag)
 
 
 def _account_metrics() -> Iterator[Metric]:

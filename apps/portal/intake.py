@@ -1,4 +1,5 @@
-"""What came in: received, stored, duplicate, quarantined by reason, over several stretches."""
+"""What came in: received, stored, duplicate, quarantined by reason, over several stretches; and the
+fields that nobody knows."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,7 +37,7 @@ class Row:
 
 @for_staff()
 def intake(request: StaffRequest) -> HttpResponse:
-    """The account over several stretches; how far behind; what came late."""
+    """The account over several stretches; how far behind; what came late; which unknown fields."""
     now = timezone.now()
     telemetry = TenantTelemetry(request.tenant.slug)
     context: dict[str, Any] = {"now": now, "stretches": list(STRETCHES)}
@@ -49,8 +50,9 @@ def intake(request: StaffRequest) -> HttpResponse:
         context["failed"] = error.code
     try:
         context["late"] = board.counts(request.tenant.slug).get("late", 0)
+        context["unknown"] = board.unknown_fields(request.tenant.slug)
     except redis.RedisError:
-        context["late"] = None
+        context.setdefault("late", None)
     return render(request, "portal/intake.html", context)
 
 

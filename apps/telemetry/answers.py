@@ -350,13 +350,18 @@ class QuarantinedMessage:
 
     @property
     def shown(self) -> str:
-        """Its beginning as a page shows it: text, or offset, 16 bytes and what is printable."""
-        payload = self.payload[:SHOWN_BYTES]
-        try:
-            return payload.decode()
-        except UnicodeDecodeError:
-            rows = range(0, len(payload), 16)
-            return "\n".join(_dump_row(at, payload[at : at + 16]) for at in rows)
+        """Its beginning, as a page shows it."""
+        return shown(self.payload)
+
+
+def shown(payload: bytes) -> str:
+    """The beginning of a message: as text, else offset, 16 bytes and what of them is printable."""
+    payload = payload[:SHOWN_BYTES]
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        rows = range(0, len(payload), 16)
+        return "\n".join(_dump_row(at, payload[at : at + 16]) for at in rows)
 
 
 def _dump_row(at: int, row: bytes) -> str:

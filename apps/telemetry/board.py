@@ -14,6 +14,7 @@ import msgspec
 import redis
 from django.conf import settings
 
+from apps.telemetry.answers import shown
 from apps.telemetry.slices import from_ms
 
 REPORT_KEY = "ow:account"
@@ -26,6 +27,8 @@ PRESSED_KEY = "ow:acquisition-pressed"
 LAG_KEY = "ow:lag"
 OVERDUE = timedelta(hours=2)
 """The account is closed every hour; one that is older says nothing of now."""
+UNKNOWN_KEY = "ow:unknown-fields:"
+UNHEARD = "unheard:"
 _LIMIT_S = 2
 
 
@@ -160,6 +163,65 @@ def counts_of_all(board: redis.Redis) -> dict[str, dict[str, int]]:
     """The same of every tenant, by slug, in that order. Raises redis.RedisError."""
     keys = sorted(board.scan_iter(f"{COUNTS_KEY}*"))
     return {key.decode().removeprefix(COUNTS_KEY): _numbers(board.hgetall(key)) for key in keys}
+
+
+class _Last(msgspec.Struct):
+    device: str
+    at_ms: int
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """A message that had an unknown field."""
+
+    device: str
+    at_ms: int
+    payload: bytes
+
+    @property
+    def shown(self) -> str:
+        """Its beginning, as a page shows it."""
+        return shown(self.payload)
+
+
+@dataclass(frozen=True)
+class UnknownField:
+    """A name that is no field, how often it came, and who sent it last, when (ms)."""
+
+    name: str
+    times: int
+    device: str = ""
+    at_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class UnknownFields:
+    """Of one tenant: the newest first, and the newest message that was kept of one an hour."""
+
+    fields: list[UnknownField]
+    sample: Sample | None = None
+
+
+_last = msgspec.json.Decoder(_Last)
+_sample = msgspec.json.Decoder(Sample)
+
+
+def unknown_fields(tenant: str) -> UnknownFields:
+    """What a tenant's devices send that is no field. Raises redis.RedisError."""
+    key = UNKNOWN_KEY + tenant
+    with client() as board, board.pipeline(transaction=False) as pipe:
+        times, last, sample = (
+            pipe.hgetall(key).hgetall(f"{key}:last").get(f"{key}:sample").execute()
+        )
+    found = [_unknown_field(name, int(number), last.get(name)) for name, number in times.items()]
+    found.sort(key=lambda each: (-(each.at_ms or 0), each.name))
+    return UnknownFields(found, _sample.decode(sample) if sample else None)
+
+
+def _unknown_field(name: bytes, times: int, said: bytes | None) -> UnknownField:
+    if said is None:
+        return UnknownField(name.decode(), times)
+    last = _last.decode(said)
+    return UnknownField(name.decode(), times, last.device, last.at_ms)
 
 
 def count_late(board: redis.Redis, what: str, number: int) -> None:

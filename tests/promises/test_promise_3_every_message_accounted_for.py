@@ -11,6 +11,7 @@ import httpx
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from apps.telemetry.answers import LedgerEntry
 from apps.telemetry.documents import PLATFORM
@@ -28,6 +29,7 @@ from tests.acquisition import (
     device,
     elasticsearch_behind,
     elasticsearch_port,
+    miscounted,
     now_ms,
     open_session,
     reading,
@@ -36,6 +38,8 @@ from tests.acquisition import (
     until,
 )
 from tests.faults import proxy
+from workers.acquisition.batches import Batch, Message
+from workers.acquisition.pipeline import take_in
 
 pytestmark = pytest.mark.usefixtures("kunlun", "empty_elasticsearch")
 
@@ -111,6 +115,19 @@ def test_what_a_dead_workers_request_stores_late_is_counted_once(broker: mqtt.Mo
         with Slot(broker.worker_port):
             assert_counted()
     assert account()["kunlun"].stored == 3
+
+
+def test_what_a_zombie_enters_is_counted_once(broker: mqtt.Mosquitto) -> None:
+    """It was stopped in a batch, another has its slot by now, and it ends what it had begun."""
+    with Slot(broker.worker_port) as heir, Slot(broker.worker_port, slot=1) as zombie:
+        message = Message(topic("kunlun.tbox-1"), columns(now_ms() - 3_600_000, 10))
+        batch = Batch(heir.crew._uncounted.high - 1, 0, now_ms(), [message])
+        take_in(batch, stores=zombie.acquisition._stores, now=timezone.now())
+        assert account()["kunlun"].stored == 10
+        assert miscounted() == []
+        assert heir.crew._reconcile()
+        assert miscounted() == []
+    assert_closed()
 
 
 def _enter(batch: int, *, stored: int) -> None:

@@ -5,13 +5,16 @@ the database of the partitions' logs:
     ow:status:<tenant>   hash, device → {"online": bool, "firmware": str, "at_ms": int}
     ow:seen:<tenant>     hash, device → ms of its last arrival
     ow:counts:<tenant>   hash, received, stored, duplicate, late, quarantined:<reason>,
-                         released:<reason>, events, …
+                         released:<reason>, events, unheard:<kind>:<reason>: status and events of
+                         who is nobody or must not report, …
     ow:counted:<slot>    hash, upto: the slot's last batch that is in these counts; low, high: the
                          batches of its former lives that it counts, `<tenant> <name>`: what it
                          has counted of them (decision 0002)
     ow:replayed:<tenant> hash, run → its last batch that is in these counts
     ow:unknown-fields:<tenant>          hash, name → how often
-    ow:unknown-fields:<tenant>:sample   one payload an hour
+    ow:unknown-fields:<tenant>:last     hash, name → {"device": str, "at_ms": int}
+    ow:unknown-fields:<tenant>:sample   {"device": str, "at_ms": int, "payload": base64}, the newest
+                         of one an hour
     ow:clock:<tenant>:<device>          list, the newest samples of its clock in ms: clocks.py
     ow:clock-news:<tenant>              set, devices with a new one
     ow:lag               hash, tenant → ms from measured to arrived, of its newest reading in the
@@ -29,17 +32,19 @@ import msgspec
 import redis
 
 from apps.telemetry.answers import AccountLine, LedgerEntry
-from apps.telemetry.board import COUNTED_KEY, COUNTS_KEY, LAG_KEY, PRESSED_KEY
+from apps.telemetry.board import COUNTED_KEY, COUNTS_KEY, LAG_KEY, PRESSED_KEY, UNHEARD, UNKNOWN_KEY
 from ohmwatch.readings import FUTURE_LIMIT_MS
 from workers.acquisition.batches import SLOT_SHIFT, Batch, Tally
 from workers.acquisition.clocks import Clocks
-from workers.acquisition.sorting import Sorted
+from workers.acquisition.sorting import Sorted, UnknownFields
 
 UNKNOWN_NAMES_LIMIT = 200
+"""Of a tenant; beyond it names are no longer counted, so that nobody fills Redis with them."""
 CLOCK_SAMPLES = 40
 """Of a device, the newest: twenty minutes of one that reports all the time."""
 _CLOCK_S = 7 * 24 * 3600
-_SAMPLE_S = 3600
+_SAMPLE_MS = 3600 * 1000
+_SAMPLE_KEPT_S = 35 * 24 * 3600
 _REPORT_S = 30
 _PRESSED_S = 10
 _json = msgspec.json.Encoder()
@@ -54,7 +59,9 @@ for at = 2, #ARGV, 4 do
         last = math.max(last, batch)
     end
 end
-if last > upto then redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', last)) end
+if last == upto then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', last))
+return 1
 """
 """Adds (batch, key, name, number) wherever the batch lies beyond the last that was counted, which
 the field holds: said again, after an answer that was lost, it changes nothing."""
@@ -93,13 +100,15 @@ class Board:
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client
         self._unknown_names: dict[str, set[str]] = {}
+        self._sampled_ms: dict[str, int] = {}
         self._clocks = Clocks()
 
-    def note(self, batch: Batch, work: Sorted, tallies: dict[str, Tally]) -> None:
-        """Put up what a batch says, of each slot in the order of its batches: what comes again is
-        not counted again. Raises redis.RedisError."""
+    def note(self, batch: Batch, work: Sorted, tallies: dict[str, Tally]) -> bool:
+        """Put up what a batch says, of each slot in the order of its batches. False where it is not
+        counted: it was before, or the slot has another life by now. Raises redis.RedisError."""
         counts = [
             *_events(batch, work),
+            *self._unknown_fields(batch, work),
             *(
                 count
                 for tenant, tally in tallies.items()
@@ -111,10 +120,14 @@ class Board:
             _put_statuses(pipe, batch, work)
             _put_lags(pipe, batch, work)
             self._put_clocks(pipe, batch, work)
-            for tenant, names in work.unknown_fields.items():
-                counts += self._unknown(pipe, batch, tenant, names, work.samples[tenant])
+            for tenant, unknown in work.unknown_fields.items():
+                self._put_unknown(pipe, batch.arrived_ms, tenant, unknown)
             _count(pipe, f"{COUNTED_KEY}{batch.number >> SLOT_SHIFT}", "upto", counts)
-            pipe.execute()
+            *_, is_counted = pipe.execute() or [0]
+        for tenant in work.unknown_fields:
+            if self._is_sample_due(tenant, batch.arrived_ms):
+                self._sampled_ms[tenant] = batch.arrived_ms
+        return bool(is_counted or not counts)
 
     def counted(self, slot: int) -> Counted:
         """How far the counts of a slot are. Raises redis.RedisError."""
@@ -179,16 +192,33 @@ class Board:
             pipe.expire(key, _CLOCK_S)
             pipe.sadd(f"ow:clock-news:{tenant}", device)
 
-    def _unknown(
-        self, pipe: Any, batch: Batch, tenant: str, names: Counter[str], sample: bytes
-    ) -> Iterator[Count]:
-        key = f"ow:unknown-fields:{tenant}"
-        known = self._unknown_names.setdefault(tenant, set())
-        for name, times in names.items():
-            if name in known or len(known) < UNKNOWN_NAMES_LIMIT:
-                known.add(name)
-                yield (batch.number, key, name, times)
-        pipe.set(f"{key}:sample", sample, ex=_SAMPLE_S, nx=True)
+    def _unknown_fields(self, batch: Batch, work: Sorted) -> Iterator[Count]:
+        for tenant, unknown in work.unknown_fields.items():
+            key = UNKNOWN_KEY + tenant
+            known = self._unknown_names.get(tenant)
+            if known is None:
+                there: Any = self._redis.hkeys(key)
+                known = self._unknown_names[tenant] = {name.decode() for name in there}
+            for name, times in unknown.times.items():
+                if name in known or len(known) < UNKNOWN_NAMES_LIMIT:
+                    known.add(name)
+                    yield (batch.number, key, name, times)
+
+    def _put_unknown(self, pipe: Any, at_ms: int, tenant: str, unknown: UnknownFields) -> None:
+        key, known = UNKNOWN_KEY + tenant, self._unknown_names[tenant]
+        last = {
+            name: _json.encode({"device": device, "at_ms": at_ms})
+            for name, device in unknown.devices.items()
+            if name in known
+        }
+        if last:
+            pipe.hset(f"{key}:last", mapping=last)
+        if self._is_sample_due(tenant, at_ms):
+            said = {"device": unknown.sample_device, "at_ms": at_ms, "payload": unknown.sample}
+            pipe.set(f"{key}:sample", _json.encode(said), ex=_SAMPLE_KEPT_S)
+
+    def _is_sample_due(self, tenant: str, at_ms: int) -> bool:
+        return at_ms - self._sampled_ms.get(tenant, -_SAMPLE_MS) >= _SAMPLE_MS
 
 
 def _put_seen(pipe: Any, batch: Batch, work: Sorted) -> None:
@@ -224,6 +254,9 @@ def _events(batch: Batch, work: Sorted) -> Iterator[Count]:
     several = Counter((note.tenant, note.kind) for note in work.notes if note.kind != "status")
     for (tenant, kind), times in several.items():
         yield from _counts(batch.number, tenant, {kind[:32]: times})
+    for unheard, times in work.unheard.items():
+        name = f"{UNHEARD}{unheard.kind}:{unheard.reason}"
+        yield from _counts(batch.number, unheard.tenant, {name: times})
 
 
 def _numbers(tally: Tally) -> dict[str, int]:

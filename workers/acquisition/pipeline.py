@@ -14,11 +14,12 @@ from apps.partitions.log import PartitionLog
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.store import TelemetryStore
 from workers.acquisition import faults
-from workers.acquisition.batches import Batch, Receipt
+from workers.acquisition.batches import SLOT_SHIFT, Batch, Receipt
 from workers.acquisition.board import Board
 from workers.acquisition.clocks import newest_measured
 from workers.acquisition.keeping import Kept, keep
 from workers.acquisition.patience import Patience
+from workers.acquisition.reconciling import recount
 from workers.acquisition.sorting import Sorted, check, decode, resolve
 from workers.acquisition.turnstile import Turnstile
 
@@ -68,10 +69,16 @@ def _log_and_enter(batch: Batch, resolved: Sorted, kept: Kept, stores: Stores) -
         away=(TelemetryError,),
     )
     faults.point("after_ledger")
-    hold(
+    is_counted = hold(
         # Behind the ledger: what it has and the board has not, the slot's next life counts.
         lambda: stores.board.note(batch, resolved, kept.tallies),
         store="redis",
         away=(RedisError,),
     )
+    if not is_counted:  # that next life is there already, if this is not a note that came twice
+        hold(
+            lambda: recount(stores.telemetry, stores.board, slot=batch.number >> SLOT_SHIFT),
+            store="redis",
+            away=(RedisError, TelemetryError),
+        )
     faults.point("before_puback")

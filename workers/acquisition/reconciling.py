@@ -66,11 +66,18 @@ def taken_over(
     known = board.counted(slot)
     if known.high == lives.high:
         return FormerLives(known.low, known.high)
-    if known.high:  # a life that took over itself, and may not have lived to count all of it
-        count_missing(telemetry, board, slot=slot, lives=FormerLives(known.low, known.high))
+    recount(telemetry, board, slot=slot)
     low = min(lives.low, known.upto + 1) if known.upto else lives.low
     board.take_over(slot, low=low, high=lives.high)
     return FormerLives(low, lives.high)
+
+
+def recount(telemetry: TelemetryStore, board: Board, *, slot: int) -> None:
+    """Count for whatever life has the slot what the ledger has of those before it. Raises
+    TelemetryError, RedisError."""
+    known = board.counted(slot)
+    if known.high:
+        count_missing(telemetry, board, slot=slot, lives=FormerLives(known.low, known.high))
 
 
 def count_missing(

@@ -6,6 +6,7 @@ What can't become a reading leaves with its reason; the good readings of a messa
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -64,6 +65,33 @@ class Note:
     firmware: str = ""
 
 
+class Unheard(NamedTuple):
+    """What something other than readings counts as that came from nobody, or from a device that
+    must not report: whose, `status` or `events`, and why."""
+
+    tenant: str
+    kind: str
+    reason: Reason
+
+
+@dataclass
+class UnknownFields:
+    """Of one tenant: how often each name that is no field occurred, which device sent it last, and
+    one payload with some."""
+
+    times: Counter[str] = field(default_factory=Counter)
+    devices: dict[str, str] = field(default_factory=dict)
+    sample: bytes = b""
+    sample_device: str = ""
+
+    def take(self, parcel: Parcel) -> None:
+        """Those of a message."""
+        names, device = parcel.decoded.unknown_fields, parcel.device.identifier
+        self.times.update(names)
+        self.devices.update(dict.fromkeys(names, device))
+        self.sample, self.sample_device = parcel.message.payload, device
+
+
 @dataclass
 class Sorted:
     """A batch, taken apart."""
@@ -73,9 +101,9 @@ class Sorted:
     readings: list[ConnectorReadings] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
-    unknown_fields: dict[str, Counter[str]] = field(default_factory=dict)
-    samples: dict[str, bytes] = field(default_factory=dict)
-    """One payload with an unknown field for each tenant that sent some."""
+    unheard: Counter[Unheard] = field(default_factory=Counter)
+    unknown_fields: dict[str, UnknownFields] = field(default_factory=dict)
+    """By tenant, of those that sent some."""
     newest: dict[tuple[str, str], int] = field(default_factory=dict)
     """(tenant, device) → the newest instant that it spoke of, in ms: see clocks.py."""
 
@@ -99,6 +127,8 @@ def decode(batch: Batch, *, directory: Directory, in_tables: bool = False) -> So
         if isinstance(device, Refused):
             if kind == "readings":
                 work.refused.append(_whole(number, message, identity, device, directory))
+            else:
+                work.unheard[Unheard(_tenant_of(identity, directory), kind, device.reason)] += 1
         elif kind == "readings":
             known.append((number, message, identity, device))
         else:
@@ -257,9 +287,7 @@ def _noted(device: DeviceEntry, kind: str, payload: bytes) -> Note:
 def _count_unknown_fields(work: Sorted) -> None:
     for parcel in work.parcels:
         if parcel.decoded.unknown_fields:
-            tenant = parcel.device.tenant
-            work.unknown_fields.setdefault(tenant, Counter()).update(parcel.decoded.unknown_fields)
-            work.samples[tenant] = parcel.message.payload
+            work.unknown_fields.setdefault(parcel.device.tenant, UnknownFields()).take(parcel)
 
 
 # --- check ------------------------------------------------------------------------------------

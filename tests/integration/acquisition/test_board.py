@@ -10,12 +10,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from apps.telemetry.answers import AccountLine
+from apps.telemetry.board import unknown_fields
 from ohmwatch.refusals import Reason
 from tests.acquisition import redis_behind
 from tests.faults import nemesis, proxy
 from workers.acquisition.batches import Batch, Tally, first_number
-from workers.acquisition.board import Board, Counted
-from workers.acquisition.sorting import Note, Sorted
+from workers.acquisition.board import UNKNOWN_NAMES_LIMIT, Board, Counted
+from workers.acquisition.sorting import Note, Sorted, UnknownFields
 
 SLOT = 3
 FIRST = first_number(SLOT, 1_800_000_000_000)
@@ -45,8 +46,15 @@ def board(way: proxy.Proxy) -> Iterator[Board]:
         yield Board(client)
 
 
-def batch(number: int) -> Batch:
-    return Batch(number, 0, 1_800_000_000_000, [])
+HOUR_MS = 3_600_000
+
+
+def batch(number: int, *, later_ms: int = 0) -> Batch:
+    return Batch(number, 0, 1_800_000_000_000 + later_ms, [])
+
+
+def fields(device: str, sample: bytes, *names: str) -> dict[str, UnknownFields]:
+    return {"kunlun": UnknownFields(Counter(names), dict.fromkeys(names, device), sample, device)}
 
 
 def work() -> Sorted:
@@ -65,10 +73,11 @@ def test_a_batch_that_is_noted_again_after_a_lost_answer_counts_once(
         board.note(batch(FIRST), work(), {"kunlun": TALLY})
     assert counts(redis_log) == COUNTED, "it was done, and nobody knows"
     way.mend()
-    board.note(batch(FIRST), work(), {"kunlun": TALLY})
+    assert not board.note(batch(FIRST), work(), {"kunlun": TALLY})
     assert counts(redis_log) == COUNTED
-    board.note(batch(FIRST + 1), work(), {"kunlun": TALLY})
+    assert board.note(batch(FIRST + 1), work(), {"kunlun": TALLY})
     assert counts(redis_log)[b"stored"] == b"10"
+    assert board.note(batch(FIRST + 2), Sorted(), {}), "there was nothing to count"
 
 
 def test_what_is_settled_counts_by_the_difference(
@@ -95,7 +104,7 @@ def test_who_was_stopped_and_has_lost_its_slot_counts_no_more(
     board.note(batch(FIRST), work(), {"kunlun": TALLY})
     assert board.counted(SLOT) == Counted(FIRST, 0, 0)
     board.take_over(SLOT, low=FIRST + 1, high=FIRST + 100)
-    board.note(batch(FIRST + 1), work(), {"kunlun": TALLY})
+    assert not board.note(batch(FIRST + 1), work(), {"kunlun": TALLY})
     board.settle(SLOT, high=FIRST + 1, lines=[AccountLine("kunlun", received=7, stored=7)])
     assert counts(redis_log) == COUNTED
     assert board.counted(SLOT) == Counted(FIRST + 99, FIRST + 1, FIRST + 100)
@@ -108,3 +117,32 @@ def test_slots_and_tenants_are_apart(board: Board, redis_log: redis.Redis) -> No
     board.note(batch(first_number(SLOT - 1, 0)), Sorted(), {"aurora": Tally(stored=1)})
     assert counts(redis_log) == COUNTED
     assert redis_log.hgetall("ow:counts:aurora") == {b"received": b"1", b"stored": b"1"}
+
+
+def test_a_field_that_nobody_knows_is_told_with_who_sent_it_last(board: Board) -> None:
+    board.note(
+        batch(FIRST), Sorted(unknown_fields=fields("one", b"first", "gps", "gps", "rpm")), {}
+    )
+    board.note(
+        batch(FIRST + 1, later_ms=1_000), Sorted(unknown_fields=fields("two", b"2nd", "gps")), {}
+    )
+    found = unknown_fields("kunlun")
+    said = [(each.name, each.times, each.device) for each in found.fields]
+    assert said == [("gps", 3, "two"), ("rpm", 1, "one")]
+    assert found.sample is not None
+    assert (found.sample.device, found.sample.shown) == ("one", "first"), "one an hour"
+    board.note(
+        batch(FIRST + 2, later_ms=HOUR_MS), Sorted(unknown_fields=fields("two", b"\xff", "gps")), {}
+    )
+    found = unknown_fields("kunlun")
+    assert found.sample is not None
+    assert found.sample.shown.startswith("000000  ff")
+    assert unknown_fields("aurora").fields == []
+
+
+def test_names_are_bounded_over_all_lives_of_a_worker(board: Board, redis_log: redis.Redis) -> None:
+    for life, each in enumerate((board, Board(redis_log))):
+        names = [f"made_up_{life}_{number}" for number in range(UNKNOWN_NAMES_LIMIT)]
+        each.note(batch(FIRST + life), Sorted(unknown_fields=fields("one", b"", *names)), {})
+    assert redis_log.hlen("ow:unknown-fields:kunlun") == UNKNOWN_NAMES_LIMIT
+    assert redis_log.hlen("ow:unknown-fields:kunlun:last") == UNKNOWN_NAMES_LIMIT

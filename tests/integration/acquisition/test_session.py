@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import redis
 
+from apps.telemetry import board
 from tests import cast, mqtt
 from tests.acquisition import (
     Slot,
@@ -171,7 +172,13 @@ def test_what_devices_say_of_themselves_is_put_up(
     assert redis_log.hget("ow:counts:kunlun", "status_unreadable") == b"1"
     assert redis_log.hexists("ow:seen:kunlun", "tbox-1")
     assert redis_log.hgetall("ow:unknown-fields:kunlun") == {b"gps": b"1"}
-    assert b"gps" in (redis_log.get("ow:unknown-fields:kunlun:sample") or b"")
+    unknown = board.unknown_fields("kunlun")
+    assert [(each.name, each.times, each.device) for each in unknown.fields] == [
+        ("gps", 1, "tbox-1")
+    ]
+    assert unknown.sample is not None
+    assert '"gps": 1' in unknown.sample.shown
+    assert unknown.sample.at_ms == unknown.fields[0].at_ms
 
 
 def test_without_a_slot_a_worker_speaks_no_mqtt(broker: mqtt.Mosquitto) -> None:

@@ -6,15 +6,20 @@ from pathlib import Path
 import pytest
 import redis
 from django.test import Client
+from django_tenants.utils import tenant_context
 
 from apps.accounts.models import User
+from apps.devices.models import Device
+from apps.devices.operations import disable_device
 from apps.platform.acquisition import counts, slots
+from apps.tenants.models import Tenant
 from deploy.stack.status import slot_in_words
 from ohmwatch.refusals import Reason
-from tests import mqtt
+from tests import cast, mqtt
 from tests.acquisition import (
     Slot,
     Worker,
+    account,
     assert_closed,
     assert_counted,
     device,
@@ -82,6 +87,41 @@ def test_a_worker_says_which_store_it_waits_for(
             way.mend()
             until(lambda: received() == 1)
             until(lambda: slot.crew.state()["holding"] == {})
+
+
+@pytest.mark.usefixtures("empty_elasticsearch")
+@pytest.mark.django_db(transaction=True)
+def test_what_is_said_by_nobody_is_counted_and_is_no_part_of_the_account(
+    broker: mqtt.Mosquitto, kunlun: Tenant, client: Client
+) -> None:
+    with tenant_context(kunlun):
+        disable_device(device=Device.objects.get(pk=cast.CLARAS_DEVICE))
+    online = b'{"online": true}'
+    with Slot(broker.worker_port):
+        for identity in ("kunlun.stranger", "kunlun.tbox-2", "nowhere.tbox-1"):
+            with device(broker, identity) as one:
+                one.deliver(topic(identity, "status"), [online, online])
+                one.deliver(topic(identity, "events"), [b"{}"])
+        with device(broker, "kunlun.tbox-1") as known:
+            known.deliver(topic("kunlun.tbox-1", "status"), [online, b"rubbish"])
+            known.deliver(TBOX, [reading(now_ms())])
+        until(lambda: received() == 1)
+        until(lambda: 'unheard_total{kind="status",reason="undecodable"' in metrics(client))
+        said = metrics(client)
+    counted = "ohmwatch_messages_unheard_total"
+    for labels, number in {
+        'kind="status",reason="unknown_device",tenant="kunlun"': 2,
+        'kind="events",reason="unknown_device",tenant="kunlun"': 1,
+        'kind="status",reason="device_disabled",tenant="kunlun"': 2,
+        'kind="events",reason="device_disabled",tenant="kunlun"': 1,
+        'kind="status",reason="unknown_tenant",tenant="_platform"': 2,
+        'kind="events",reason="unknown_tenant",tenant="_platform"': 1,
+        'kind="status",reason="undecodable",tenant="kunlun"': 1,
+    }.items():
+        assert f"{counted}{{{labels}}} {number}.0" in said
+    assert account().keys() == {"kunlun"}
+    assert_closed()
+    assert_counted()
 
 
 @pytest.mark.usefixtures("kunlun", "empty_elasticsearch")
@@ -152,9 +192,9 @@ def test_without_redis_there_are_the_other_metrics(
 def test_every_metric_of_acquisition_is_documented(client: Client, redis_log: redis.Redis) -> None:
     redis_log.hset("ow:counts:kunlun", mapping={"stored": 1, "quarantined:too_large": 1})
     redis_log.set("ow:acquisition:0", '{"at_ms": 1, "holding": {"redis": 1}}')
-    pattern = r"^# TYPE (ohmwatch_(?:readings|acquisition)\w*)"
+    pattern = r"^# TYPE (ohmwatch_(?:readings|messages|acquisition)\w*)"
     names = set(re.findall(pattern, metrics(client), re.M))
-    assert len(names) == 11
+    assert len(names) == 12
     documented = DOCS.read_text()
     assert {name for name in names if f"`{name}`" not in documented} == set()
 
