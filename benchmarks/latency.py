@@ -76,10 +76,10 @@ def main(quick: bool) -> int:
         stack.enter_context(ground.process(folder / "detection.log", *ground.DETECTION))
         port = stack.enter_context(_web(folder))
         page = stack.enter_context(_page(port, on.fleet.units[0].connector))
-        rate = _full_rate(recording, broker, sent, part=0.1 if quick else 1.0)
+        rate = _full_rate(recording, broker, sent, part=0.05 if quick else 1.0)
         probes = Probes(on, page, sent)
         with _loaded(recording, broker, rate / 2, sent), broker.loader(ground.PROBE) as device:
-            probes.run(device, for_s=15 if quick else 150)
+            probes.run(device, for_s=7 if quick else 150)
         ground.close_account(on, [worker], sent.total())
     finish(
         "latency", [*_measures(probes), Measure("load meanwhile", rate / 2, "readings/s")], quick
