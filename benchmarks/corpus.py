@@ -37,8 +37,9 @@ NOISE = {"current_a": 0.4, "voltage_v": 0.4, "temperature_pos_c": 0.15, "tempera
 _RATINGS = Ratings(250, 800, 38, 180, (80, 780), 500)
 _SPACE = uuid.UUID("01900000-0000-7000-8000-000000000000")
 
-SLOTS = 2
-"""Acquisition workers, as a stack has them: a broker deals messages out to them in turns."""
+SLOTS, FIRST_SLOT = 2, 1_000
+"""Acquisition workers, as a stack has them: a broker deals messages out to them in turns. Their
+numbers are of no worker's that may run beside, or it would take these batches for its own."""
 LATENESS_MS, TRAVEL_MS = 3.0, 40.0
 """Means: by how much a device reports after it is due, and how long a message is on its way."""
 LATEST_MS = 200
@@ -96,15 +97,28 @@ class Stretch:
 class Corpus:
     """Days of readings, one in each step_ms, up to end_ms; the same for the same arguments.
 
-    `together`: how many a device keeps until it sends them, exactly step_ms apart.
+    `together`: how many a device keeps until it sends them, exactly step_ms apart; `slots`: through
+    how many workers they come; `alike`: so many stretches of the time see the same but for noise,
+    for a quick look, because physics are simulated minute by minute.
     """
 
     def __init__(
-        self, *, start_ms: int, end_ms: int, step_ms: int, together: int = 1, slots: int = SLOTS
+        self,
+        *,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        together: int = 1,
+        slots: int = SLOTS,
+        alike: int = 1,
     ) -> None:
         self._grid_ms = np.arange(start_ms, end_ms, step_ms, dtype=np.int64)
         self._step_ms, self._together, self._slots = step_ms, together, slots
-        self._patterns = _simulated(self._grid_ms)
+        count = len(self._grid_ms)
+        patterns = _simulated(self._grid_ms[: -(-count // alike)])
+        self._patterns = {
+            name: np.tile(values, (alike, 1))[:count] for name, values in patterns.items()
+        }
 
     def __len__(self) -> int:
         """Readings of a connector."""
@@ -121,7 +135,7 @@ class Corpus:
         travel_ms = random.exponential(TRAVEL_MS, message[-1] + 1).astype(np.int64)
         slot = random.integers(0, self._slots, message[-1] + 1)
         arrived_ms = _closed_ms(measured_ms[last] + travel_ms)[message]
-        batch = (slot[message] << SLOT_SHIFT) | arrived_ms
+        batch = ((FIRST_SLOT + slot[message]) << SLOT_SHIFT) | arrived_ms
         return Stretch(measured_ms, arrived_ms, batch, self._columns(connector))
 
     def _columns(self, connector: Connector) -> Columns:

@@ -61,7 +61,7 @@ STEP_MS = 100
 CALIBRATION_READINGS, WARM = 300_000, 4
 _EACH_S = (0.3, 0.7)
 _LOOK_S, _ALARM_LOOK_S = 0.02, 0.005
-_GIVE_UP_S = 15.0
+_GIVE_UP_S, _CATCH_UP_S = 15.0, 120.0
 
 
 def main(quick: bool) -> int:
@@ -76,10 +76,10 @@ def main(quick: bool) -> int:
         stack.enter_context(ground.process(folder / "detection.log", *ground.DETECTION))
         port = stack.enter_context(_web(folder))
         page = stack.enter_context(_page(port, on.fleet.units[0].connector))
-        rate = _full_rate(recording, broker, sent, part=0.1 if quick else 1.0)
+        rate = _full_rate(recording, broker, sent, part=0.05 if quick else 1.0)
         probes = Probes(on, page, sent)
         with _loaded(recording, broker, rate / 2, sent), broker.loader(ground.PROBE) as device:
-            probes.run(device, for_s=15 if quick else 150)
+            probes.run(device, for_s=7 if quick else 150)
         ground.close_account(on, [worker], sent.total())
     finish(
         "latency", [*_measures(probes), Measure("load meanwhile", rate / 2, "readings/s")], quick
@@ -283,7 +283,7 @@ class Probes:
         # Detection may be seconds behind the full load that came before: half load begins when
         # what comes after it has been shown.
         self._probe(device)
-        self._await_all()
+        self._await_all(within_s=_CATCH_UP_S)
         self.found_s.clear()
         self.shown_s.clear()
         self.hops_s.clear()
@@ -298,8 +298,8 @@ class Probes:
         over.set()
         watcher.join()
 
-    def _await_all(self) -> None:
-        give_up = time.monotonic() + _GIVE_UP_S
+    def _await_all(self, *, within_s: float = _GIVE_UP_S) -> None:
+        give_up = time.monotonic() + within_s
         while self._sent:
             if time.monotonic() > give_up:
                 raise TimeoutError(f"{len(self._sent)} readings never came to the browser")

@@ -25,7 +25,7 @@ LOOK_BACK_MS = 20_000_000
 """How long ago the first round's readings were measured; each round's are newer than the last's."""
 _BEFORE_S = 5.0
 _PATIENCE_S = 600.0
-_LOOK_S = 0.2
+_LOOK_S, _FULL_WITHIN_S = 0.2, 60.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Size:
 
     @classmethod
     def of(cls, quick: bool) -> "Size":
-        return cls(100, 200, 4, 8.0, 250_000) if quick else cls(200, 400, 4, 300.0, 600_000)
+        return cls(40, 200, 10, 5.0, 200_000) if quick else cls(200, 400, 4, 300.0, 600_000)
 
 
 class NeverFull(Exception):
@@ -76,11 +76,8 @@ def _measured(
     store.cut()
     publisher.limit = size.held
     away = _highest(worker, until=_after(size.away_s))
-    held, state = publisher.sent - ground.counted(), worker.state()
-    if held < size.held * _NEARLY or state["reading"]:
-        raise NeverFull(f"{held} of {size.held} readings wait, and the worker says {state}") from (
-            publisher.failure
-        )
+    away = max(away, _highest(worker, until=_full(publisher, worker, size.held)))
+    held, state = publisher.ahead, worker.state()
     store.mend()
     publisher.end()
     after = _highest(worker, until=publisher.is_all_counted)
@@ -95,6 +92,22 @@ def _measured(
 
 _NEARLY = 0.95
 """The publisher sends some hundred messages at once, and none that would go beyond."""
+
+
+def _full(publisher: "Publisher", worker: Worker, held: int) -> Callable[[], bool]:
+    """Whether so much waits that the worker reads no more. NeverFull where it never is."""
+    give_up = time.monotonic() + _FULL_WITHIN_S
+
+    def is_full() -> bool:
+        state = worker.state()
+        if publisher.ahead >= held * _NEARLY and state.get("reading") is False:
+            return True
+        if publisher.failure is not None or time.monotonic() > give_up:
+            said = f"{publisher.ahead} of {held} readings wait, and the worker says {state}"
+            raise NeverFull(said) from publisher.failure
+        return False
+
+    return is_full
 
 
 def _number(state: dict[str, object]) -> float:
@@ -135,6 +148,11 @@ class Publisher:
     def end(self) -> None:
         """Finish the round in hand: nothing comes after it."""
         self._over.set()
+
+    @property
+    def ahead(self) -> int:
+        """Readings sent and not yet counted: they wait, in the broker or in the worker."""
+        return self.sent - ground.counted()
 
     def is_all_counted(self) -> bool:
         """Whether all of it has been sent, and received. Raises what made it fail."""

@@ -184,5 +184,5 @@ def _back_tested(on: Ground, begin_ms: int) -> Came:
 def _engineer(now: datetime) -> User:
     found = User.objects.filter(username=TENANT).first()
     return found or create_user(
-        username=TENANT, email="engineer@bench.example", role=Role.ENGINEER, now=now
+        username=TENANT, email="replay@bench.example", role=Role.ENGINEER, now=now
     )

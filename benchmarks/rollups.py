@@ -63,7 +63,7 @@ class Size:
 
     @classmethod
     def of(cls, quick: bool) -> "Size":
-        return cls(100, 100, 2, 1, 20) if quick else cls(200, 200, 3, 4, 60)
+        return cls(40, 100, 1, 1, 6) if quick else cls(200, 200, 3, 4, 60)
 
 
 @dataclass

@@ -52,7 +52,7 @@ class Size:
 
     @classmethod
     def of(cls, quick: bool) -> "Size":
-        return cls(100, 100, 2, 1) if quick else cls(200, 200, 2, 4)
+        return cls(40, 100, 1, 1) if quick else cls(200, 200, 2, 4)
 
 
 @dataclass

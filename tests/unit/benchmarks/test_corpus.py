@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.corpus import SLOTS, Connector, Corpus, bulk_lines, copy_lines
+from benchmarks.corpus import FIRST_SLOT, SLOTS, Connector, Corpus, bulk_lines, copy_lines
 from workers.acquisition.batches import SLOT_SHIFT
 from workers.acquisition.intake import Limits
 
@@ -27,7 +27,7 @@ def test_a_batch_has_one_number_one_slot_and_one_arrival_and_soon_another() -> N
     assert waits_ms.min() > 0
     assert np.median(waits_ms) < 1000 * Limits().wait_s + 200
     assert len(np.unique(readings.batch)) == len(readings)
-    assert set(np.unique(readings.batch >> SLOT_SHIFT)) == set(range(SLOTS))
+    assert set(np.unique(readings.batch >> SLOT_SHIFT)) == {FIRST_SLOT + n for n in range(SLOTS)}
     assert (readings.batch % (1 << SLOT_SHIFT) == readings.arrived_ms).all()
 
 
@@ -48,3 +48,11 @@ def test_the_same_readings_are_written_for_both_stores() -> None:
     for number in (readings.measured_ms[7], readings.arrived_ms[7], readings.batch[7]):
         assert str(number).encode() in documents[15]
         assert str(number).encode() in rows[7].split(b"\t")
+
+
+def test_what_is_alike_differs_in_noise_alone() -> None:
+    readings = Corpus(**HOUR, alike=4).readings(Connector(3))
+    first, second = readings.part(slice(0, 90)), readings.part(slice(90, 180))
+    ambient_c = [part.columns["ambient_c"] for part in (first, second)]
+    assert (first.columns["mating_cycles"] == second.columns["mating_cycles"]).all()
+    assert 0 < np.abs(ambient_c[0] - ambient_c[1]).max() < 1
