@@ -109,17 +109,16 @@ class _Publisher:
 
 def _highest(worker: Worker, for_s: float) -> float:
     """The most memory that the worker held in this time, in MiB."""
-    end, highest = time.monotonic() + for_s, 0.0
-    while time.monotonic() < end:
-        highest = max(highest, worker.memory_mb())
-        time.sleep(0.2)
-    return highest
+    worker.forget_peak()
+    time.sleep(for_s)
+    return worker.memory_mb()
 
 
 def _highest_until_done(worker: Worker, readings: int) -> float:
-    end, highest = time.monotonic() + _PATIENCE_S, 0.0
+    end = time.monotonic() + _PATIENCE_S
+    worker.forget_peak()
     while ground.counted() < readings:
         if time.monotonic() > end:
             raise ground.AccountOpen(f"{ground.counted()} of {readings} after {_PATIENCE_S:.0f} s")
-        highest = max(highest, _highest(worker, 0.2))
-    return highest
+        time.sleep(0.2)
+    return worker.memory_mb()

@@ -36,6 +36,11 @@ def ready_tenants() -> list[Tenant]:
         return list(tenants().filter(state=TenantState.READY))
 
 
+def classes_in_use() -> list[str]:
+    """The retention classes that readings of tenants in service are in, past ones too."""
+    return sorted({name for tenant in ready_tenants() for name in tenant.retention.names})
+
+
 def current_tenant() -> Tenant:
     """The tenant whose schema is set. Raises LookupError in the public schema."""
     if in_public():
