@@ -51,7 +51,7 @@ def runs(work: Sorted) -> Iterator[Run]:
 
 def _is_one_run(work: Sorted) -> bool:
     """The usual case, asked once for a whole batch."""
-    both = [*work.singles, *work.readings]
+    both: list[Singles | ConnectorReadings] = [*work.singles, *work.readings]
     count = sum([len(one) for one in both])
     widest = max([_document_bytes(names) for names in {_names(one) for one in both}], default=0)
     return count <= RUN_READINGS and count * widest <= RUN_BYTES
