@@ -192,10 +192,10 @@ def _after(seconds: float) -> Callable[[], bool]:
 
 def _highest(worker: Worker, *, until: Callable[[], bool]) -> float:
     """The most memory that the worker held until then, in MiB."""
-    give_up, highest = time.monotonic() + _PATIENCE_S, worker.memory_mb()
+    give_up = time.monotonic() + _PATIENCE_S
+    worker.forget_peak()
     while not until():
         if time.monotonic() > give_up:
             raise AccountOpen(f"only {ground.counted()} readings have been received")
-        highest = max(highest, worker.memory_mb())
         time.sleep(_LOOK_S)
-    return highest
+    return worker.memory_mb()

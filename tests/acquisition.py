@@ -137,16 +137,23 @@ class Worker:
         return self.log.read_text()[-3000:] if self.log.exists() else ""
 
     def memory_mb(self) -> float:
-        assert self.process is not None
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
+        """The most that it has held since its start, or since `forget_peak`."""
+        for line in self._about("status").read_text().splitlines():
+            if line.startswith("VmHWM"):
                 return int(line.split()[1]) / 1024
-        raise AssertionError("no VmRSS")
+        raise AssertionError("no VmHWM")
+
+    def forget_peak(self) -> None:
+        """From now on `memory_mb` tells of what comes."""
+        self._about("clear_refs").write_text("5")
+
+    def _about(self, what: str) -> Path:
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}/{what}")
 
     def cpu_s(self) -> float:
         """Processor time that it has spent, in user and in system."""
-        assert self.process is not None
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = self._about("stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def wait(self, *, within_s: float = 40.0) -> int:

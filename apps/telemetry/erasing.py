@@ -53,10 +53,12 @@ def erase(
     connector: Id | None = None,
     *,
     now: datetime,
+    classes: Sequence[str] = (),
     report: Report | None = None,
 ) -> Report:
     """Everything of the tenant, or of one of its connectors, in every kind of index.
 
+    `classes`: those that tenants are in, whose slices have to be there afterwards.
     Nothing of it may still be coming in: end its devices first. Raises TelemetryError and
     redis.RedisError; what was erased until then is in a `report` that was handed in.
     """
@@ -73,7 +75,7 @@ def erase(
             if connector is None:
                 _drop_whole(store, kind, whose, report, turn)
             _delete_all(store, kind, whose, report, turn, keep_account=connector is not None)
-    store.ensure_slices(now)  # of what was dropped whole, for those who write next
+    store.ensure_slices(now, classes)  # of what was dropped whole, for those who write next
     _merge_away(store)
     return report
 

@@ -109,7 +109,7 @@ class Retention(NamedTuple):
         """Each class with the time whose measurements are in it, oldest first."""
         start_ms, ever_ms = ALWAYS
         for name, end_ms in (*self.former, (self.latest, ever_ms)):
-            yield (name if name in CLASSES else DEFAULT_CLASS), (start_ms, end_ms)
+            yield (name if class_of(name) else DEFAULT_CLASS), (start_ms, end_ms)
             start_ms = end_ms
 
     def moved(self, to: str, start_ms: int) -> "Retention":
@@ -218,7 +218,7 @@ def held_since_ms(retention: Retention, *, now: datetime, open_days: int) -> int
     since_ms = 0
     begin_ms: int | None = None
     for name, end_ms in (*retention.former, (retention.latest, None)):
-        kept = CLASSES.get(name) or CLASSES[DEFAULT_CLASS]
+        kept = class_of(name) or CLASSES[DEFAULT_CLASS]
         kept_from_ms = to_ms(now - timedelta(days=kept.keep_days) + EXPIRY_MARGIN)
         may_be_gone = begin_ms is None or begin_ms - _AHEAD_MS < kept_from_ms
         if may_be_gone:

@@ -1024,16 +1024,12 @@ def _is_merged(shards: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
 
 def _since_ms(indices: Iterable[str]) -> dict[str, dict[str, int]]:
     """When the oldest index begins, by class and level."""
-    families = {
-        f"{kind.name}-{name}": (name, level.name)
-        for level, kind in ((RAW, READINGS), *((each, ROLLUP[each.name]) for each in ROLLUPS))
-        for name in CLASSES
-    }
+    kinds = {READINGS.name: RAW.name, **{ROLLUP[level.name].name: level.name for level in ROLLUPS}}
     found: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for index in indices:
-        begin, family = slices.begin_of(index), families.get(index.rsplit("-", 1)[0])
-        if begin is not None and family is not None:
-            name, level = family
+        kind, _, name = slices.family_of(index).rpartition("-")
+        begin, level = slices.begin_of(index), kinds.get(kind)
+        if begin is not None and level is not None and slices.class_of(name):
             begin_ms = slices.to_ms(begin)
             found[name][level] = min(found[name].get(level, begin_ms), begin_ms)
     return found

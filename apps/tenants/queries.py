@@ -43,6 +43,11 @@ def retentions() -> dict[str, Retention]:
         return {tenant.slug: tenant.retention for tenant in tenants()}
 
 
+def classes_in_use() -> list[str]:
+    """The retention classes that readings of tenants in service are in, past ones too."""
+    return sorted({name for tenant in ready_tenants() for name in tenant.retention.names})
+
+
 def current_tenant() -> Tenant:
     """The tenant whose schema is set. Raises LookupError in the public schema."""
     if in_public():

@@ -164,12 +164,14 @@ class Liar:
     """HTTP in front of Elasticsearch that answers bulk requests in its own way.
 
     `mode`: "" passes on, "busy" answers 429, "half" refuses every second document of a bulk with
-    429, "garbage" answers no JSON, "late" passes on and answers after `late_s`.
+    429, "garbage" answers no JSON, "late" passes on and answers after `late_s`, "small" answers 413
+    to what has more than `most_bytes`, "picky" answers 400 to what has `poison` in it.
     """
 
     def __init__(self, late_s: float = 60.0) -> None:
         self.mode = ""
         self.late_s = late_s
+        self.most_bytes, self.poison = 0, b""
         self.lied = 0
         self.port = free_port()
         liar = self
@@ -207,7 +209,15 @@ class Liar:
         self, asked: BaseHTTPRequestHandler, body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         lies = self.mode if asked.path.startswith("/_bulk") else ""
+        if lies == "small" and len(body) <= self.most_bytes:
+            lies = ""
+        if lies == "picky" and self.poison not in body:
+            lies = ""
         self.lied += bool(lies)
+        if lies == "small":
+            return 413, {"Content-Type": "text/html"}, b"<html>413 Request Entity Too Large</html>"
+        if lies == "picky":
+            return 400, _JSON, b'{"error": {"type": "parse_exception", "reason": "picky"}}'
         if lies == "busy":
             return 429, _JSON, b'{"error": {"type": "es_rejected_execution_exception"}}'
         if lies == "garbage":

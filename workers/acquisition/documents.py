@@ -7,7 +7,6 @@ the lines of a whole batch are filled by a single formatting call.
 
 import base64
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate, chain, groupby, pairwise, repeat
 from typing import NamedTuple, Protocol
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from apps.devices.directory import ConnectorEntry
 from ohmwatch.readings import Columns, Sheet
-from workers.acquisition.parcels import ConnectorReadings, Singles, chosen
+from workers.acquisition.parcels import ConnectorReadings, Singles
 
 _json = msgspec.json.Encoder()
 
@@ -105,8 +104,7 @@ def _runs(
     indices = [index_of(kept_for.at(time), time) for time in times]
     for index, run in groupby(range(len(indices)), key=indices.__getitem__):
         rows = list(run)
-        cut = slice(rows[0], rows[-1] + 1)
-        yield index, replace(one, columns=chosen(one.columns, cut), rows=one.rows[cut])
+        yield index, one.part(slice(rows[0], rows[-1] + 1))
 
 
 def reading_lines(

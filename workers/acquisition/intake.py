@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from workers.acquisition.batches import MESSAGE_BYTES, Batch, Message, first_number
+from workers.acquisition.weighing import weight
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Limits:
     batch_messages: int = 2_000
     batch_bytes: int = 256 * 1024
     """Of payloads by columns, which become documents several times as large: some 4,000 readings
-    of 12 quantities. Payloads by rows weigh less, because they become less: see `_weight`. In half
-    the batch each reading is a fifth dearer."""
+    of 12 quantities. What becomes less weighs less, and a thin reading no less than that: see
+    weighing.py. In half the batch each reading is a fifth dearer."""
     wait_s: float = 0.1
     """An open batch is closed after this time if the pipeline has a hand free ..."""
     wait_busy_s: float = 1.0
@@ -66,7 +67,7 @@ class Intake:
                     self._opened_at = tick
                 self._open.append(message)
                 self._open_bytes += len(payload) + MESSAGE_BYTES
-                self._open_weight += _weight(payload)
+                self._open_weight += weight(payload)
                 if self._open_weight >= most_weight or len(self._open) >= most:
                     self._close(now_ms)
 
@@ -161,20 +162,3 @@ class Intake:
         """When the oldest batch that waits was closed."""
         with self._changed:
             return self._closed[0].arrived_ms if self._closed else None
-
-
-def _weight(payload: bytes) -> int:
-    """How many bytes by columns a payload is worth: what becomes of a reading takes as much memory
-    whichever way it came, but by itself or by rows it brings the names of its quantities along."""
-    if not payload.startswith(b"{"):
-        return len(payload)
-    if b"[" not in payload:
-        return len(payload) // _NAMED
-    if b'"columns":' in payload:
-        return len(payload)
-    return max(len(payload) // _NAMED, payload.count(b'"time"') * _READING_BYTES)
-
-
-_NAMED = 3
-_READING_BYTES = 60
-"""Of a reading by columns with 12 quantities."""

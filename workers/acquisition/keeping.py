@@ -6,10 +6,12 @@ answers "duplicate" to documents of this very batch, and only a count of what th
 the batch's number tells what is what.
 """
 
+import gc
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from itertools import chain
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import structlog
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from apps.partitions.log import Chunk, Rows
 from apps.telemetry.answers import STORED, ItemResult, LedgerEntry
-from apps.telemetry.errors import TelemetryError
+from apps.telemetry.errors import StoreRefused, TelemetryError
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import TelemetryStore
 from ohmwatch.readings import Columns, Sheet
@@ -27,11 +29,15 @@ from workers.acquisition.batches import Batch, Tally
 from workers.acquisition.documents import batch_lines, quarantine_lines, single_lines
 from workers.acquisition.parcels import ConnectorReadings, Singles, chosen
 from workers.acquisition.patience import Patience, pauses
+from workers.acquisition.runs import Run, portions, runs
 from workers.acquisition.sampling import sampled
 from workers.acquisition.sorting import Refusal, Sorted, grouped, one_each
 
 LATE_MS = 3600 * 1000
 """A reading that is older than this when it arrives counts as late."""
+
+_FOR_ITS_CONTENT = (400, 413)
+"""Answers to a request that may pass in parts; to any other the worker holds."""
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -62,47 +68,54 @@ class Kept:
 
 def keep(batch: Batch, work: Sorted, *, telemetry: TelemetryStore, patience: Patience) -> Kept:
     """Store a batch's readings and refusals. Returns when all are safe, however long it takes."""
-    writer = _Writer(batch, telemetry, patience)
-    tallies: dict[str, Tally] = {}
-    chunks: list[Chunk] = []
-    rows: list[Rows] = []
-    texts = [writer.single_text(singles) for singles in work.singles]
-    results = writer.send(b"".join([*texts, writer.reading_text(work.readings)]))
-    faults.point("after_bulk")
-    refused = list(work.refused)
-    position, late_ms = 0, batch.arrived_ms - LATE_MS
+    writer = _Writer(batch, work, telemetry, patience)
+    kept, refused = Kept({}, []), list(work.refused)
+    for run in runs(work):
+        results = writer.send(writer.text(run))
+        faults.point("after_bulk")
+        refused.extend(_take_run(run, results, kept, batch.arrived_ms))
+    refused = sampled(one_each(refused), at_ms=batch.arrived_ms)
+    writer.quarantine(refused)
+    for refusal in refused:
+        tally = kept.tallies.setdefault(refusal.tenant, Tally())
+        tally.quarantined[refusal.reason] += refusal.count
+    if writer.in_doubt:
+        _settle_doubt(kept.tallies, writer.held_by_tenant())
+    return kept
+
+
+def _take_run(
+    run: Run, results: Sequence[ItemResult], kept: Kept, arrived_ms: int
+) -> list[Refusal]:
+    """Count the answers to a run, and keep for detection what it has to see; what was refused."""
+    tallies, late_ms = kept.tallies, arrived_ms - LATE_MS
+    refused: list[Refusal] = []
     special: list[ConnectorReadings] = []
     answers: list[ItemResult] = []
-    for singles in work.singles:
+    position = 0
+    for singles in run.singles:
         mine = results[position : position + len(singles)]
         position += len(mine)
         stored, others = _take_stored(singles, mine, tallies, late_ms)
-        rows.append(_rows(stored, batch.arrived_ms))
+        kept.rows.append(_rows(stored, arrived_ms))
         special.extend(singles.readings(others))
         answers.extend(mine[row] for row in others)
     results, position = [*answers, *results[position:]], 0
-    readings = [*special, *work.readings]
+    readings = [*special, *run.readings]
     if _all_stored_in_time(readings, results, late_ms):
         for one in readings:
-            tallies.setdefault(one.tenant, Tally()).stored += len(one.columns)
-            chunks.append(_chunk(one, one.columns, batch.arrived_ms))
-        readings = []
+            tallies.setdefault(one.tenant, Tally()).stored += len(one)
+            kept.chunks.append(_chunk(one, one.columns, arrived_ms))
+        return refused
     for one in readings:
-        mine = results[position : position + len(one.columns)]
+        mine = results[position : position + len(one)]
         position += len(mine)
         tally = tallies.setdefault(one.tenant, Tally())
         good, bad = _take_answers(one, mine, tally, late_ms)
         refused.extend(bad)
         if len(good):
-            chunks.append(_chunk(one, good, batch.arrived_ms))
-    refused = sampled(one_each(refused), at_ms=batch.arrived_ms)
-    writer.quarantine(refused)
-    for refusal in refused:
-        tally = tallies.setdefault(refusal.tenant, Tally())
-        tally.quarantined[refusal.reason] += refusal.count
-    if writer.in_doubt:
-        _settle_doubt(tallies, writer.held_by_tenant())
-    return Kept(tallies, chunks, rows)
+            kept.chunks.append(_chunk(one, good, arrived_ms))
+    return refused
 
 
 def _take_stored(
@@ -200,18 +213,32 @@ def _settle_doubt(tallies: dict[str, Tally], held: dict[str, int]) -> None:
         tally.duplicate = accepted - tally.stored
 
 
+class _Refused(NamedTuple):
+    """The answer to a request as a whole, where it was not taken."""
+
+    status: int
+    reason: str
+
+
 class _Writer:
     """The bulk requests of one batch, repeated until each document has its final answer."""
 
-    def __init__(self, batch: Batch, telemetry: TelemetryStore, patience: Patience) -> None:
+    def __init__(
+        self, batch: Batch, work: Sorted, telemetry: TelemetryStore, patience: Patience
+    ) -> None:
         self._batch = batch
+        self._work = work
         self._telemetry = telemetry
         self._patience = patience
         self.in_doubt = False
         """Whether a failed request may have been carried out."""
 
-    def reading_text(self, readings: Sequence[ConnectorReadings]) -> bytes:
+    def text(self, run: Run) -> bytes:
         """Action and document of each reading, in their order."""
+        texts = [self._single_text(singles) for singles in run.singles]
+        return b"".join([*texts, self._reading_text(run.readings)])
+
+    def _reading_text(self, readings: Sequence[ConnectorReadings]) -> bytes:
         if not readings:
             return b""
         return batch_lines(
@@ -221,8 +248,7 @@ class _Writer:
             batch_number=self._batch.number,
         )
 
-    def single_text(self, singles: Singles) -> bytes:
-        """The same of single readings."""
+    def _single_text(self, singles: Singles) -> bytes:
         return single_lines(
             singles,
             index_of=self._telemetry.reading_index,
@@ -233,11 +259,15 @@ class _Writer:
     def quarantine(self, refused: Sequence[Refusal]) -> None:
         """Keep refused messages with reason and bytes. Where the store refuses even that, what it
         can't refuse is kept: the fact, the reason and the count."""
-        results = self.send(b"".join(self._quarantine_text(refusal) for refusal in refused))
+        results = self._send_all(self._quarantine_text(refusal) for refusal in refused)
         lost = [one for one, result in zip(refused, results, strict=True) if not _is_kept(result)]
         if lost:
             log.error("quarantine_refused", messages=len(lost))
-            self.send(b"".join(self._quarantine_text(refusal, bare=True) for refusal in lost))
+            self._send_all(self._quarantine_text(refusal, bare=True) for refusal in lost)
+
+    def _send_all(self, texts: Iterable[bytes]) -> list[ItemResult]:
+        answers = (self.send(b"".join(several)) for several in portions(texts))
+        return list(chain.from_iterable(answers))
 
     def _quarantine_text(self, refusal: Refusal, *, bare: bool = False) -> bytes:
         batch, message = self._batch, refusal.message
@@ -299,19 +329,53 @@ class _Writer:
                 return
 
     def _bulk(self, body: bytes) -> list[ItemResult]:
-        def attempt() -> list[ItemResult]:
-            try:
-                return self._telemetry.bulk(body)
-            except TelemetryError:
-                self.in_doubt = True
-                raise
+        """The answer to each document. A request that is refused for what is in it goes again in
+        halves, down to the document that is to blame: its answer is the refusal."""
+        answer = self.hold(lambda: self._attempt(body))
+        if isinstance(answer, list):
+            return answer
+        gc.collect()  # as after each failed request: see `Patience.hold`
+        number = body.count(b"\n") // 2
+        if number == 1:
+            return [ItemResult(answer.status, f"status {answer.status}", answer.reason)]
+        log.warning("request_refused", documents=number, status=answer.status)
+        half = number // 2
+        return [
+            *self._bulk(_lines_of(body, range(half))),
+            *self._bulk(_lines_of(body, range(half, number))),
+        ]
 
-        return self.hold(attempt)
+    def _attempt(self, body: bytes) -> list[ItemResult] | _Refused:
+        try:
+            return self._telemetry.bulk(body)
+        except StoreRefused as refused:
+            self.in_doubt = True
+            found = _Refused(int(str(refused.data["status"])), str(refused.data["reason"]))
+            if found.status not in _FOR_ITS_CONTENT:
+                raise
+        except TelemetryError:
+            self.in_doubt = True
+            raise
+        # Where that is refused too, the content is not to blame: hold on.
+        self._telemetry.bulk(self._harmless())
+        return found
+
+    def _harmless(self) -> bytes:
+        """A request that nothing can be wrong with: to forget a document that never was."""
+        index = self._telemetry.quarantine_index(self._batch.arrived_ms)
+        return b'{"delete":{"_index":"%b","_id":"nothing"}}\n' % index.encode()
 
     def _make_missing_slices(self, results: Sequence[ItemResult]) -> None:
         if any(result.status == 404 for result in results):
-            arrived_at = from_ms(self._batch.arrived_ms)
-            self.hold(lambda: self._telemetry.ensure_slices(arrived_at))
+            arrived_at, classes = from_ms(self._batch.arrived_ms), sorted(self._classes())
+            self.hold(lambda: self._telemetry.ensure_slices(arrived_at, classes))
+
+    def _classes(self) -> set[str]:
+        """All that the batch's tenants are in."""
+        retentions = {parcel.retention for parcel in self._work.parcels}
+        for singles in self._work.singles:
+            retentions.update(singles.retentions.values())
+        return {name for kept_for in retentions for name in kept_for.names}
 
     def held_by_tenant(self) -> dict[str, int]:
         """How many readings the store holds under this batch's number."""

@@ -39,6 +39,13 @@ class ConnectorReadings:
     columns: Columns
     rows: NDArray[np.int64]
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def part(self, cut: slice) -> "ConnectorReadings":
+        """A stretch of them."""
+        return replace(self, columns=chosen(self.columns, cut), rows=self.rows[cut])
+
     @property
     def tenant(self) -> str:
         return self.parcel.device.tenant

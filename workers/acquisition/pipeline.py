@@ -4,6 +4,7 @@ Nothing is acknowledged before the last line: until then a crash anywhere leaves
 the broker, which sends them again.
 """
 
+import threading
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -34,6 +35,8 @@ class Stores:
     board: Board
     turnstile: Turnstile
     patience: Patience = field(default_factory=Patience)
+    desk: threading.Lock = field(default_factory=threading.Lock)
+    """Where one batch at a time is taken apart: that needs several times what it leaves."""
 
 
 def take_in(batch: Batch, *, stores: Stores, now: datetime) -> Receipt:
@@ -42,11 +45,12 @@ def take_in(batch: Batch, *, stores: Stores, now: datetime) -> Receipt:
     Waits while a store is away. Raises Stopping when told to give up, and nothing else but faults
     of ours.
     """
-    decoded = decode(batch, directory=stores.directory, in_tables=True)
-    decoded.newest = newest_measured(decoded)
-    faults.point("after_decode")
-    checked = check(decoded, open_range_ms=stores.telemetry.open_range_ms(now))
-    resolved = resolve(checked)
+    with stores.desk:
+        decoded = decode(batch, directory=stores.directory, in_tables=True)
+        decoded.newest = newest_measured(decoded)
+        faults.point("after_decode")
+        checked = check(decoded, open_range_ms=stores.telemetry.open_range_ms(now))
+        resolved = resolve(checked)
     faults.point("before_bulk")
     kept = keep(batch, resolved, telemetry=stores.telemetry, patience=stores.patience)
     with stores.turnstile.turn(batch.turn):  # from here on in order of arrival

@@ -31,6 +31,7 @@ from workers.acquisition.board import Board
 from workers.acquisition.documents import quarantine_lines
 from workers.acquisition.parcels import ConnectorReadings, chosen
 from workers.acquisition.patience import pauses
+from workers.acquisition.runs import portions
 from workers.acquisition.sorting import Refusal, Sorted, check, decode, resolve
 
 REPLAY_SLOT = (1 << (53 - SLOT_SHIFT)) - 1
@@ -135,8 +136,8 @@ def _only(one: ConnectorReadings, rows: np.ndarray) -> ConnectorReadings:
 
 def _keep_readings(attempts: Sequence[Attempt], desk: Desk) -> None:
     parts = [(one, part) for one in attempts for part in one.work.readings]
-    lines = [line for one, part in parts for line in _reading_lines(one, part, desk.store)]
-    results = iter(_send(lines, desk.store))
+    texts = (line for one, part in parts for line in _reading_lines(one, part, desk.store))
+    results = iter(_send(texts, desk.store))
     for one, part in parts:
         answers = [next(results) for _ in range(len(part.columns))]
         good = np.array([answer.is_stored or answer.is_duplicate for answer in answers])
@@ -169,10 +170,12 @@ def _reading_lines(one: Attempt, part: ConnectorReadings, store: TelemetryStore)
         )
 
 
-def _send(lines: Sequence[bytes], store: TelemetryStore) -> list[ItemResult]:
+def _send(texts: Iterable[bytes], store: TelemetryStore) -> list[ItemResult]:
     """The final answer to each document. A slice that is gone is an answer here: it is too old."""
-    if not lines:
-        return []
+    return [result for several in portions(texts) for result in _send_portion(several, store)]
+
+
+def _send_portion(lines: Sequence[bytes], store: TelemetryStore) -> list[ItemResult]:
     results = store.bulk(b"".join(lines))
     deadline = time.monotonic() + PATIENCE_S
     for pause_s in pauses():

@@ -8,7 +8,7 @@ import structlog
 from django.utils import timezone
 
 from apps.telemetry.store import the_store
-from apps.tenants.queries import ready_tenants
+from apps.tenants.queries import classes_in_use
 from apps.tenants.tasks import public_task
 
 log = structlog.get_logger(__name__)
@@ -18,8 +18,7 @@ log = structlog.get_logger(__name__)
 def slices(**later: object) -> None:
     """For the classes that tenants are in, and for quarantine and account."""
     now = timezone.now()
-    classes = {name for tenant in ready_tenants() for name in tenant.retention.names}
-    for name in the_store().ensure_slices(now, classes=sorted(classes)):
+    for name in the_store().ensure_slices(now, classes=classes_in_use()):
         log.info("slice_made", index=name)
     for name in the_store().drop_expired(now):
         log.info("slice_dropped", index=name)

@@ -24,6 +24,7 @@ from ohmwatch.readings import (
     CHANNELS,
     MESSAGE_BYTES_LIMIT,
     OWN_QUANTITIES_LIMIT,
+    QUANTITIES,
     READINGS_LIMIT,
     Columns,
     Kind,
@@ -36,6 +37,8 @@ from ohmwatch.refusals import Reason, Refused, RowRefusal
 YEAR_1_MS, YEAR_9999_MS = -62_135_596_800_000, 253_402_300_799_999
 STEP_LIMIT_MS = 24 * 3600 * 1000
 _FIELD_NAME_LIMIT = 64
+_UNKNOWN_NAMES_LIMIT = 200
+"""Of a message, that are counted: it may hold tens of thousands, and a batch many messages."""
 _DIGITS_LIMIT = 400
 """An integer with more digits than this is beyond any double; Python would take long to read it."""
 
@@ -85,7 +88,9 @@ class _Table:
         self.refused.setdefault(row, RowRefusal(row, reason, name, detail))
 
     def unknown(self, name: str) -> None:
-        self.unknown_fields[name[:_FIELD_NAME_LIMIT]] += 1
+        name = name[:_FIELD_NAME_LIMIT]
+        if name in self.unknown_fields or len(self.unknown_fields) < _UNKNOWN_NAMES_LIMIT:
+            self.unknown_fields[name] += 1
 
 
 def decode(payload: bytes) -> Decoded:
@@ -237,6 +242,8 @@ def _fill(table: _Table, name: str, column: list[Any]) -> list[Any]:
         table.unknown(name)
     else:
         table.quantities[name] = column
+        if len(table.quantities) > _QUANTITIES_LIMIT:  # each is as long as the message has rows
+            raise _too_many_own()
     return column
 
 
@@ -288,12 +295,19 @@ def _counted(count: int) -> int:
 # --- one table to checked columns -------------------------------------------------------------
 
 
+_QUANTITIES_LIMIT = len(QUANTITIES) + OWN_QUANTITIES_LIMIT
+
+
+def _too_many_own() -> Refused:
+    return Refused(Reason.WRONG_SHAPE, "x_", f"more than {OWN_QUANTITIES_LIMIT} own quantities")
+
+
 def _check(table: _Table) -> Decoded:
     times = _check_times(table)
     channels = _check_channels(table)
     names = tuple(table.quantities)
     if sum(name.startswith("x_") for name in names) > OWN_QUANTITIES_LIMIT:
-        raise Refused(Reason.WRONG_SHAPE, "x_", f"more than {OWN_QUANTITIES_LIMIT} own quantities")
+        raise _too_many_own()
     matrix = _check_quantities(table, names)
     rows = np.arange(table.count)
     if table.refused:

@@ -1,9 +1,15 @@
 """The store says "not now" in its several ways: the worker holds, says so, and loses nothing."""
 
-import pytest
+from datetime import timedelta
 
+import pytest
+from django.utils import timezone
+
+from apps.telemetry import cluster
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import TenantTelemetry
+from apps.tenants.models import Tenant
+from apps.tenants.operations import change_retention
 from tests import cast, mqtt
 from tests.acquisition import (
     Slot,
@@ -44,6 +50,25 @@ def _block(slot: Slot, index: str, blocked: bool) -> None:
     slot.telemetry.client.indices.put_settings(
         index=index, settings={"index.blocks.read_only_allow_delete": blocked or None}
     )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_slice_of_another_class_that_is_gone_is_made_again(
+    broker: mqtt.Mosquitto, kunlun: Tenant
+) -> None:
+    """Whether upkeep is alive or not: nobody else's readings wait for it."""
+    change_retention(tenant=kunlun, retention_class="90d", now=timezone.now() - timedelta(days=2))
+    start = now_ms() - 60_000
+    with Slot(broker.worker_port) as slot, device(broker, "kunlun.tbox-1") as box:
+        slot.telemetry.ensure_slices(timezone.now(), classes=["90d"])
+        slices = [name for name in slot.telemetry.indices() if "readings-90d-" in name]
+        cluster.delete(slot.telemetry.client, slices)
+        box.deliver(TBOX, [reading(start + n) for n in range(40)])
+        until(lambda: slot.telemetry.reading_index("90d", start) in slot.telemetry.indices())
+        slot.telemetry.client.cluster.health(wait_for_status="yellow")
+        until(lambda: received() == 40)
+    assert stored_times(cast.BENS_CONNECTOR) == [start + n for n in range(40)]
+    assert_closed()
 
 
 def test_messages_of_many_forms_stay_in_their_order(broker: mqtt.Mosquitto) -> None:

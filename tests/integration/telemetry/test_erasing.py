@@ -194,6 +194,26 @@ def test_an_index_that_is_a_tenants_alone_is_dropped_whole(elasticsearch: str, o
             store.client.indices.delete(index=index)
 
 
+def test_a_class_that_others_are_in_has_its_slices_afterwards(
+    elasticsearch: str, ours: str
+) -> None:
+    store = TelemetryStore(prefix=f"{elasticsearch}classes-", open_days=1)
+    store.prepare(NOW)
+    store.ensure_slices(NOW, classes=["90d"])
+    try:
+        lines = reading_lines(store, ours, [(NOW_MS, {"current_a": 1.0})])
+        assert store.bulk(lines.replace(b"readings-30d-", b"readings-90d-"))[0].is_stored
+        others = [name for name in store.indices() if "readings-90d-" in name]
+        index = store.reading_index("90d", NOW_MS)
+        cluster.delete(store.client, [name for name in others if name != index])
+
+        assert erase(store, ours, now=NOW, classes=["90d"]).indices == [index]
+
+        assert [name for name in store.indices() if "readings-90d-" in name] == others
+    finally:
+        cluster.delete(store.client, store.indices())
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_command_erases_schema_hosts_and_record(
     elasticsearch: str, store: TelemetryStore, kunlun: Tenant

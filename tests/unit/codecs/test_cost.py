@@ -5,6 +5,7 @@ There is no clock beside it: the codecs are ours. The shapes are the dearest tha
 
 import json as text
 import time
+import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -76,3 +77,22 @@ def test_names_that_come_again_and_again_cost_no_more() -> None:
 
     large, small = _cost(_json_in_both_ways, repeated(43_000)), repeated(43_000 // GROWS)
     assert large <= AT_MOST * _cost(_json_in_both_ways, small) + 1e-3
+
+
+def test_names_that_are_as_many_as_rows_take_no_memory_for_each_pair() -> None:
+    """A column for each name, as long as the message has rows, was a thousand times the message."""
+    names = {f"x_{number}": 1 for number in range(14_000)}
+    for document in (
+        {"time": T, "readings": [{}] * 4_999 + [names]},
+        {"time": T, "readings": [{}] * 5_000, **names},
+        {"start": T, "step_ms": 1, "columns": {"current_a": [1] * 5_000}, **names},
+    ):
+        payload = _as_json(document)
+        assert len(payload) <= MESSAGE_BYTES_LIMIT
+        tracemalloc.start()
+        try:
+            with pytest.raises(Refused, match="wrong_shape"):
+                json.decode(payload)
+            assert tracemalloc.get_traced_memory()[1] < 40 * MESSAGE_BYTES_LIMIT
+        finally:
+            tracemalloc.stop()

@@ -93,6 +93,12 @@ def test_unknown_fields_are_counted_and_harmless() -> None:
     assert decoded.unknown_fields == {"gps": 1, "x_Upper": 1}
 
 
+def test_of_unknown_fields_without_end_the_first_are_counted() -> None:
+    decoded = said({"time": T, "current_a": 1} | {f"unknown{n}": 1 for n in range(10_000)})
+    assert len(decoded.columns) == 1
+    assert list(decoded.unknown_fields) == [f"unknown{n}" for n in range(200)]
+
+
 # --- whole messages refused ---------------------------------------------------------------------
 
 

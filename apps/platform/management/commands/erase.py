@@ -17,6 +17,7 @@ from apps.telemetry.errors import TelemetryError
 from apps.telemetry.store import the_store
 from apps.tenants.models import Erasure, Tenant
 from apps.tenants.operations import close_tenant, drop_tenant, note_erasure
+from apps.tenants.queries import classes_in_use
 
 _STRAGGLERS_S = 5.0
 """Workers learn within 2 s that a tenant is closed; what is in their hands is written by then."""
@@ -73,7 +74,14 @@ class Command(BaseCommand):
         """The rest of it; what was erased is kept, also where it ended in the middle."""
         began_at, erased, failure = timezone.now(), Erased(), "it was stopped"
         try:
-            erase(the_store(), slug, connector, now=began_at, report=erased.telemetry)
+            erase(
+                the_store(),
+                slug,
+                connector,
+                now=began_at,
+                classes=classes_in_use(),
+                report=erased.telemetry,
+            )
             if connector is None:
                 _forget_records(slug, tenant, erased)
                 # What somebody had in hand, and wrote before there was no such tenant any more.
