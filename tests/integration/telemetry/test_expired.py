@@ -1,19 +1,23 @@
 """What was asked of a time whose readings are gone is answered by what is left of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from apps.accounts.models import User
 from apps.telemetry import cluster
 from apps.telemetry.documents import KINDS
 from apps.telemetry.errors import WrongQuestion
-from apps.telemetry.levels import HOUR_MS
+from apps.telemetry.levels import HOUR_MS, Held, Kept
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.slices import DAY_MS, Retention, from_ms, slice_of, to_ms
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore, TenantTelemetry, the_store
+from apps.tenants.models import Tenant
+from tests import cast
 from tests.integration.telemetry.conftest import CONNECTOR, NOW, reading_lines
+from tests.pages import browser
 
 STEP_MS = 600_000
 A_DAY = timedelta(days=1)
@@ -170,3 +174,33 @@ def test_a_young_installation_is_told_of_as_finely_as_was_asked(aged: TelemetryS
 
     assert [row.count for row in rows] == [6] * 24
     assert {bucket.level for bucket in series.buckets} == {"1m"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/series/{cast.BENS_CONNECTOR}.json",
+        "/portal/analysis/",
+        f"/portal/connectors/{cast.BENS_CONNECTOR}/alike/",
+        f"/api/v1/connectors/{cast.BENS_CONNECTOR}/series",
+        "/api/v1/statistics",
+    ],
+)
+def test_who_asks_over_time_says_in_which_classes_the_tenant_is(
+    path: str, elasticsearch: str, kunlun: Tenant, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry = TenantTelemetry(kunlun.slug)
+    telemetry.update_states([{"connector": str(cast.BENS_CONNECTOR), "model": "HV-250"}])
+    the_store().refresh()
+    told: list[Retention | None] = []
+
+    def noting(kept: Mapping[str, Kept], retention: Retention | None) -> Held:
+        told.append(retention)
+        return Held(kept, retention)
+
+    monkeypatch.setattr("apps.telemetry.store.Held", noting)
+    response = browser(anna, kunlun).get(path)
+    telemetry.delete_states([cast.BENS_CONNECTOR])
+
+    assert response.status_code == 200
+    assert set(told) == {kunlun.retention}
