@@ -12,7 +12,7 @@ from apps.telemetry.documents import KINDS
 from apps.telemetry.errors import WrongQuestion
 from apps.telemetry.levels import HOUR_MS, Held, Kept
 from apps.telemetry.rollups import Builder, Pace
-from apps.telemetry.slices import DAY_MS, Retention, from_ms, slice_of, to_ms
+from apps.telemetry.slices import DAY_MS, Retention, from_ms, own_class, slice_of, to_ms
 from apps.telemetry.store import TelemetryStore, TenantTelemetry, the_store
 from apps.tenants.models import Tenant
 from tests import cast
@@ -130,6 +130,13 @@ def test_a_neighbours_longer_time_hides_nothing_of_ones_own(aged: TelemetryStore
     assert an_hour_of(asked(aged, "kunlun", SHORT), LONG_AGO_MS) == (60_000, 6)
     width_ms, count = an_hour_of(asked(aged, "aurora", LONG), LONG_AGO_MS)
     assert (width_ms < 60_000, count) == (True, 6)
+
+
+def test_a_tenant_with_indices_of_its_own_is_told_of_as_its_class_is(aged: TelemetryStore) -> None:
+    own = Retention(own_class("30d", "kunlun"))
+    live(aged, LONG_AGO_MS, kunlun=own, aurora=LONG)
+
+    assert an_hour_of(asked(aged, "kunlun", own), LONG_AGO_MS) == (60_000, 6)
 
 
 def test_a_tenant_that_was_moved_is_told_of_by_what_held_it_then(aged: TelemetryStore) -> None:

@@ -140,6 +140,7 @@ OPEN_DAYS = 7
 MOVES = {
     "never": Retention("30d"),
     "kept long": Retention("1y"),
+    "of its own": Retention(slices.own_class("90d", "kunlun")),
     "longer, a while ago": Retention("30d").moved("1y", to_ms(MONDAY) - 45 * DAY_MS),
     "longer, just now": Retention("30d").moved("90d", to_ms(MONDAY) - 2 * DAY_MS),
     "shorter, a while ago": Retention("1y").moved("30d", to_ms(MONDAY) - 60 * DAY_MS),
@@ -166,6 +167,7 @@ def test_what_came_since_is_held_whenever_it_was_measured(name: str) -> None:
     [
         ("never", 30),
         ("kept long", 366),
+        ("of its own", 90),
         ("longer, a while ago", 45.5 - OPEN_DAYS),
         ("longer, just now", 30),
         ("shorter, a while ago", 30),
@@ -180,7 +182,8 @@ def test_no_more_is_left_out_than_may_have_expired(name: str, days: float) -> No
 
 
 def _is_gone(kept: Retention, measured_ms: int, now: datetime) -> bool:
-    tenant_class = slices.CLASSES[kept.at(measured_ms)]
+    tenant_class = slices.class_of(kept.at(measured_ms))
+    assert tenant_class is not None
     found = slice_of(f"readings-{tenant_class.name}", tenant_class.slice_days, measured_ms)
     return slices.is_expired(
         found.name,
