@@ -1,6 +1,7 @@
 """What was asked of a time whose readings are gone is answered by what is left of it."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -31,17 +32,42 @@ YEARS_AGO_MS = to_ms(NOW - 530 * A_DAY) // DAY_MS * DAY_MS
 SHORT, LONG = Retention("30d"), Retention("1y")
 
 
-@pytest.fixture
+WHOSE = {
+    "kunlun": SHORT,
+    "aurora": LONG,
+    "alone": Retention(own_class("30d", "alone")),
+    "moved-up": SHORT.moved("1y", MOVED_MS),
+    "moved-down": LONG.moved("30d", MOVED_MS),
+}
+
+
+@contextmanager
+def store_of_its_own(prefix: str) -> Iterator[TelemetryStore]:
+    store = TelemetryStore(prefix=f"{prefix}expired-", open_days=1)
+    try:
+        yield store
+    finally:
+        cluster.delete(store.client, store.indices())
+        for kind in KINDS:
+            store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
+
+
+@pytest.fixture(scope="module")
 def aged(elasticsearch: str) -> Iterator[TelemetryStore]:
-    """A store with indices of its own."""
-    store = TelemetryStore(prefix=f"{elasticsearch}expired-", open_days=1)
-    yield store
-    cluster.delete(store.client, store.indices())
-    for kind in KINDS:
-        store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
+    """A day before and a day after the move of tenants in both classes, long ago."""
+    with store_of_its_own(f"{elasticsearch}a-") as store:
+        live(store, LONG_AGO_MS, WHOSE)
+        live(store, MOVED_MS + DAY_MS, WHOSE)
+        yield store
 
 
-def live(store: TelemetryStore, day_ms: int, **tenants: Retention) -> None:
+@pytest.fixture
+def empty(elasticsearch: str) -> Iterator[TelemetryStore]:
+    with store_of_its_own(f"{elasticsearch}b-") as store:
+        yield store
+
+
+def live(store: TelemetryStore, day_ms: int, tenants: Mapping[str, Retention]) -> None:
     """A day of each tenant, a reading every ten minutes, rolled up while it was new; and then
     time passed until now, and what may not be kept any more was dropped."""
     then = from_ms(day_ms) + A_DAY
@@ -60,8 +86,8 @@ def live(store: TelemetryStore, day_ms: int, **tenants: Retention) -> None:
     store.refresh()
 
 
-def asked(store: TelemetryStore, tenant: str, retention: Retention) -> TenantTelemetry:
-    return TenantTelemetry(tenant, store=store, retention=retention)
+def asked(store: TelemetryStore, tenant: str) -> TenantTelemetry:
+    return TenantTelemetry(tenant, store=store, retention=WHOSE[tenant])
 
 
 def span(start_ms: int, minutes: int) -> dict[str, Any]:
@@ -75,8 +101,7 @@ def an_hour_of(telemetry: TenantTelemetry, day_ms: int) -> tuple[int, int]:
 
 
 def test_a_fleets_hours_tell_what_its_readings_no_longer_can(aged: TelemetryStore) -> None:
-    live(aged, LONG_AGO_MS, kunlun=SHORT)
-    telemetry = asked(aged, "kunlun", SHORT)
+    telemetry = asked(aged, "kunlun")
     within = span(LONG_AGO_MS + 10 * HOUR_MS + 1_800_000, 120)  # 10:30 to 12:30
 
     (row,) = telemetry.percentiles("current_a", by=["model"], **within).rows
@@ -90,9 +115,55 @@ def test_a_fleets_hours_tell_what_its_readings_no_longer_can(aged: TelemetryStor
     assert sum(spread.groups[0].percentiles.values()) > 0
 
 
-def test_days_tell_what_hours_no_longer_can(aged: TelemetryStore) -> None:
-    live(aged, YEARS_AGO_MS, kunlun=SHORT)
-    telemetry = asked(aged, "kunlun", SHORT)
+def test_stretches_that_days_do_not_fill_are_told_by_hours(aged: TelemetryStore) -> None:
+    width_ms = 36 * HOUR_MS
+    begin_ms = LONG_AGO_MS // width_ms * width_ms
+
+    rows = asked(aged, "kunlun").percentiles(
+        "current_a", every=timedelta(hours=36), **span(begin_ms, 2 * 36 * 60)
+    ).rows  # fmt: skip
+
+    assert sum(row.count for row in rows) == 144
+    for row in rows:
+        begin = row.group.start_ms or 0
+        first_ms, end_ms = max(begin, LONG_AGO_MS), min(begin + width_ms, LONG_AGO_MS + DAY_MS)
+        assert row.count == (end_ms - first_ms) // STEP_MS
+
+
+def test_a_neighbours_longer_time_hides_nothing_of_ones_own(aged: TelemetryStore) -> None:
+    assert an_hour_of(asked(aged, "kunlun"), LONG_AGO_MS) == (60_000, 6)
+    width_ms, count = an_hour_of(asked(aged, "aurora"), LONG_AGO_MS)
+    assert (width_ms < 60_000, count) == (True, 6)
+
+
+def test_a_tenant_with_indices_of_its_own_is_told_of_as_its_class_is(aged: TelemetryStore) -> None:
+    assert an_hour_of(asked(aged, "alone"), LONG_AGO_MS) == (60_000, 6)
+
+
+def test_a_tenant_that_was_moved_is_told_of_by_what_held_it_then(aged: TelemetryStore) -> None:
+    """The index of the new class begins before the move, and has nothing of that time."""
+    telemetry = asked(aged, "moved-up")
+
+    assert an_hour_of(telemetry, LONG_AGO_MS) == (60_000, 6)
+    width_ms, count = an_hour_of(telemetry, MOVED_MS + DAY_MS)
+    assert (width_ms < 60_000, count) == (True, 6)
+    (row,) = telemetry.percentiles("current_a", **span(LONG_AGO_MS, 20 * 1440)).rows
+    assert row.count == 288
+
+
+def test_readings_that_were_kept_longer_once_hide_no_hole_behind_them(
+    aged: TelemetryStore,
+) -> None:
+    telemetry = asked(aged, "moved-down")
+
+    width_ms, count = an_hour_of(telemetry, LONG_AGO_MS)
+    assert (width_ms < 60_000, count) == (True, 6)
+    assert an_hour_of(telemetry, MOVED_MS + DAY_MS) == (60_000, 6)
+
+
+def test_days_tell_what_hours_no_longer_can(empty: TelemetryStore) -> None:
+    live(empty, YEARS_AGO_MS, {"kunlun": SHORT})
+    telemetry = asked(empty, "kunlun")
     two_days = span(YEARS_AGO_MS - DAY_MS // 2, 2 * 1440)
 
     (row,) = telemetry.percentiles("current_a", **two_days).rows
@@ -109,75 +180,14 @@ def test_days_tell_what_hours_no_longer_can(aged: TelemetryStore) -> None:
     }  # fmt: skip
 
 
-def test_stretches_that_days_do_not_fill_are_told_by_hours(aged: TelemetryStore) -> None:
-    live(aged, LONG_AGO_MS, kunlun=SHORT)
-    begin_ms = LONG_AGO_MS // (36 * HOUR_MS) * 36 * HOUR_MS
-
-    rows = asked(aged, "kunlun", SHORT).percentiles(
-        "current_a", every=timedelta(hours=36), **span(begin_ms, 2 * 36 * 60)
-    ).rows  # fmt: skip
-
-    assert sum(row.count for row in rows) == 144
-    for row in rows:
-        begin = row.group.start_ms or 0
-        first_ms, end_ms = max(begin, LONG_AGO_MS), min(begin + 36 * HOUR_MS, LONG_AGO_MS + DAY_MS)
-        assert row.count == (end_ms - first_ms) // STEP_MS
-
-
-def test_a_neighbours_longer_time_hides_nothing_of_ones_own(aged: TelemetryStore) -> None:
-    live(aged, LONG_AGO_MS, kunlun=SHORT, aurora=LONG)
-
-    assert an_hour_of(asked(aged, "kunlun", SHORT), LONG_AGO_MS) == (60_000, 6)
-    width_ms, count = an_hour_of(asked(aged, "aurora", LONG), LONG_AGO_MS)
-    assert (width_ms < 60_000, count) == (True, 6)
-
-
-def test_a_tenant_with_indices_of_its_own_is_told_of_as_its_class_is(aged: TelemetryStore) -> None:
-    own = Retention(own_class("30d", "kunlun"))
-    live(aged, LONG_AGO_MS, kunlun=own, aurora=LONG)
-
-    assert an_hour_of(asked(aged, "kunlun", own), LONG_AGO_MS) == (60_000, 6)
-
-
-def test_a_tenant_that_was_moved_is_told_of_by_what_held_it_then(aged: TelemetryStore) -> None:
-    """The index of the new class begins before the move, and has nothing of that time."""
-    moved = SHORT.moved("1y", MOVED_MS)
-    live(aged, LONG_AGO_MS, kunlun=moved)
-    live(aged, MOVED_MS + DAY_MS, kunlun=moved)
-    telemetry = asked(aged, "kunlun", moved)
-
-    assert an_hour_of(telemetry, LONG_AGO_MS) == (60_000, 6)
-    width_ms, count = an_hour_of(telemetry, MOVED_MS + DAY_MS)
-    assert (width_ms < 60_000, count) == (True, 6)
-    weeks = span(LONG_AGO_MS, 20 * 1440)
-    (row,) = telemetry.percentiles("current_a", every=None, **weeks).rows
-    assert row.count == 288
-
-
-def test_readings_that_were_kept_longer_once_leave_no_hole_behind_them(
-    aged: TelemetryStore,
-) -> None:
-    moved = LONG.moved("30d", MOVED_MS)
-    live(aged, LONG_AGO_MS, kunlun=moved)
-    live(aged, MOVED_MS - STEP_MS * 6 * 24, kunlun=moved)
-    live(aged, MOVED_MS + DAY_MS, kunlun=moved)
-    telemetry = asked(aged, "kunlun", moved)
-
-    assert an_hour_of(telemetry, LONG_AGO_MS)[0] < 60_000
-    assert an_hour_of(telemetry, MOVED_MS + DAY_MS) == (60_000, 6)
-
-
-def test_a_young_installation_is_told_of_as_finely_as_was_asked(aged: TelemetryStore) -> None:
+def test_a_young_installation_is_told_of_as_finely_as_was_asked(empty: TelemetryStore) -> None:
     """Its days' index begins up to a year before its first reading, and nothing was dropped."""
-    live(aged, to_ms(NOW - 2 * A_DAY) // DAY_MS * DAY_MS, kunlun=SHORT)
-    telemetry = asked(aged, "kunlun", SHORT)
+    live(empty, to_ms(NOW - 2 * A_DAY) // DAY_MS * DAY_MS, {"kunlun": SHORT})
+    telemetry = asked(empty, "kunlun")
+    quarter = {"start": NOW - 80 * A_DAY, "end": NOW}
 
-    rows = telemetry.percentiles(
-        "current_a", every=timedelta(hours=1), start=NOW - 80 * A_DAY, end=NOW
-    ).rows
-    series = telemetry.series(
-        CONNECTOR, ["current_a"], start=NOW - 80 * A_DAY, end=NOW, points=2_000
-    )
+    rows = telemetry.percentiles("current_a", every=timedelta(hours=1), **quarter).rows
+    series = telemetry.series(CONNECTOR, ["current_a"], points=2_000, **quarter)
 
     assert [row.count for row in rows] == [6] * 24
     assert {bucket.level for bucket in series.buckets} == {"1m"}
