@@ -95,7 +95,7 @@ class Stretch:
 
 
 class Corpus:
-    """Days of readings, one in each step_ms, up to end_ms; the same for the same arguments.
+    """Days of readings, one in each whole step_ms, before end_ms; the same for the same arguments.
 
     `together`: how many a device keeps until it sends them, exactly step_ms apart; `slots`: through
     how many workers they come; `alike`: so many stretches of the time see the same but for noise,
@@ -112,9 +112,9 @@ class Corpus:
         slots: int = SLOTS,
         alike: int = 1,
     ) -> None:
-        self._grid_ms = np.arange(start_ms, end_ms, step_ms, dtype=np.int64)
+        count = (end_ms - start_ms) // step_ms
+        self._grid_ms = start_ms + step_ms * np.arange(count, dtype=np.int64)
         self._step_ms, self._together, self._slots = step_ms, together, slots
-        count = len(self._grid_ms)
         patterns = _simulated(self._grid_ms[: -(-count // alike)])
         self._patterns = {
             name: np.tile(values, (alike, 1))[:count] for name, values in patterns.items()

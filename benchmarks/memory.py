@@ -2,14 +2,18 @@
 
 The store goes out of reach in the middle of full load. The publisher goes on, large messages and
 small ones mixed, until broker and worker hold several times what a worker takes in; the worker has
-to have said that it reads no more. Then the store comes back and every reading has to be there.
+to say that it reads no more. Then the store comes back and every reading has to be there.
+
+Messages are so large that the worker's high-water mark of 24 MiB ends its reading: where they are
+small, a broker that keeps to the receive maximum stops before, at 4 000 of them, and the worker
+holds less.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain, count, zip_longest
+from itertools import chain, count, islice
 
 from benchmarks import ground, load
 from benchmarks.ground import Broker
@@ -21,6 +25,8 @@ from tests.faults import proxy
 
 NEEDS_STORES = True
 LIMIT_MIB = 250.0
+LARGE, SMALL = 400, 2
+"""Readings in a large message, and how many single ones come after it."""
 LOOK_BACK_MS = 20_000_000
 """How long ago the first round's readings were measured; each round's are newer than the last's."""
 _BEFORE_S = 5.0
@@ -32,20 +38,19 @@ _LOOK_S, _FULL_WITHIN_S = 0.2, 60.0
 class Size:
     """How much is measured.
 
-    `instants` of a recording that is sent again and again, the first `ready` times made before the
-    clock runs; `away_s` without the store; `held` readings that wait at its end, at least: the
-    worker's high-water mark is 20 000 messages or 24 MiB, some 220 000 of these readings.
+    A recording is sent again and again, the first `ready` times made before the clock runs;
+    `away_s` without the store; `held` readings that wait at its end, at least: 24 MiB are some
+    400 000.
     """
 
     devices: int
-    instants: int
     ready: int
     away_s: float
     held: int
 
     @classmethod
     def of(cls, quick: bool) -> "Size":
-        return cls(40, 200, 10, 5.0, 200_000) if quick else cls(200, 400, 4, 300.0, 600_000)
+        return cls(40, 8, 5.0, 500_000) if quick else cls(200, 4, 300.0, 1_000_000)
 
 
 class NeverFull(Exception):
@@ -55,7 +60,7 @@ class NeverFull(Exception):
 def main(quick: bool) -> int:
     size = Size.of(quick)
     on = ground.prepare(size.devices)
-    recording = load.record(on.fleet, size.instants)
+    recording = load.record(on.fleet, LARGE + SMALL)
     with ground.broker() as broker, proxy.between(elasticsearch_port()) as store:
         url = elasticsearch_behind(store.port)
         with Worker(broker.worker_port, OHMWATCH_ELASTICSEARCH_URL=url) as worker:
@@ -123,12 +128,12 @@ def _rounds(recording: Recording, ready: int) -> Iterator[Packets]:
 
 
 def _mixed(recording: Recording, begin_ms: int) -> Iterator[Published]:
-    """The first half of the instants in batches of 50, forty of the second half one by one."""
-    half = recording.instants // 2
-    large = load.by_columns(recording.part(0, half), begin_ms, 50)
-    small = load.one_by_one(recording.part(half, half + 40), begin_ms + half * recording.step_ms)
-    for one, other in zip_longest(large, small):
-        yield from (each for each in (one, other) if each is not None)
+    large = load.by_columns(recording.part(0, LARGE), begin_ms, LARGE)
+    singles_ms = begin_ms + LARGE * recording.step_ms
+    small = load.one_by_one(recording.part(LARGE, LARGE + SMALL), singles_ms)
+    for message in large:
+        yield message
+        yield from islice(small, SMALL)
 
 
 class Publisher:

@@ -52,7 +52,7 @@ RULE = "temperature_rise_high"
 
 
 def main(quick: bool) -> int:
-    devices, instants = (40, 400) if quick else (CONNECTORS // ground.CHANNELS, INSTANTS)
+    devices, instants = (40, 200) if quick else (CONNECTORS // ground.CHANNELS, INSTANTS)
     on = ground.prepare(devices)
     recording = load.record(on.fleet, instants, step_ms=STEP_MS)
     newest_ms = now_ms() - instants * STEP_MS

@@ -21,6 +21,13 @@ def test_a_device_reports_all_its_connectors_at_once_at_a_phase_of_its_own() -> 
     assert first.measured_ms.max() < HOUR["end_ms"]
 
 
+def test_no_reading_is_measured_after_the_end() -> None:
+    end_ms = START_MS + 3_600_000 - 1
+    hour = Corpus(start_ms=START_MS, end_ms=end_ms, step_ms=STEP_MS)
+    newest_ms = [hour.readings(Connector(n)).measured_ms.max() for n in range(0, 600, 6)]
+    assert max(newest_ms) < end_ms
+
+
 def test_a_batch_has_one_number_one_slot_and_one_arrival_and_soon_another() -> None:
     readings = Corpus(**HOUR).readings(Connector(3))
     waits_ms = readings.arrived_ms - readings.measured_ms
