@@ -26,7 +26,7 @@ from ohmwatch.watch import Watch, warm_up
 from tests.acquisition import ROOT, now_ms, until
 from tests.faults.checker import Judged, Key, detection_violations
 from tests.faults.load import CONNECTORS, TENANTS, Course, Load
-from tests.faults.witness import testimony
+from tests.faults.witness import witnessed
 from workers.detection.gathering import name_of
 from workers.detection.panel import DETECTORS
 
@@ -140,10 +140,10 @@ def check(load: Load, judge: Judge, *, within_s: float) -> None:
     """All that was acknowledged is judged within that time; then nothing is wrong."""
     accepted = load.history.acknowledged
     with contextlib.suppress(AssertionError):  # what is missing is told by its name
-        until(lambda: accepted <= set(testimony()), within_s=within_s)
+        until(lambda: accepted <= set(witnessed()), within_s=within_s)
     expected = expected_alarms()
     assert expected, "nothing to be warned of"
-    judged = Judged(load.seed, set(accepted), expected, alarms(), testimony())
+    judged = Judged(load.seed, set(accepted), expected, alarms(), witnessed())
     print(f"seed {load.seed}: {len(judged.clocks)} readings judged, {len(judged.alarms)} alarms")
     found = detection_violations(judged)
     assert not found, (found, judge.tail())

@@ -17,9 +17,11 @@ import httpx
 from django.conf import settings
 from django.db import connections
 
+from apps.tenants import changes
 from tests.acquisition import Worker, elasticsearch_port, until
 from tests.faults.proxy import Proxy
 from tests.mqtt import free_port
+from tests.stores import TENANTS
 
 
 def ports() -> dict[str, int]:
@@ -40,6 +42,9 @@ def kill_store(name: str) -> None:
         connections.close_all()
     os.kill(pid, signal.SIGKILL)
     until(lambda: not _is_alive(pid), what=f"{name} is gone")
+    if name == "postgres":
+        for tenant in TENANTS:  # else nobody who takes readings in would ask it for minutes
+            changes.count(tenant)
 
 
 def wait_for_store(name: str, *, within_s: float = 90.0) -> None:
@@ -53,10 +58,9 @@ def wait_for_store(name: str, *, within_s: float = 90.0) -> None:
 
 
 def kill_unanswered(worker: Worker, way: Proxy, *, wait_s: float = 1.0) -> None:
-    """kill -9 while its bulk requests have reached the store and no answer has come back."""
+    """kill -9 while the store has carried out bulk requests and the worker has no answer yet."""
     way.is_mute = True
-    passed = way.passed
-    until(lambda: way.passed > passed + _SOME_DOCUMENTS, what="a bulk request on its way")
+    until(lambda: _BULK_ANSWER in way.unheard, what="a bulk request whose answer nobody hears")
     time.sleep(wait_s)
     worker.kill()
     way.mend()
@@ -65,8 +69,10 @@ def kill_unanswered(worker: Worker, way: Proxy, *, wait_s: float = 1.0) -> None:
 def end_at_random(
     workers: Sequence[Worker], chance: random.Random, *, for_s: float, pause_s: float
 ) -> None:
-    """Starts, stops and kills them, one at a time, with pauses up to `pause_s`; at the end all
-    run."""
+    """Starts them, then stops, kills and starts one at a time, with pauses up to `pause_s`; at
+    least one is killed, and at the end all run."""
+    for worker in workers:
+        worker.start()
     over = time.monotonic() + for_s
     while time.monotonic() < over:
         worker = chance.choice(workers)
@@ -77,6 +83,7 @@ def end_at_random(
         else:
             assert worker.stop() == 0, worker.tail()
         time.sleep(chance.uniform(0, pause_s))
+    chance.choice([worker for worker in workers if worker.runs] or workers).kill()
     for worker in workers:
         if not worker.runs:
             worker.start()
@@ -261,6 +268,5 @@ class Liar:
         return found.status_code, passed, found.content
 
 
-_SOME_DOCUMENTS = 5_000
-"""Bytes of a bulk request beyond which it is no question and no entry in the ledger."""
+_BULK_ANSWER = b'"items":['
 _JSON = {"Content-Type": "application/json", "X-Elastic-Product": "Elasticsearch"}

@@ -25,6 +25,8 @@ class Proxy:
         """Requests arrive, answers don't: the worker can't know what was done."""
         self.is_mute = False
         """The same, and the connection stays: the worker waits for an answer that never comes."""
+        self.unheard = bytearray()
+        """The answers that came meanwhile."""
         self.passed = 0
         """Bytes that went to the target."""
 
@@ -33,6 +35,7 @@ class Proxy:
     def mend(self) -> None:
         """Whole again: new connections are taken and bytes flow."""
         self.swallows_answers = self.is_mute = False
+        self.unheard.clear()
         self._flows.set()
         if self._listener is None:
             listener = socket.socket()
@@ -92,6 +95,7 @@ class Proxy:
                     _reset(sink)
                     break
                 elif self.is_mute:
+                    self.unheard += chunk
                     continue
                 sink.sendall(chunk)
         for one in (source, sink):

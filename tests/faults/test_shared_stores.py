@@ -9,14 +9,14 @@ from tests import mqtt
 from tests.acquisition import Worker, open_session, until
 from tests.faults import judging, nemesis
 from tests.faults.load import under_load
-from tests.faults.witness import testimony
+from tests.faults.witness import witnessed
 
 
 @pytest.mark.usefixtures("empty_elasticsearch", "kunlun", "aurora")
 @pytest.mark.parametrize("name", ["postgres", "elasticsearch"])
 def test_a_store_is_killed_under_load(broker: mqtt.Mosquitto, name: str) -> None:
     open_session(broker)
-    with Worker(broker.worker_port) as worker, under_load(broker) as load:
+    with Worker(broker.worker_port) as worker, under_load(broker, rate=2) as load:
         worker.start()
         time.sleep(1)
         nemesis.kill_store(name)
@@ -42,9 +42,9 @@ def test_redis_and_detection_are_killed_under_load(broker: mqtt.Mosquitto) -> No
         judge.start(fault=random.Random(load.seed).choice(judging.STEPS))
         worker.start()
         assert judge.wait() == -9, judge.tail()
-        before = len(testimony())
+        before = len(witnessed())
         judge.start()
-        until(lambda: len(testimony()) > before, what="its successor has taken over")
+        until(lambda: len(witnessed()) > before, what="its successor has taken over")
         nemesis.kill_store("redis")
         nemesis.wait_for_store("redis")
         time.sleep(1)

@@ -47,15 +47,15 @@ def test_under_load_killed_stopped_and_cut_off(broker: mqtt.Mosquitto) -> None:
         worker.start(ready=False, OHMWATCH_FAULT=chance.choice(STEPS))
         assert worker.wait() == -9, worker.tail()
         worker.start()
+        time.sleep(chance.uniform(0, 1))
+        nemesis.kill_unanswered(worker, way)
+        worker.start()
         way.cut()
         time.sleep(1)
         way.mend()
         worker.signal(signal.SIGSTOP)
         time.sleep(1)
         worker.signal(signal.SIGCONT)
-        time.sleep(chance.uniform(0, 1))
-        nemesis.kill_unanswered(worker, way)
-        worker.start()
         way.freeze()
         time.sleep(1)
         way.mend()
@@ -144,9 +144,9 @@ def test_two_workers_started_and_ended_at_random(broker: mqtt.Mosquitto) -> None
     with (
         Worker(broker.worker_port) as one,
         Worker(broker.worker_port, slot=1) as other,
-        under_load(broker) as load,
+        under_load(broker, rate=20) as load,
     ):
-        nemesis.end_at_random([one, other], random.Random(load.seed), for_s=8, pause_s=2)
+        nemesis.end_at_random([one, other], random.Random(load.seed), for_s=5, pause_s=1)
         load.stop()
         load.check(memory_mb=max(one.memory_mb(), other.memory_mb()), within_s=60)
         assert [one.stop(), other.stop()] == [0, 0]

@@ -26,7 +26,7 @@ STEPS = (
     "before_puback:3",
     "half_pubacks:3",
 )
-KILLS = 10
+KILLS = 5
 STOPPED_S = 120
 RANDOM_S = 600
 

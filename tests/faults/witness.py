@@ -43,7 +43,7 @@ WITNESS = Witness()
 WITH_WITNESS = (*DETECTORS, WITNESS)
 
 
-def testimony() -> list[Key]:
+def witnessed() -> list[Key]:
     """Of all connectors, the readings that count as judged, in the order of judgement."""
     found: list[Key] = []
     for row in Checkpoint.objects.all():
