@@ -548,10 +548,16 @@ class TelemetryStore:
         clauses = [questions.within("batch_id", low, high)]
         return ledger.lines(self._search(ACCOUNT, clauses, ledger.ledger_sums()), {}, {})
 
-    def last_ledger_batch(self, low: int, high: int) -> int | None:
-        """The highest batch number in low ≤ number < high that the ledger has."""
+    def last_ledger_batch(self, low: int, high: int, *, reconciled: bool = True) -> int | None:
+        """The highest batch number in low ≤ number < high that the ledger has; without `reconciled`
+        of those that their own worker entered."""
         self.refresh(ACCOUNT)
-        return self._highest_batch(ACCOUNT, low, high)
+        clauses = [questions.within("batch_id", low, high)]
+        if not reconciled:
+            clauses.append({"term": {"reconciled": "false"}})
+        body = {"size": 1, "sort": [{"batch_id": "desc"}], "_source": ["batch_id"]}
+        hits = self._search(ACCOUNT, clauses, body)["hits"]["hits"]
+        return int(hits[0]["_source"]["batch_id"]) if hits else None
 
     def held_batches(self, low: int, high: int) -> list[LedgerEntry]:
         """What the store holds of batches low ≤ number < high, as `reconciled` entries.
@@ -564,12 +570,6 @@ class TelemetryStore:
             list(self._every_bucket(READINGS, low, high, ["tenant"], {})),
             list(self._every_bucket(QUARANTINE, low, high, ["tenant", "reason"], parsing.COUNT)),
         )
-
-    def _highest_batch(self, kind: Kind, low: int, high: int) -> int | None:
-        body = {"size": 1, "sort": [{"batch_id": "desc"}], "_source": ["batch_id"]}
-        answer = self._search(kind, [questions.within("batch_id", low, high)], body)
-        hits = answer["hits"]["hits"]
-        return int(hits[0]["_source"]["batch_id"]) if hits else None
 
     def _every_bucket(
         self, kind: Kind, low: int, high: int, fields: Sequence[str], inner: Mapping[str, Any]

@@ -117,6 +117,26 @@ def test_what_a_dead_workers_request_stores_late_is_counted_once(broker: mqtt.Mo
     assert account()["kunlun"].stored == 3
 
 
+def test_what_is_stored_in_parts_after_a_death_is_entered_by_later_lives(
+    broker: mqtt.Mosquitto,
+) -> None:
+    """A life that is killed at once has looked too early, and entered what there was then."""
+    with Slot(broker.worker_port) as slot:
+        late = slot.crew._uncounted.high - 1
+    for part in range(3):
+        _store_behind_the_ledgers_back(now_ms() - 1_000 - part, batch=late)
+        with Slot(broker.worker_port):
+            assert_counted()
+        assert account()["kunlun"].stored == part + 1
+    start = now_ms() - 3_600_000
+    with Slot(broker.worker_port), device(broker, "kunlun.tbox-1") as box:
+        box.deliver(topic("kunlun.tbox-1"), [columns(start, 10)])
+        until(lambda: received() == 13)
+    with Slot(broker.worker_port):
+        assert_counted()
+    assert_closed()
+
+
 def test_what_a_zombie_enters_is_counted_once(broker: mqtt.Mosquitto) -> None:
     """It was stopped in a batch, another has its slot by now, and it ends what it had begun."""
     with Slot(broker.worker_port) as heir, Slot(broker.worker_port, slot=1) as zombie:

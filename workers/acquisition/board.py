@@ -134,13 +134,14 @@ class Board:
         found: Any = self._redis.hmget(f"{COUNTED_KEY}{slot}", "upto", "low", "high")
         return Counted(*(int(number or 0) for number in found))
 
-    def take_over(self, slot: int, *, low: int, high: int) -> None:
+    def take_over(self, slot: int, *, low: int, high: int, goes_on: bool = False) -> None:
         """A new life of the slot counts low ≤ number < high by what the ledger says of them, and
-        from there on what it notes; another life that still works counts no more. Raises
-        redis.RedisError."""
+        from there on what it notes; another life that still works counts no more. `goes_on`: what
+        was settled is of batches that are among these. Raises redis.RedisError."""
         key = f"{COUNTED_KEY}{slot}"
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(key)
+            if not goes_on:
+                pipe.delete(key)
             pipe.hset(key, mapping={"upto": high - 1, "low": low, "high": high})
             pipe.execute()
 

@@ -1,9 +1,10 @@
 """A slot that starts enters what its former life stored and did not live to enter.
 
 Batches are entered in the ledger one after the other, so what may be missing lies beyond the last
-entry. It is entered from what the store holds: received is what is there; duplicates left no trace.
-The messages come again, and count again, as duplicates. A request that was on its way when the
-worker died may be carried out late, so the look is repeated; entering a batch again is harmless.
+that a life entered for itself. It is entered from what the store holds: received is what is there;
+duplicates left no trace. The messages come again, and count again, as duplicates. A request that
+was on its way when the worker died may be carried out late, and in parts, so the look is repeated,
+by the next life too if this one enters nothing of its own; entering a batch again is harmless.
 
 The counts on the board follow the ledger: what a former life entered and did not live to count, and
 what is entered for it, this life counts from the ledger, again and again by the difference.
@@ -29,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class FormerLives:
-    """The batch numbers that a slot may have used and not entered: low ≤ number < high."""
+    """The batch numbers that a slot may have used and not entered itself: low ≤ number < high."""
 
     low: int
     high: int
@@ -38,9 +39,11 @@ class FormerLives:
 def former_lives(telemetry: TelemetryStore, *, slot: int, now_ms: int) -> FormerLives:
     """What to look at, before this life's first batch. Raises TelemetryError."""
     earliest = first_number(slot, max(now_ms - LOOK_BACK_MS, 0))
-    last = telemetry.last_ledger_batch(earliest, first_number(slot + 1, 0))
-    low = earliest if last is None else last + 1
-    return FormerLives(low, max(low, first_number(slot, now_ms)))
+    end = first_number(slot + 1, 0)
+    last = telemetry.last_ledger_batch(earliest, end)
+    own = telemetry.last_ledger_batch(earliest, end, reconciled=False)
+    low = earliest if own is None else own + 1
+    return FormerLives(low, max(low, (last or 0) + 1, first_number(slot, now_ms)))
 
 
 def enter_missing(telemetry: TelemetryStore, lives: FormerLives) -> int:
@@ -60,15 +63,18 @@ def taken_over(
 ) -> FormerLives:
     """The batches of former lives that this one counts from now on, before its own first batch.
 
-    `lives` as of before anything was entered for them, so that nobody has counted any of them yet.
-    Harmless where it is repeated. Raises TelemetryError, RedisError.
+    Where the life before has entered nothing of its own, its batches stay uncounted ones together
+    with those that it took over. Harmless where it is repeated. Raises TelemetryError, RedisError.
     """
     known = board.counted(slot)
     if known.high == lives.high:
         return FormerLives(known.low, known.high)
     recount(telemetry, board, slot=slot)
-    low = min(lives.low, known.upto + 1) if known.upto else lives.low
-    board.take_over(slot, low=low, high=lives.high)
+    if goes_on := lives.low <= known.high:
+        low = known.low
+    else:
+        low = min(lives.low, known.upto + 1) if known.upto else lives.low
+    board.take_over(slot, low=low, high=lives.high, goes_on=goes_on)
     return FormerLives(low, lives.high)
 
 
