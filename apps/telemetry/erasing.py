@@ -33,6 +33,9 @@ from apps.telemetry.store import Id, TelemetryStore, checked_key, checked_tenant
 PAGE = 2_000
 SEARCH_LIMIT_S = 30.0
 TRIES = 6
+MERGE_LIMIT_S = 600.0
+LEASES_S = 60.0
+_LEFT_PERCENT = "index.merge.policy.expunge_deletes_allowed"
 
 
 @dataclass
@@ -66,6 +69,7 @@ def erase(
     if connector is not None:
         whose.append({"term": {"connector": checked_key(connector)}})
     report = Report() if report is None else report
+    before = report.total
     cluster.delete(store.client, store.unfinished())  # a copy of what is about to go
     with next_turn() as turn:
         for kind in KINDS:
@@ -76,7 +80,7 @@ def erase(
                 _drop_whole(store, kind, whose, report, turn)
             _delete_all(store, kind, whose, report, turn, keep_account=connector is not None)
     store.ensure_slices(now, classes)  # of what was dropped whole, for those who write next
-    _merge_away(store)
+    _merge_away(store, anything_new=report.total > before)
     return report
 
 
@@ -242,9 +246,51 @@ def _correction(
     return orjson.dumps({"create": action}) + b"\n" + orjson.dumps(source) + b"\n"
 
 
-def _merge_away(store: TelemetryStore) -> None:
-    """Deleted documents stay in their segments until those are merged."""
-    with cluster.our_errors(600):
-        store.client.options(request_timeout=600).indices.forcemerge(
-            index=[f"{store.prefix}{kind.name}-*" for kind in KINDS], only_expunge_deletes=True
+def _merge_away(store: TelemetryStore, *, anything_new: bool) -> None:
+    """Deleted documents stay in their segments until those are merged. Left to itself the store
+    keeps them where they are a tenth of a segment or less, and for a copy of the index that might
+    have missed them: until a lease has gone on behind them, which it looks at twice a minute."""
+    patterns = [f"{store.prefix}{kind.name}-*" for kind in KINDS]
+    with cluster.our_errors(MERGE_LIMIT_S):
+        indices = store.client.options(request_timeout=MERGE_LIMIT_S).indices
+
+        def leave(percent: int | None) -> None:
+            settings = {_LEFT_PERCENT: percent}
+            indices.put_settings(index=patterns, settings=settings, allow_no_indices=True)
+
+        if anything_new:
+            _let_leases_go_on(store, patterns)
+        leave(0)
+        try:
+            indices.flush(index=patterns, force=True)
+            indices.forcemerge(index=patterns, only_expunge_deletes=True)
+        finally:
+            leave(None)
+
+
+def _let_leases_go_on(store: TelemetryStore, patterns: Sequence[str]) -> None:
+    """Behind all that is written by now; for LEASES_S at most, as a copy that is away holds its
+    own."""
+    until = time.monotonic() + LEASES_S
+    written = {key: newest for key, (newest, _) in _positions(store, patterns).items()}
+    while time.monotonic() < until:
+        kept_from = {key: oldest for key, (_, oldest) in _positions(store, patterns).items()}
+        if all(kept_from.get(key, newest + 1) > newest for key, newest in written.items()):
+            return
+        time.sleep(0.5)
+
+
+def _positions(store: TelemetryStore, patterns: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Of each shard, the newest sequence number, and from which on leases keep what is deleted."""
+    found = store.client.indices.stats(index=patterns, level="shards", metric="docs").body
+    return {
+        f"{index}/{number}": (
+            int(copy["seq_no"]["max_seq_no"]),
+            min((each["retaining_seq_no"] for each in copy["retention_leases"]["leases"]),
+                default=int(copy["seq_no"]["max_seq_no"]) + 1),
         )
+        for index, held in found.get("indices", {}).items()
+        for number, copies in held["shards"].items()
+        for copy in copies
+        if copy["routing"]["primary"]
+    }  # fmt: skip

@@ -34,6 +34,14 @@ from tests.integration.telemetry.conftest import NOW, NOW_MS, reading_lines
 CONNECTORS = ("c-1", "c-2")
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Half a minute for the store's leases is for the one test that looks into segments."""
+    patience_s = erasing.LEASES_S
+    monkeypatch.setattr(erasing, "LEASES_S", 0.0)
+    return patience_s
+
+
 @pytest.fixture
 def filled(store: TelemetryStore, ours: str, theirs: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """One of everything of two connectors of two tenants, on the same page; the batch's number."""
@@ -247,7 +255,7 @@ def test_the_command_erases_schema_hosts_and_record(
 def test_what_was_erased_before_it_failed_is_kept(
     store: TelemetryStore, kunlun: Tenant, ours: str, filled: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **_more: object) -> None:
         raise StoreUnavailable(status=503)
 
     monkeypatch.setattr(erasing, "_merge_away", broken)
@@ -416,3 +424,30 @@ def test_only_what_is_one_tenants_can_be_named(store: TelemetryStore) -> None:
     for tenant, connector in (("*", None), ("kunlun", "*"), ("a,b", None), ("kunlun", "a,b")):
         with pytest.raises(WrongQuestion):
             erase(store, tenant, connector, now=NOW)
+
+
+def test_bytes_of_few_among_many_are_gone_from_the_segments(
+    elasticsearch: str, ours: str, theirs: str, impatient: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store merges deleted documents away where they are a tenth of a segment, left to itself."""
+    monkeypatch.setattr(erasing, "LEASES_S", impatient)
+    store = TelemetryStore(prefix=f"{elasticsearch}few-", open_days=1)
+    store.prepare(NOW)
+    try:
+        for tenant, number in ((ours, 10), (theirs, 1_000)):
+            rows = [(NOW_MS - 1000 * each, {"current_a": 1.0}) for each in range(number)]
+            store.bulk(reading_lines(store, tenant, rows))
+        index = store.reading_index("30d", NOW_MS)
+        store.client.indices.forcemerge(index=index, max_num_segments=1)
+
+        erase(store, ours, now=NOW)
+
+        store.refresh()
+        stats = store.client.indices.stats(index=index, metric="docs")["_all"]["primaries"]["docs"]
+        segments = store.client.indices.segments(index=index)["indices"]
+        deleted = [segment["deleted_docs"] for shards in segments[index]["shards"].values()
+                   for shard in shards for segment in shard["segments"].values()]  # fmt: skip
+        assert stats["count"] == 1_000
+        assert sum(deleted) == 0, (stats, deleted)
+    finally:
+        cluster.delete(store.client, store.indices())
