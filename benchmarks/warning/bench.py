@@ -36,7 +36,7 @@ class Size:
 
 
 FULL = Size(mixed=1000, healthy=200, healthy_fast=1000)
-QUICK = Size(mixed=120, healthy=30, healthy_fast=120)
+QUICK = Size(mixed=30, healthy=6, healthy_fast=24)
 PROFILES = (("nominal", "healthy"), ("hard", "healthy-hard"))
 
 
