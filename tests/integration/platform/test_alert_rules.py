@@ -33,7 +33,8 @@ def exported(db: None, client: Client, redis_log: redis.Redis) -> dict[str, set[
     redis_log.hset("ow:counts:kunlun", mapping={"stored": 1, "quarantined:too_large": 1})
     redis_log.hset("ow:lag", "kunlun", 5)
     redis_log.hset("ow:late", "connectors_given_up", 1)
-    redis_log.set("ow:acquisition:0", json.dumps({"at_ms": 1, "holding": {"redis": 1}}))
+    slot = {"at_ms": 1, "holding": {"redis": 1}, "directory_age_s": 1.0}
+    redis_log.set("ow:acquisition:0", json.dumps(slot))
     put_account(AccountReport(False, 1, 0, 1, 1, 1, open={"kunlun": 1}))
     put_rollup_lag(RollupLag(1, {"1h": 1}, {"1h": 1.0}))
     plugins.put(redis_log, plugins.Report("thermal", "failing", datetime.now(UTC)))
