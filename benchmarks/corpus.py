@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from workers.acquisition.batches import SLOT_SHIFT
+from workers.acquisition.batches import ARRIVAL_STEP_MS, SLOT_SHIFT
 from workers.acquisition.intake import Limits
 from workers.simulator.fleet import Fleet, Ratings, Unit
 from workers.simulator.payloads import DECIMALS
@@ -134,8 +134,9 @@ class Corpus:
         last = np.r_[message[1:] != message[:-1], True]
         travel_ms = random.exponential(TRAVEL_MS, message[-1] + 1).astype(np.int64)
         slot = random.integers(0, self._slots, message[-1] + 1)
-        arrived_ms = _closed_ms(measured_ms[last] + travel_ms)[message]
-        batch = ((FIRST_SLOT + slot[message]) << SLOT_SHIFT) | arrived_ms
+        closed_ms = _closed_ms(measured_ms[last] + travel_ms)[message]
+        batch = ((FIRST_SLOT + slot[message]) << SLOT_SHIFT) | closed_ms
+        arrived_ms = closed_ms - closed_ms % ARRIVAL_STEP_MS
         return Stretch(measured_ms, arrived_ms, batch, self._columns(connector))
 
     def _columns(self, connector: Connector) -> Columns:

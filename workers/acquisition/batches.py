@@ -10,6 +10,7 @@ from ohmwatch.refusals import Reason
 
 SLOT_SHIFT = 42
 """A batch's number is slot << 42 | count: below 2^53 for 2,000 slots, so that a double holds it."""
+ARRIVAL_STEP_MS = 50
 
 
 MESSAGE_BYTES = 150
@@ -40,7 +41,8 @@ class Batch:
 
     `number` is unique for ever, rises within a slot and stands in each document as `batch_id`.
     `turn` counts this process's batches from 0: the order in which they are committed.
-    `arrived_ms` is the moment at which the batch closed; all that is in it arrived then.
+    `arrived_ms` is the moment at which the batch closed, by `arrival_ms`; all that is in it arrived
+    then.
     """
 
     number: int
@@ -76,6 +78,12 @@ class Receipt:
     @property
     def received(self) -> int:
         return sum(tally.received for tally in self.tallies.values())
+
+
+def arrival_ms(now_ms: int) -> int:
+    """When what comes now has arrived: a batch takes longer to fill than ARRIVAL_STEP_MS, and what
+    is no finer takes less room in each reading (decision 0004)."""
+    return now_ms - now_ms % ARRIVAL_STEP_MS
 
 
 def first_number(slot: int, now_ms: int) -> int:

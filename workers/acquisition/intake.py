@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from workers.acquisition.batches import MESSAGE_BYTES, Batch, Message, first_number
+from workers.acquisition.batches import MESSAGE_BYTES, Batch, Message, arrival_ms, first_number
 from workers.acquisition.weighing import weight
 
 
@@ -123,7 +123,8 @@ class Intake:
     def _close(self, now_ms: int) -> None:
         # Numbers follow the clock, so that a later life of the slot begins above all of them.
         self._number = max(self._number + 1, first_number(self._slot, now_ms))
-        batch = Batch(self._number, self._turn, now_ms, self._open, self._open_bytes)
+        arrived_ms = arrival_ms(now_ms)
+        batch = Batch(self._number, self._turn, arrived_ms, self._open, self._open_bytes)
         self._closed.append(batch)
         self._closed_messages += len(batch.messages)
         self._closed_bytes += batch.bytes_held
