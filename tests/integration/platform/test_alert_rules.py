@@ -72,5 +72,7 @@ def test_a_rule_says_what_is_wrong_and_what_to_do() -> None:
 
 def test_every_metric_of_the_board_is_documented(exported: dict[str, set[str]]) -> None:
     documented = DOCS.read_text()
-    missing = {name for name in exported if f"`{name}`" not in documented}
+    # A test of detection in the same process leaves counters behind that no page serves.
+    of_the_board = {name for name in exported if not name.startswith("ohmwatch_detection_")}
+    missing = {name for name in of_the_board if f"`{name}`" not in documented}
     assert {name for name in missing if not name.endswith("_created")} == set()
