@@ -52,7 +52,7 @@ def test_every_reading_is_counted_by_what_became_of_it(
         good = [reading(now), reading(now), reading(now - 2 * 3_600_000)]
         box.deliver(TBOX, [*good, reading(now, current_a=9_999), b"rubbish"])
         until(lambda: received() == 5)
-        until(lambda: bool(slots(redis_log, now_ms=now_ms())))
+        until(lambda: any(each.connected for each in slots(redis_log, now_ms=now_ms())))
         said = metrics(client)
     assert 'ohmwatch_readings_total{outcome="received",tenant="kunlun"} 5.0' in said
     assert 'ohmwatch_readings_total{outcome="stored",tenant="kunlun"} 2.0' in said

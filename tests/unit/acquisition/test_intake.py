@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from tests.eventually import eventually
-from workers.acquisition.batches import Batch, Message
+from workers.acquisition.batches import ARRIVAL_STEP_MS, Batch, Message, first_number
 from workers.acquisition.connection import Broker
 from workers.acquisition.intake import Intake, Limits
 from workers.acquisition.session import Session
@@ -43,7 +43,7 @@ class Line:
             now_ms = min(wakes + arrivals[:1], default=now_ms)
         eventually(self._hand_is_free, "the hand is free")
         return [
-            batch.arrived_ms - T - int(message.payload)
+            batch.number - T - int(message.payload)  # of slot 0 it is the moment of closing
             for batch in self.batches
             for message in batch.messages
         ]
@@ -57,6 +57,18 @@ class Line:
     def end(self) -> None:
         self.intake.end(now_ms=T)
         self._hand.join()
+
+
+def test_a_number_is_of_the_very_moment_and_arrival_of_the_step_before_it() -> None:
+    intake = Intake(slot=3, above=0, limits=Limits())
+    for now_ms in (T + 1, T + 49, T + 50, T + 120):
+        intake.put([Message("", b"{}")], now_ms=now_ms, tick=0.0)
+        intake.end(now_ms=now_ms)
+        batch = intake.take()
+        assert batch is not None
+        assert batch.number == first_number(3, now_ms)
+        assert 0 <= now_ms - batch.arrived_ms < ARRIVAL_STEP_MS
+        assert batch.arrived_ms % ARRIVAL_STEP_MS == 0
 
 
 @pytest.fixture

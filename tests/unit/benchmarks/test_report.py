@@ -59,7 +59,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch.setattr(bench, "RESULTS", folder)
     patch.setattr(bench, "REPORT_SEEDS", TUNING_SEEDS)  # the report's stay unseen
     patch.setattr(report.write, "__defaults__", (folder,))
-    patch.setattr(bench.finish, "__kwdefaults__", {"results": folder})
+    defaults = {**(bench.finish.__kwdefaults__ or {}), "results": folder}
+    patch.setattr(bench.finish, "__kwdefaults__", defaults)
     assert bench.run(quick=False) == 0
     patch.undo()
     return folder
