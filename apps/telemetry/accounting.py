@@ -18,6 +18,7 @@ from itertools import pairwise
 
 from apps.telemetry.answers import AccountLine, total_of
 from apps.telemetry.documents import ACCOUNT, PLATFORM, QUARANTINE, READINGS
+from apps.telemetry.levels import HOUR_MS
 from apps.telemetry.slices import (
     DAY_MS,
     DEFAULT_CLASS,
@@ -28,7 +29,6 @@ from apps.telemetry.slices import (
 )
 from apps.telemetry.store import KEEP_REFUSED_DAYS, TelemetryStore
 
-HOUR_MS = 3_600_000
 AT_ONCE_MS = 7 * DAY_MS
 """So long a stretch is asked in one search."""
 SEARCH_LIMIT_S = 60.0

@@ -6,7 +6,6 @@ so it goes on a piece at a time, one index after the other.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
 from apps.telemetry.reindexing import Copy, Rewritten, next_name
 from apps.telemetry.sizing import Extent
@@ -39,9 +38,9 @@ class Growth:
         self._say = say
         self._pace = pace
 
-    def go_on(self, now: datetime, until: Callable[[], bool]) -> Rewritten | None:
-        """What came to its end, if anything. Raises TelemetryError; the next run tries again."""
-        extents = self._store.extents(now)
+    def go_on(self, extents: Sequence[Extent], until: Callable[[], bool]) -> Rewritten | None:
+        """What came to its end, if anything; `extents` are the store's as they stand. Raises
+        TelemetryError; the next run tries again."""
         begun = self._begun(extents)
         if begun is None:
             begun = next((self._copy(each, n) for each, n in outgrowing(extents)), None)

@@ -11,7 +11,7 @@ from typing import Any
 
 from apps.telemetry import questions
 from apps.telemetry.documents import EVENTS, QUARANTINE, READINGS, ROLLUP, Kind
-from apps.telemetry.levels import DAY, HOUR, MINUTE
+from apps.telemetry.levels import DAY, HOUR, HOUR_MS, MINUTE
 from apps.telemetry.questions import Body, Clause
 from apps.telemetry.slices import DAY_MS, to_ms
 from apps.telemetry.store import Id, TenantTelemetry, checked_key
@@ -19,7 +19,7 @@ from apps.telemetry.store import Id, TenantTelemetry, checked_key
 LIMIT_S = 120.0
 _PAGE = 5_000
 _LARGE_PAGE = 50  # of documents with the bytes of a message
-_STRAGGLERS_MS = 3_600_000
+_STRAGGLERS_MS = HOUR_MS
 
 Hit = dict[str, Any]
 

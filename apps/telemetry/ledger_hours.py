@@ -27,10 +27,10 @@ from typing import Any
 import orjson
 
 from apps.telemetry import cluster, ledger, slices
-from apps.telemetry.accounting import HOUR_MS
 from apps.telemetry.answers import AccountLine
 from apps.telemetry.documents import ACCOUNT
 from apps.telemetry.errors import StoreRefused
+from apps.telemetry.levels import HOUR_MS
 from apps.telemetry.questions import Body, Clause
 from apps.telemetry.store import KEEP_REFUSED_DAYS, SLICE_DAYS, TelemetryStore
 

@@ -84,6 +84,8 @@ KEEP_REFUSED_DAYS = 37
 KEEP_LEDGER_DAYS = max(kept.keep_days for kept in CLASSES.values())
 """How long the account's ledger stays: as long as any readings that it tells of."""
 _KEPT_BY_ARRIVAL = {QUARANTINE.name: KEEP_REFUSED_DAYS, ACCOUNT.name: KEEP_LEDGER_DAYS}
+_LEVELS = {READINGS.name: RAW, **{ROLLUP[level.name].name: level for level in ROLLUPS}}
+"""By the kind of index that holds it."""
 SLICE_DAYS = 7
 KEPT_S = 30.0
 MARKS_S = 5.0
@@ -999,12 +1001,10 @@ def _kept_days(family: str) -> tuple[int, int] | None:
     kept = slices.class_of(name)
     if kept is None:
         return None
-    if kind == READINGS.name:
+    level = _LEVELS.get(kind)
+    if level is RAW:
         return kept.slice_days, kept.keep_days
-    for level in ROLLUPS:
-        if kind == ROLLUP[level.name].name:
-            return level.slice_days, kept.rollup_days[level.name]
-    return None
+    return (level.slice_days, kept.rollup_days[level.name]) if level else None
 
 
 def _width_days(family: str) -> int | None:
@@ -1024,14 +1024,13 @@ def _is_merged(shards: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
 
 def _since_ms(indices: Iterable[str]) -> dict[str, dict[str, int]]:
     """When the oldest index begins, by class and level."""
-    kinds = {READINGS.name: RAW.name, **{ROLLUP[level.name].name: level.name for level in ROLLUPS}}
     found: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for index in indices:
         kind, _, name = slices.family_of(index).rpartition("-")
-        begin, level = slices.begin_of(index), kinds.get(kind)
+        begin, level = slices.begin_of(index), _LEVELS.get(kind)
         if begin is not None and level is not None and slices.class_of(name):
             begin_ms = slices.to_ms(begin)
-            found[name][level] = min(found[name].get(level, begin_ms), begin_ms)
+            found[name][level.name] = min(found[name].get(level.name, begin_ms), begin_ms)
     return found
 
 

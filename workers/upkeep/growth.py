@@ -41,13 +41,14 @@ def _end_soon(**_: object) -> None:
 @public_task(name="upkeep.growth", queue="upkeep", time_limit=LIMIT_S)
 def growth(**later: object) -> None:
     """One index at a time, the fullest first."""
-    now, ends_at = timezone.now(), time.monotonic() + BUDGET_S
+    ends_at = time.monotonic() + BUDGET_S
     pace = Pace(sleep=_stopping.wait)
     pace.begin()
     run = Growth(the_store(), say=_say, pace=pace)
     try:
-        _tell(the_store().extents(now))
-        done = run.go_on(now, lambda: _stopping.is_set() or time.monotonic() > ends_at)
+        extents = the_store().extents(timezone.now())
+        _tell(extents)
+        done = run.go_on(extents, lambda: _stopping.is_set() or time.monotonic() > ends_at)
     except TelemetryError as error:
         log.warning("growth_waits_for_the_store", code=error.code, **error.data)
         return
