@@ -25,19 +25,9 @@ from apps.tenants import changes
 from apps.tenants.models import Tenant
 from apps.tenants.operations import change_retention
 from tests import cast
-from tests.clock import Clock
+from tests.clock import Clock, Seconds
 
 Commit = Callable[..., object]
-
-
-class Seconds:
-    """A monotonic clock that is turned by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -21,18 +21,9 @@ from apps.tenants.models import Tenant
 from ohmwatch.refusals import Reason
 from tests import cast, mqtt
 from tests.acquisition import Slot, account, assert_closed, device, now_ms, reading, topic, until
+from tests.clock import Seconds
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Seconds:
-    """A monotonic clock that is turned by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ from secrets import token_hex
 import orjson
 import pytest
 
+from apps.telemetry import cluster
 from apps.telemetry.answers import ItemResult
+from apps.telemetry.documents import KINDS
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -39,6 +41,13 @@ def theirs() -> str:
 @pytest.fixture
 def telemetry(store: TelemetryStore, ours: str) -> TenantTelemetry:
     return TenantTelemetry(ours, store=store)
+
+
+def forget(store: TelemetryStore) -> None:
+    """Leave nothing of a store that had indices and templates of its own."""
+    cluster.delete(store.client, [*store.indices(), *store.unfinished()])
+    for kind in KINDS:
+        store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
 
 
 def reading_lines(

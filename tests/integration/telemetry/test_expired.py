@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from apps.accounts.models import User
-from apps.telemetry import cluster
-from apps.telemetry.documents import KINDS
 from apps.telemetry.errors import WrongQuestion
 from apps.telemetry.levels import HOUR_MS, Held, Kept
 from apps.telemetry.rollups import Builder, Pace
@@ -17,7 +15,7 @@ from apps.telemetry.slices import DAY_MS, Retention, from_ms, own_class, slice_o
 from apps.telemetry.store import TelemetryStore, TenantTelemetry, the_store
 from apps.tenants.models import Tenant
 from tests import cast
-from tests.integration.telemetry.conftest import CONNECTOR, NOW, reading_lines
+from tests.integration.telemetry.conftest import CONNECTOR, NOW, forget, reading_lines
 from tests.pages import browser
 
 STEP_MS = 600_000
@@ -47,9 +45,7 @@ def store_of_its_own(prefix: str) -> Iterator[TelemetryStore]:
     try:
         yield store
     finally:
-        cluster.delete(store.client, store.indices())
-        for kind in KINDS:
-            store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
+        forget(store)
 
 
 @pytest.fixture(scope="module")

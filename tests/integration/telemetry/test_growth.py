@@ -11,14 +11,14 @@ import redis
 from django.core.management import call_command
 
 from apps.telemetry import board, cluster, reindexing, sizing, slices
-from apps.telemetry.documents import EVENTS_INDEX, KINDS
+from apps.telemetry.documents import EVENTS_INDEX
 from apps.telemetry.errors import StoreRefused, StoreUnavailable
 from apps.telemetry.growth import Growth, outgrowing, too_full
 from apps.telemetry.levels import HOUR, MINUTE
 from apps.telemetry.reindexing import Copy, TakenOver
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
-from tests.integration.telemetry.conftest import NOW, NOW_MS, reading_lines
+from tests.integration.telemetry.conftest import NOW, NOW_MS, forget, reading_lines
 from workers.upkeep import growth
 
 TENANT = "kunlun"
@@ -36,9 +36,7 @@ def young_store(elasticsearch: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
     store = TelemetryStore(prefix=f"{elasticsearch}growth-", open_days=1)
     store.prepare(NOW)
     yield store
-    cluster.delete(store.client, [*store.indices(), *store.unfinished()])
-    for kind in KINDS:
-        store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
+    forget(store)
 
 
 def add(store: TelemetryStore, numbers: Sequence[int], *, current_a: float = 1.0) -> list[Any]:
@@ -110,9 +108,7 @@ def test_a_first_slice_has_shards_for_the_readings_that_are_told(
         assert shards_of(store, index_of(store)) == 4
         assert shards_of(store, store.account_index(NOW_MS)) == 1
     finally:
-        cluster.delete(store.client, store.indices())
-        for kind in KINDS:
-            store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
+        forget(store)
 
 
 # --- the running slice --------------------------------------------------------------------------
@@ -138,7 +134,7 @@ def test_a_running_slice_that_outgrows_its_shards_gets_more_while_readings_come_
     monkeypatch.setattr(Copy, "_write", meanwhile)
     wanted = {each.index: shards for each, shards in outgrowing(young_store.extents(noon))}
 
-    done = growing(young_store).go_on(noon, lambda: False)
+    done = growing(young_store).go_on(young_store.extents(noon), lambda: False)
 
     assert done is not None
     assert (done.old, done.new, done.documents) == (index, f"{index}.2", 75)
@@ -170,7 +166,7 @@ def test_it_goes_on_piece_by_piece_also_behind_one_that_was_killed(
         said.append(len(page))
 
     monkeypatch.setattr(Copy, "_write", written)
-    assert growing(young_store).go_on(noon, lambda: True) is None  # a page
+    assert growing(young_store).go_on(young_store.extents(noon), lambda: True) is None  # a page
     assert young_store.unfinished() == [f"{index_of(young_store)}.2"]
 
     def killed(self: Copy, page: list[dict[str, Any]]) -> None:
@@ -179,15 +175,15 @@ def test_it_goes_on_piece_by_piece_also_behind_one_that_was_killed(
 
     monkeypatch.setattr(Copy, "_write", killed)
     with pytest.raises(KeyboardInterrupt):
-        growing(young_store).go_on(noon, lambda: False)
+        growing(young_store).go_on(young_store.extents(noon), lambda: False)
     monkeypatch.setattr(Copy, "_write", written)
     monkeypatch.setattr(sizing, "SHARD_DOCUMENTS", 10**9)  # nothing outgrows its shards any more
-    done = growing(young_store).go_on(noon, lambda: False)
+    done = growing(young_store).go_on(young_store.extents(noon), lambda: False)
 
     assert done is not None
     assert said == [20, 20, 20]  # the killed one's page once more: it is there already
     assert (done.documents, count(young_store)) == (60, 60)
-    assert growing(young_store).go_on(noon, lambda: False) is None
+    assert growing(young_store).go_on(young_store.extents(noon), lambda: False) is None
 
 
 def test_a_store_that_is_busy_costs_nothing_of_what_is_copied(
@@ -202,11 +198,11 @@ def test_a_store_that_is_busy_costs_nothing_of_what_is_copied(
     with monkeypatch.context() as patch:
         patch.setattr(Copy, "_must_agree", busy)
         with pytest.raises(StoreUnavailable):
-            growing(young_store).go_on(noon, lambda: False)
+            growing(young_store).go_on(young_store.extents(noon), lambda: False)
 
     assert young_store.unfinished() == [f"{index_of(young_store)}.2"]
     assert add(young_store, [60])[0].is_stored  # it takes writes again
-    done = growing(young_store).go_on(noon, lambda: False)
+    done = growing(young_store).go_on(young_store.extents(noon), lambda: False)
     assert done is not None
     assert (done.documents, count(young_store)) == (61, 61)
 
@@ -219,7 +215,7 @@ def test_a_copy_that_is_wrong_goes(
     monkeypatch.setattr(Copy, "_write", lambda *_: None)
 
     with pytest.raises(StoreRefused, match="60 documents became 0"):
-        growing(young_store).go_on(noon, lambda: False)
+        growing(young_store).go_on(young_store.extents(noon), lambda: False)
 
     assert young_store.unfinished() == []
     assert add(young_store, [60])[0].is_stored
@@ -265,7 +261,7 @@ def test_events_grow_without_an_end(young_store: TelemetryStore) -> None:
     )
     young_store.refresh()
 
-    done = growing(young_store).go_on(NOW, lambda: False)
+    done = growing(young_store).go_on(young_store.extents(NOW), lambda: False)
 
     assert done is not None
     assert (done.old, done.documents) == (f"{young_store.prefix}{EVENTS_INDEX}", 45)

@@ -18,7 +18,7 @@ from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
 from apps.telemetry.reindexing import Copy
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
-from tests.integration.telemetry.conftest import CONNECTOR, NOW, NOW_MS, reading_lines
+from tests.integration.telemetry.conftest import CONNECTOR, NOW, NOW_MS, forget, reading_lines
 
 TENANT = "kunlun"
 
@@ -35,9 +35,7 @@ def old_store(elasticsearch: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[T
         patch.setattr(type(READINGS), "mappings", property(lambda self: _shape(self, older)))
         store.prepare(NOW)
     yield store
-    cluster.delete(store.client, store.indices())
-    for kind in KINDS:
-        store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
+    forget(store)
 
 
 def _shape(kind: Any, older: dict[str, Any]) -> dict[str, Any]:
@@ -92,9 +90,7 @@ def test_states_of_an_older_version_learn_its_new_fields(
         store.prepare(NOW)
         assert [answer.is_stored for answer in store.update_states([row])] == [True]
     finally:
-        cluster.delete(store.client, store.indices())
-        for kind in KINDS:
-            store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
+        forget(store)
 
 
 def test_words_are_found_in_an_older_quarantine_once_it_is_written_anew(
@@ -140,9 +136,7 @@ def test_words_are_found_in_an_older_quarantine_once_it_is_written_anew(
         assert telemetry.quarantine(words="comma unexpected").total == 1
         assert index not in {each.where for each in differences(store)}
     finally:
-        cluster.delete(store.client, store.indices())
-        for kind in KINDS:
-            store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
+        forget(store)
 
 
 def test_a_slice_is_written_anew_while_readings_come_in(
@@ -229,7 +223,7 @@ def test_a_slice_keeps_its_shards(elasticsearch: str, monkeypatch: pytest.Monkey
         assert all(result.is_duplicate for result in store.bulk(lines))
         assert differences(store) == []
     finally:
-        _forget(store)
+        forget(store)
 
 
 def test_states_are_written_anew_while_they_change(
@@ -280,7 +274,7 @@ def test_states_are_written_anew_while_they_change(
         }  # fmt: skip
         assert ours.latest(["c-0"])["c-0"].open_alarms == 7
     finally:
-        _forget(store)
+        forget(store)
 
 
 def test_who_writes_a_state_while_its_index_is_shut_tries_again(store: TelemetryStore) -> None:
@@ -312,7 +306,7 @@ def test_a_killed_copy_is_no_hindrance_and_goes_with_its_tenant(
         assert store.unfinished() == []
         assert store.client.count(index=f"{store.prefix}readings-*")["count"] == 0
     finally:
-        _forget(store)
+        forget(store)
 
 
 def test_a_template_of_another_version_or_with_other_settings_is_told(
@@ -334,7 +328,7 @@ def test_a_template_of_another_version_or_with_other_settings_is_told(
         store.prepare(NOW)
         assert differences(store) == []
     finally:
-        _forget(store)
+        forget(store)
 
 
 def test_what_becomes_of_unknown_fields_is_told_and_put_right(old_store: TelemetryStore) -> None:
@@ -399,12 +393,6 @@ def _killed_before_the_switch(store: TelemetryStore, index: str) -> None:
     copy._make()
     copy._copy_what_is_new()
     cluster.block_writes(store.client, index)
-
-
-def _forget(store: TelemetryStore) -> None:
-    cluster.delete(store.client, [*store.indices(), *store.unfinished()])
-    for kind in KINDS:
-        store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
 
 
 @pytest.mark.parametrize("index", ["*", "state-1", "nothing", "readings-30d-19700101"])

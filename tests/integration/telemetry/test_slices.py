@@ -9,12 +9,11 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from apps.telemetry import cluster
-from apps.telemetry.documents import KINDS
 from apps.telemetry.errors import StoreRefused, StoreUnavailable
 from apps.telemetry.levels import HOUR
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
-from tests.integration.telemetry.conftest import CONNECTOR, NOW, reading_lines
+from tests.integration.telemetry.conftest import CONNECTOR, NOW, forget, reading_lines
 
 
 @pytest.fixture
@@ -23,9 +22,7 @@ def young_store(elasticsearch: str) -> Iterator[TelemetryStore]:
     store = TelemetryStore(prefix=f"{elasticsearch}slices-", open_days=1)
     store.prepare(NOW)
     yield store
-    cluster.delete(store.client, store.indices())
-    for kind in KINDS:
-        store.client.indices.delete_index_template(name=f"{store.prefix}{kind.name}")
+    forget(store)
 
 
 def test_preparing_twice_makes_nothing_the_second_time(young_store: TelemetryStore) -> None:
