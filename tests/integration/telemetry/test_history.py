@@ -1,5 +1,6 @@
 """Whatever level answers, the answer is what the readings say: no seam, no gap, no spike lost."""
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -553,10 +554,19 @@ def test_a_question_that_the_store_itself_ends_is_told_as_slow(
     telemetry: TenantTelemetry, ours: str, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Elasticsearch looks at its watch five times a second, so it is asked until it has: with a
-    limit of less than that, a question that is under way at that moment is ended."""
+    limit of less than that, a question that is under way at that moment is ended. Each time with
+    other numbers: what was answered once, the store answers at once from then on."""
     write(ours, [(NOW_MS - n, {"current_a": float(n % 977)}) for n in range(20_000)])
-    many = {str(n): {"percentiles": {"field": "current_a", "percents": [n]}} for n in range(30)}
-    question: Any = (READINGS, [], {"size": 0, "aggs": many})
+    numbers = itertools.count(1)
+
+    def question() -> Any:
+        percent = next(numbers) / 10_000
+        many = {
+            str(n): {"percentiles": {"field": "current_a", "percents": [n + percent]}}
+            for n in range(30)
+        }
+        return READINGS, [], {"size": 0, "aggs": many}
+
     monkeypatch.setattr(cluster, "ANSWER_LIMIT_S", 0.15)
     monkeypatch.setattr(cluster, "_patient", lambda client, limit_s: client)  # only it gives up
 
@@ -567,8 +577,8 @@ def test_a_question_that_the_store_itself_ends_is_told_as_slow(
             return error.data == {"limit_s": 0.15}
         return False
 
-    eventually(lambda: is_ended([question]), "one is ended", within_s=60)
-    eventually(lambda: is_ended([question, question]), "one of several is ended", within_s=60)
+    eventually(lambda: is_ended([question()]), "one is ended", within_s=60)
+    eventually(lambda: is_ended([question(), question()]), "one of several is ended", within_s=60)
 
 
 def test_alarms_are_counted_by_batch_and_month(
