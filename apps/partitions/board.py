@@ -13,6 +13,7 @@ import json
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 import redis
@@ -98,7 +99,7 @@ class Teller:
         # Before it is said: said again later, it would hide what came in between.
         self._lags = lags
         if news:
-            said = {key: f"{lag_s:.3f} {now_ms}" for key, lag_s in news.items()}
+            said: Any = {key: f"{lag_s:.3f} {now_ms}" for key, lag_s in news.items()}
             self._redis.hset(LAGS_KEY, mapping=said)
 
 
@@ -108,7 +109,9 @@ def told(client: redis.Redis, *, now_ms: int) -> list[Sample]:
     Raises redis.RedisError.
     """
     with client.pipeline(transaction=False) as pipeline:
-        sums, lags = pipeline.hgetall(SUMS_KEY).hgetall(LAGS_KEY).execute()
+        pipeline.hgetall(SUMS_KEY)
+        pipeline.hgetall(LAGS_KEY)
+        sums, lags = pipeline.execute()
     return [*_sums(sums), *_lags(lags, now_ms)]
 
 

@@ -185,7 +185,8 @@ def test_without_redis_there_are_the_other_metrics(
     settings.REDIS_LOG_URL = "redis://127.0.0.1:1/0"  # type: ignore[attr-defined]
     said = metrics(client)
     assert "python_info" in said
-    assert "ohmwatch_" not in said
+    assert "ohmwatch_readings" not in said
+    assert "ohmwatch_detection" not in said
 
 
 @pytest.mark.usefixtures("db")
