@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from apps.platform.health import plugins
 from apps.telemetry.board import (
     LAG_KEY,
+    RETIRED_KEY,
     UNHEARD,
     counts_of_all,
     fullest,
@@ -79,6 +80,8 @@ class Board:
 
     slots: list[SlotState]
     counts: list[Counts]
+    retired: list[int] = field(default_factory=list)
+    """Slots that were given up within the last ten minutes."""
 
 
 def board(*, now: datetime) -> Board:
@@ -87,7 +90,7 @@ def board(*, now: datetime) -> Board:
         settings.REDIS_LOG_URL, socket_timeout=1, socket_connect_timeout=1
     ) as client:
         try:
-            return Board(slots(client, now_ms=to_ms(now)), counts(client))
+            return Board(slots(client, now_ms=to_ms(now)), counts(client), _retired(client))
         except redis.RedisError:
             return Board([], [])
 
@@ -116,6 +119,11 @@ def _slot(number: str, said: dict[str, Any], now_ms: int) -> SlotState:
         directory_age_s=None if age_s is None else float(age_s),
         holding={str(store): int(since) for store, since in (said.get("holding") or {}).items()},
     )
+
+
+def _retired(client: redis.Redis) -> list[int]:
+    keys = client.scan_iter(f"{RETIRED_KEY}*")
+    return sorted(int(key.decode().removeprefix(RETIRED_KEY)) for key in keys)
 
 
 def counts(client: redis.Redis) -> list[Counts]:
@@ -164,6 +172,7 @@ class AcquisitionCollector(Collector):
         if found.slots or found.counts:
             yield from _tenant_metrics(found.counts)
             yield from _slot_metrics(found.slots, now_ms=to_ms(now))
+        yield _retired_metrics(found.retired)
         yield from _account_metrics()
         yield from _rollup_metrics()
         yield from _late_metrics()
@@ -266,6 +275,17 @@ def _plugin_metrics() -> Iterator[Metric]:
     for each in plugins():
         gauge.add_metric([each.plugin], float(each.state == "ready"))
     yield gauge
+
+
+def _retired_metrics(slots: list[int]) -> Metric:
+    gauge = GaugeMetricFamily(
+        "ohmwatch_acquisition_retired",
+        "1 for ten minutes after the slot was drained: it is silent on purpose",
+        labels=["slot"],
+    )
+    for slot in slots:
+        gauge.add_metric([str(slot)], 1)
+    return gauge
 
 
 def _slot_metrics(found: list[SlotState], *, now_ms: int) -> Iterator[Metric]:

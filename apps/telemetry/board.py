@@ -24,6 +24,7 @@ COUNTED_KEY = "ow:counted:"
 FULLEST_KEY = "ow:fullest-shards"
 LATE_KEY = "ow:late"
 PRESSED_KEY = "ow:acquisition-pressed"
+RETIRED_KEY = "ow:acquisition-retired:"
 LAG_KEY = "ow:lag"
 OVERDUE = timedelta(hours=2)
 """The account is closed every hour; one that is older says nothing of now."""

@@ -22,13 +22,15 @@ from uuid import uuid4
 import orjson
 
 from apps.telemetry import cluster
-from apps.telemetry.documents import KINDS, READINGS, ROLLUP, VERSION, Kind
+from apps.telemetry.documents import KINDS, QUARANTINE, READINGS, ROLLUP, VERSION, Kind
 from apps.telemetry.errors import StoreRefused, StoreUnavailable, TelemetryError, WrongQuestion
 from apps.telemetry.marks import Mark
 from apps.telemetry.questions import Body
 from apps.telemetry.store import TelemetryStore
 
 PAGE = 2_000
+MESSAGES_PAGE = 50
+"""Of documents that may have the bytes of a message: a page is one answer and one request."""
 LITTLE = 2_000
 """So few documents are copied while writes wait: a fraction of a second."""
 PASSES = 10
@@ -93,6 +95,7 @@ class Copy:
         self.kind = _kind_of(store, index)
         self.new = next_name(index)
         self.copied = 0
+        self._page = MESSAGES_PAGE if self.kind is QUARANTINE else PAGE
         self._shards = shards
         self._say = say
         self._pace = pace
@@ -287,11 +290,12 @@ class Copy:
         By short ranges of numbers: to find the next page among all that is left takes longer the
         more that is.
         """
-        width = PAGE
+        size = self._page if whole else PAGE
+        width = size
         while after < end:
             upto = min(after + width, end)
             body: Body = {
-                "size": PAGE,
+                "size": size,
                 "sort": [{"_seq_no": "asc"}],
                 "track_total_hits": False,
                 "query": {"range": {"_seq_no": {"gt": after, "lte": upto}}},
@@ -302,12 +306,12 @@ class Copy:
                 self._store.client, index, body, limit_s=SEARCH_LIMIT_S, shard=shard
             )
             hits: list[dict[str, Any]] = answer["hits"]["hits"]
-            is_full = len(hits) == PAGE
+            is_full = len(hits) == size
             after = int(hits[-1]["sort"][0]) if is_full else upto
             yield hits, after
             if is_full:
-                width = max(PAGE, width // 2)
-            elif len(hits) < PAGE // 2:
+                width = max(size, width // 2)
+            elif len(hits) < size // 2:
                 width *= 2
 
     def _ends(self, which: str = "global_checkpoint", index: str = "") -> tuple[int, ...]:

@@ -36,7 +36,7 @@ class Size:
 
 
 FULL = Size(mixed=1000, healthy=200, healthy_fast=1000)
-QUICK = Size(mixed=30, healthy=6, healthy_fast=24)
+QUICK = Size(mixed=22, healthy=4, healthy_fast=16)
 PROFILES = (("nominal", "healthy"), ("hard", "healthy-hard"))
 
 

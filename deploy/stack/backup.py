@@ -35,6 +35,7 @@ MANIFEST = "manifest.json"
 SECRET_KEY = "secret-key"  # noqa: S105 - a file's name
 _CHUNK = 1024 * 1024
 WRITES_LIMIT_S = 300
+SNAPSHOTS_LIMIT = 5
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -210,17 +211,29 @@ def run_client(stack: Stack, command: list[str]) -> None:
 
 
 def _snapshot(stack: Stack, folder: Path, name: str) -> dict[str, int]:
-    documents = count_documents(stack)
+    """Anew where a document came or went meanwhile, of web, which goes on: a restore compares the
+    snapshot with its count."""
     with elasticsearch_node.repository(stack, name) as (client, place):
-        wanted = {"indices": "*,-.*", "include_global_state": False}
-        answer = client.put(
-            f"/_snapshot/{name}/all", params={"wait_for_completion": "true"}, json=wanted
-        )
-        told = answer.raise_for_status().json()["snapshot"]
-        if told["state"] != "SUCCESS":
-            raise StackError(f"Elasticsearch's snapshot is {told['state']}: {told['failures']}")
-        _pack(place, folder / "elasticsearch.tar")
-    return documents
+        for _ in range(SNAPSHOTS_LIMIT):
+            documents = count_documents(stack)
+            _take_snapshot(client, f"/_snapshot/{name}/all")
+            if count_documents(stack) == documents:
+                _pack(place, folder / "elasticsearch.tar")
+                return documents
+            client.delete(f"/_snapshot/{name}/all").raise_for_status()
+    raise StackError(
+        f"Elasticsearch was written to during each of {SNAPSHOTS_LIMIT} snapshots, by something "
+        "that is no worker of this stack. End it, and take the backup again.",
+        service="elasticsearch",
+    )
+
+
+def _take_snapshot(client: httpx.Client, address: str) -> None:
+    wanted = {"indices": "*,-.*", "include_global_state": False}
+    answer = client.put(address, params={"wait_for_completion": "true"}, json=wanted)
+    told = answer.raise_for_status().json()["snapshot"]
+    if told["state"] != "SUCCESS":
+        raise StackError(f"Elasticsearch's snapshot is {told['state']}: {told['failures']}")
 
 
 def _pack(source: Path, file: Path) -> None:

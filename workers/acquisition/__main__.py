@@ -7,9 +7,11 @@ its session. Its worker must have been stopped before: two under one id push eac
 
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import django
+from redis import RedisError
 
 QUIET_S = 3.0
 """Nothing came for so long, with nothing in hand: then nothing is left."""
@@ -31,7 +33,8 @@ def drain(slot: int, *, quiet_s: float = QUIET_S) -> int:
     """Runs until the slot is empty, however long its stores are away."""
     from workers.acquisition.step import acquisition_of, board_of  # Django is ready now
 
-    if _still_works(board_of(), slot):
+    board = board_of()
+    if _still_works(board, slot):
         print(f"slot {slot} still works: stop its worker first", file=sys.stderr)  # noqa: T201
         return 1
     acquisition = acquisition_of(slot, retiring=True)
@@ -43,6 +46,8 @@ def drain(slot: int, *, quiet_s: float = QUIET_S) -> int:
         acquisition.stop()
         return 130
     acquisition.stop(end_session=True)
+    with suppress(RedisError):  # a false alarm at worst
+        board.retire(slot)
     print(f"slot {slot} is empty, its session ended")  # noqa: T201
     return 0
 

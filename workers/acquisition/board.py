@@ -20,6 +20,7 @@ the database of the partitions' logs:
     ow:lag               hash, tenant → ms from measured to arrived, of its newest reading in the
                          batch that was entered last
     ow:acquisition:<slot>               JSON, how the worker is; gone when it is silent for 30 s
+    ow:acquisition-retired:<slot>       it was given up within the last ten minutes
     ow:acquisition-pressed              a slot that could not take more within the last 10 s
 """
 
@@ -32,7 +33,15 @@ import msgspec
 import redis
 
 from apps.telemetry.answers import AccountLine, LedgerEntry
-from apps.telemetry.board import COUNTED_KEY, COUNTS_KEY, LAG_KEY, PRESSED_KEY, UNHEARD, UNKNOWN_KEY
+from apps.telemetry.board import (
+    COUNTED_KEY,
+    COUNTS_KEY,
+    LAG_KEY,
+    PRESSED_KEY,
+    RETIRED_KEY,
+    UNHEARD,
+    UNKNOWN_KEY,
+)
 from ohmwatch.readings import FUTURE_LIMIT_MS
 from workers.acquisition.batches import SLOT_SHIFT, Batch, Tally
 from workers.acquisition.clocks import Clocks
@@ -46,6 +55,7 @@ _CLOCK_S = 7 * 24 * 3600
 _SAMPLE_MS = 3600 * 1000
 _SAMPLE_KEPT_S = 35 * 24 * 3600
 _REPORT_S = 30
+_RETIRED_S = 600
 _PRESSED_S = 10
 _json = msgspec.json.Encoder()
 
@@ -173,9 +183,17 @@ class Board:
         """How this worker is. Raises redis.RedisError."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.set(f"ow:acquisition:{slot}", _json.encode(state), ex=_REPORT_S)
+            pipe.delete(f"{RETIRED_KEY}{slot}")
             takes_all = state.get("reading", True) or state.get("starting", False)
             if state.get("waiting_batches") or not takes_all:
                 pipe.set(PRESSED_KEY, slot, ex=_PRESSED_S)
+            pipe.execute()
+
+    def retire(self, slot: int) -> None:
+        """The slot was given up: its silence means no harm. Raises redis.RedisError."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(f"ow:acquisition:{slot}")
+            pipe.set(f"{RETIRED_KEY}{slot}", 1, ex=_RETIRED_S)
             pipe.execute()
 
     def reported(self, slot: int) -> dict[str, Any]:

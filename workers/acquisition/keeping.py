@@ -36,7 +36,7 @@ from workers.acquisition.sorting import Refusal, Sorted, grouped, one_each
 LATE_MS = 3600 * 1000
 """A reading that is older than this when it arrives counts as late."""
 
-_FOR_ITS_CONTENT = (400, 413)
+FOR_ITS_CONTENT = (400, 413)
 """Answers to a request that may pass in parts; to any other the worker holds."""
 
 T = TypeVar("T")
@@ -351,7 +351,7 @@ class _Writer:
         except StoreRefused as refused:
             self.in_doubt = True
             found = _Refused(int(str(refused.data["status"])), str(refused.data["reason"]))
-            if found.status not in _FOR_ITS_CONTENT:
+            if found.status not in FOR_ITS_CONTENT:
                 raise
         except TelemetryError:
             self.in_doubt = True

@@ -20,7 +20,7 @@ from apps.partitions.log import Chunk, PartitionLog
 from apps.quarantine.models import BATCHES_LIMIT
 from apps.quarantine.operations import Page
 from apps.telemetry.answers import ItemResult, LedgerEntry
-from apps.telemetry.errors import StoreUnavailable
+from apps.telemetry.errors import StoreRefused, StoreUnavailable
 from apps.telemetry.quarantine import PARTLY, REFUSED, REPLAYED, Held, Settled, TenantQuarantine
 from apps.telemetry.slices import from_ms
 from apps.telemetry.store import TelemetryStore
@@ -29,6 +29,7 @@ from workers.acquisition import faults
 from workers.acquisition.batches import SLOT_SHIFT, Batch, Message
 from workers.acquisition.board import Board
 from workers.acquisition.documents import quarantine_lines
+from workers.acquisition.keeping import FOR_ITS_CONTENT
 from workers.acquisition.parcels import ConnectorReadings, chosen
 from workers.acquisition.patience import pauses
 from workers.acquisition.runs import portions
@@ -176,7 +177,7 @@ def _send(texts: Iterable[bytes], store: TelemetryStore) -> list[ItemResult]:
 
 
 def _send_portion(lines: Sequence[bytes], store: TelemetryStore) -> list[ItemResult]:
-    results = store.bulk(b"".join(lines))
+    results = _bulk(lines, store)
     deadline = time.monotonic() + PATIENCE_S
     for pause_s in pauses():
         busy = [i for i, result in enumerate(results) if _is_busy(result)]
@@ -185,10 +186,26 @@ def _send_portion(lines: Sequence[bytes], store: TelemetryStore) -> list[ItemRes
         if time.monotonic() > deadline:
             raise StoreUnavailable(status=results[busy[0]].status)
         time.sleep(pause_s)
-        again = store.bulk(b"".join(lines[i] for i in busy))
+        again = _bulk([lines[i] for i in busy], store)
         for i, result in zip(busy, again, strict=True):
             results[i] = result
     raise AssertionError("pauses() never ends")
+
+
+def _bulk(lines: Sequence[bytes], store: TelemetryStore) -> list[ItemResult]:
+    """As acquisition does: what is refused for what is in it goes again in halves, and of the
+    document that is to blame that is the answer. It stays in the quarantine."""
+    try:
+        return store.bulk(b"".join(lines))
+    except StoreRefused as refused:
+        status, reason = int(str(refused.data["status"])), str(refused.data["reason"])
+        if status not in FOR_ITS_CONTENT:
+            raise
+    if len(lines) == 1:
+        return [ItemResult(status, f"status {status}", reason)]
+    log.warning("request_refused", documents=len(lines), status=status)
+    half = len(lines) // 2
+    return [*_bulk(lines[:half], store), *_bulk(lines[half:], store)]
 
 
 def _is_busy(result: ItemResult) -> bool:

@@ -16,6 +16,7 @@ from apps.devices.models import Channel, Device
 from apps.partitions.log import PartitionLog
 from apps.quarantine import operations
 from apps.quarantine.models import Replay
+from apps.telemetry import cluster
 from apps.telemetry.answers import AccountLine
 from apps.telemetry.documents import PLATFORM
 from apps.telemetry.quarantine import RefusedFilter, TenantQuarantine
@@ -28,12 +29,14 @@ from tests.acquisition import (
     assert_closed,
     assert_counted,
     columns,
+    elasticsearch_behind,
     now_ms,
     reading,
     stored_times,
     topic,
     until,
 )
+from tests.faults.nemesis import Liar
 from workers.acquisition import faults, replaying, sampling, tasks
 from workers.acquisition.batches import Batch, Message, first_number
 from workers.acquisition.board import Board
@@ -187,6 +190,29 @@ def test_what_a_whole_message_turns_out_to_hold(deliver: Deliver, kunlun: Tenant
     again = ask()
     assert (again.total, again.refused, again.stored) == (1, 1, 0)
     assert line().quarantined == {Reason.OUT_OF_RANGE: 2}
+    assert_closed()
+
+
+def test_one_document_that_spoils_its_request_blocks_no_other(
+    deliver: Deliver, kunlun: Tenant, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = now_ms() - 3_600_000
+    deliver(columns(start, 50), columns(start + 60_000, 50), device_id="kunlun.stranger")
+    enrol_stranger(kunlun)
+    with Liar() as liar:
+        liar.mode, liar.poison = "picky", b'"@timestamp":%d,' % (start + 7_000)
+        behind = TelemetryStore(client=cluster.client_of(elasticsearch_behind(liar.port)))
+        with monkeypatch.context() as through:
+            through.setattr(tasks, "the_store", lambda: behind)
+            run = ask()
+        assert liar.lied > 2
+    assert (run.replayed, run.stored) == (2, 99)
+    assert line().stored == 99
+    assert line().quarantined == {Reason.STORE_REFUSED: 1}
+    assert_closed()
+    again = ask(reason="store_refused")
+    assert (again.replayed, again.stored) == (1, 1)
+    assert stored_times(cast.BENS_SECOND_CONNECTOR)[7] == start + 7_000
     assert_closed()
 
 

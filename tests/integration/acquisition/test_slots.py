@@ -9,12 +9,15 @@ from contextlib import contextmanager
 
 import pytest
 import redis
+from django.utils import timezone
 
+from apps.platform.acquisition import board
 from tests import cast, mqtt
 from tests.acquisition import (
     DEVICES,
     ROOT,
     Slot,
+    account,
     assert_closed,
     device,
     now_ms,
@@ -99,10 +102,16 @@ def test_slots_join_and_are_given_up_under_load(broker: mqtt.Mosquitto) -> None:
             until(lambda: load.next > after + 300, what="load after the drain")
         drained = drain(broker, 2)
         assert drained.returncode == 0, drained.stderr
+        found = board(now=timezone.now())
+        assert [slot.number for slot in found.slots] == [0]
+        assert found.retired == [1, 2], "silent on purpose"
     with Slot(broker.worker_port, slot=0):
-        until(lambda: received() >= len(load.times), what="all readings")
+        until(
+            lambda: len(stored_times(cast.BENS_CONNECTOR)) >= len(load.times), what="all readings"
+        )
     assert stored_times(cast.BENS_CONNECTOR) == load.times
-    assert received() == len(load.times)
+    # What a slot had not answered for when it was stopped comes again, to be told as a duplicate.
+    assert account()["kunlun"].stored == len(load.times)
     assert_closed()
     with broker.slot(1).connect(clean_start=False) as there:
         assert not there.session_present

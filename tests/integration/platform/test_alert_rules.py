@@ -13,7 +13,13 @@ from django.test import Client
 
 from apps.partitions import metrics
 from apps.partitions.board import Teller
-from apps.telemetry.board import AccountReport, RollupLag, put_account, put_rollup_lag
+from apps.telemetry.board import (
+    RETIRED_KEY,
+    AccountReport,
+    RollupLag,
+    put_account,
+    put_rollup_lag,
+)
 from apps.telemetry.slices import to_ms
 from apps.warning import plugins
 
@@ -48,6 +54,7 @@ def exported(db: None, client: Client, redis_log: redis.Redis) -> dict[str, set[
     redis_log.hset("ow:late", "connectors_given_up", 1)
     slot = {"at_ms": 1, "holding": {"redis": 1}, "directory_age_s": 1.0}
     redis_log.set("ow:acquisition:0", json.dumps(slot))
+    redis_log.set(f"{RETIRED_KEY}1", 1)
     put_account(AccountReport(False, 1, 0, 1, 1, 1, open={"kunlun": 1}))
     put_rollup_lag(RollupLag(1, {"1h": 1}, {"1h": 1.0}))
     count_everything(redis_log)

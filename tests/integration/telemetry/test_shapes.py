@@ -1,5 +1,6 @@
 """What differs on the cluster is told, and a slice is written anew while readings come in."""
 
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
@@ -11,13 +12,14 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from apps.telemetry import cluster, documents, erasing, reindexing
-from apps.telemetry.answers import LedgerEntry
+from apps.telemetry.answers import ItemResult, LedgerEntry
 from apps.telemetry.differences import differences, mend, missing
 from apps.telemetry.documents import KINDS, QUARANTINE, READINGS, STATE, STATE_INDEX, VERSION
 from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
 from apps.telemetry.reindexing import Copy
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from ohmwatch.readings import MESSAGE_BYTES_LIMIT
 from tests.integration.telemetry.conftest import CONNECTOR, NOW, NOW_MS, forget, reading_lines
 
 TENANT = "kunlun"
@@ -137,6 +139,33 @@ def test_words_are_found_in_an_older_quarantine_once_it_is_written_anew(
         assert index not in {each.where for each in differences(store)}
     finally:
         forget(store)
+
+
+def test_refused_messages_are_copied_few_at_a_time(
+    elasticsearch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two thousand of the largest in one request would be five times what the store takes."""
+    store = TelemetryStore(prefix=f"{elasticsearch}large-", open_days=1)
+    store.prepare(NOW)
+    try:
+        index, payload = store.quarantine_index(NOW_MS), b64encode(b"x" * MESSAGE_BYTES_LIMIT)
+        for number in range(120):
+            action = {"create": {"_index": index, "_id": f"{TENANT}:{number}-0-too_large"}}
+            message = {"tenant": TENANT, "reason": "too_large", "payload": payload.decode()}
+            store.bulk(b"".join(orjson.dumps(each) + b"\n" for each in (action, message)))
+        sizes: list[int] = []
+        real = TelemetryStore.bulk
+
+        def bulk(self: TelemetryStore, lines: bytes, **more: float) -> list[ItemResult]:
+            sizes.append(len(lines))
+            return real(self, lines, **more)
+
+        monkeypatch.setattr(TelemetryStore, "bulk", bulk)
+        done = Copy(store, index).run()
+    finally:
+        forget(store)
+    assert done.documents == 120
+    assert sum(sizes) > 120 * len(payload) > max(sizes) * 2
 
 
 def test_a_slice_is_written_anew_while_readings_come_in(
