@@ -26,7 +26,8 @@ from apps.telemetry.erasing import erase
 from apps.telemetry.errors import StoreUnavailable, TurnLost, WrongQuestion
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.slices import Retention
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Erasure, Tenant
 from apps.tenants.operations import change_retention, drop_tenant
 from tests.integration.telemetry.conftest import NOW, NOW_MS, reading_lines
