@@ -303,7 +303,8 @@ def test_every_key_that_the_code_names_is_a_tenants_or_known_to_be_nobodys() -> 
     named = {kind for path in code for kind in re.findall(r"[\"']ow:([a-z-]+)", path.read_text())}
 
     nobodys = {
-        *("log", "lease", "holder", "wake", "acquisition", "acquisition-pressed", "counted"),
+        *("log", "lease", "holder", "wake", "counted"),
+        *("acquisition", "acquisition-pressed", "acquisition-retired"),
         *("account", "rollup-lag", "rollups", "slots-heard", "plugins", "credentials", "late"),
         "fullest-shards",
     }
