@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from prometheus_client import REGISTRY
 
 from apps.partitions.log import Chunk, PartitionLog
+from apps.partitions.metrics import REGISTRY
 from apps.partitions.models import Checkpoint
 from apps.partitions.queries import positions
 from apps.partitions.wakeups import REORDER_WINDOW_MS

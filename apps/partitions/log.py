@@ -38,6 +38,15 @@ local info = redis.call('xinfo', 'stream', KEYS[1])
 for at = 1, #info, 2 do if info[at] == 'last-generated-id' then return info[at + 1] end end
 """
 
+_OLDEST = """
+local found = {}
+for at = 1, #KEYS do
+    local entry = redis.call('xrange', KEYS[at], '-', '+', 'count', 1)[1]
+    found[at] = entry and entry[1] or false
+end
+return {redis.call('time'), found}
+"""
+"""The ids alone: an entry has the readings of a batch."""
 
 # One command for a batch's entries: as two for each of them they take longer to write and to read
 # back than all the rest of appending. Says which of them nobody has been woken for yet.
@@ -258,6 +267,18 @@ class PartitionLog:
         """The id of the newest entry ever appended; None where there is no log."""
         last: Any = self._redis.eval(LAST_ENTRY, 1, log_key(partition))
         return last.decode() if last else None
+
+    def unjudged_s(self) -> list[float]:
+        """How long the oldest entry that no checkpoint covers has lain in each log; 0: there is
+        none. Raises redis.RedisError."""
+        keys = [log_key(partition) for partition in range(self.partitions)]
+        answer: Any = self._redis.eval(_OLDEST, len(keys), *keys)
+        (seconds, microseconds), oldest = answer
+        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+        return [
+            max(0, now_ms - Entry(name.decode(), None).stored_ms) / 1000 if name else 0.0
+            for name in oldest
+        ]
 
     def trim(self, partition: int, judged: str) -> None:
         """Drops all entries up to and including the id `judged`."""

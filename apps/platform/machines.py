@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, JsonResponse
 
 from apps.platform.acquisition import AcquisitionCollector
+from apps.platform.detection import DetectionCollector
 from apps.platform.health import Check, check_dependencies
 
 
@@ -31,6 +32,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         return HttpResponseNotFound("Nothing here.\n", content_type="text/plain")
     board = prometheus_client.CollectorRegistry(auto_describe=False)
     board.register(AcquisitionCollector())
+    board.register(DetectionCollector())
     said = prometheus_client.generate_latest() + prometheus_client.generate_latest(board)
     return HttpResponse(said, content_type=prometheus_client.CONTENT_TYPE_LATEST)
 

@@ -25,7 +25,7 @@ from django.db import transaction
 from django_tenants.utils import schema_context
 
 from apps.alarms.operations import apply_findings
-from apps.partitions import arrears, operations
+from apps.partitions import arrears, metrics, operations
 from apps.partitions.lease import Lease
 from apps.partitions.log import START, Entry, Page, Position, Stack, is_behind
 from apps.partitions.queries import positions
@@ -37,7 +37,7 @@ from ohmwatch.detector import Batch, Flags
 from ohmwatch.findings import Finding
 from ohmwatch.reorder import in_order
 from ohmwatch.watch import Judgement, Watch, observe
-from workers.detection import faults, metrics
+from workers.detection import faults
 from workers.detection.desk import Desk
 from workers.detection.gathering import as_batch, key_of
 from workers.detection.holding import Holding, Owners
@@ -295,6 +295,8 @@ def _hold(found: Arrival, lease: Lease, desk: Desk, *, keep_absent: bool = False
     lease.sign(checkpoint.fencing)
     keep_absent = keep_absent or desk.agency.is_waiting
     holding = Holding.of(checkpoint, desk.panel.detectors, now=now, keep_absent=keep_absent)
+    if holding.position.generation == found.generation:  # whoever wrote it may have died before
+        _trim([holding], desk)
     desk.holdings[lease.partition] = holding
     return holding
 
@@ -348,7 +350,8 @@ class _Reading:
 def _gather(readings: Sequence[_Reading]) -> tuple[Batch, Flags, Owners]:
     """All readings of the pages, which of them (bool[n]) are of mature entries, and whose the
     connectors are."""
-    metrics.UNREADABLE.inc(sum(entry.stacks is None for each in readings for entry in each.entries))
+    mature_ones = [entry for each in readings for entry in each.entries[: each.mature]]
+    metrics.UNREADABLE.inc(sum(entry.stacks is None for entry in mature_ones))
     pages = [
         (_stacks(each.entries[: each.mature]), _stacks(each.entries[each.mature :]))
         for each in readings
@@ -453,7 +456,8 @@ def _take_in(
         for finding in in_shadow:
             owner[finding.connector].in_shadow.append(finding)
     for name, error in judgement.failed.items():
-        metrics.FAILURES.labels(name, type(error).__name__).inc()
+        # Without the rule behind it: a name for each would never end.
+        metrics.FAILURES.labels(name.partition("@")[0], type(error).__name__).inc()
         logger.error("detector_failed", detector=name, error=repr(error))
         desk.note_failure(name, error)
 
@@ -579,6 +583,10 @@ def _note_committed(holdings: Sequence[Holding], now: datetime, desk: Desk) -> N
     for holding in holdings:
         holding.is_dirty = False
         holding.committed_at = now
+    _trim(holdings, desk)
+
+
+def _trim(holdings: Sequence[Holding], desk: Desk) -> None:
     judged = {each.partition: each.position.entry for each in holdings}
     desk.log.trim_several({key: entry for key, entry in judged.items() if entry != START})
 

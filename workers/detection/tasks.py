@@ -35,6 +35,7 @@ from workers.detection import again, passes
 from workers.detection.desk import Desk
 from workers.detection.panel import DETECTORS, Panel
 from workers.detection.plugins import Agency
+from workers.detection.telling import begin_to_tell
 
 logger = structlog.get_logger(__name__)
 
@@ -128,6 +129,7 @@ def the_desk() -> Desk:
     os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     desk = _desk()
     desk.board.begin()
+    begin_to_tell()
     desk.agency.call()
     # Compiling takes longer than a detector's turn may; plug-ins load their models meanwhile.
     warm_up(DETECTORS)

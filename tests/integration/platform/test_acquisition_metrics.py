@@ -186,6 +186,7 @@ def test_without_redis_there_are_the_other_metrics(
     said = metrics(client)
     assert "python_info" in said
     assert "ohmwatch_readings" not in said
+    assert "ohmwatch_detection" not in said
 
 
 @pytest.mark.usefixtures("db")
