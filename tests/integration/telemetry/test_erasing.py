@@ -306,7 +306,7 @@ def test_every_key_that_the_code_names_is_a_tenants_or_known_to_be_nobodys() -> 
         *("log", "lease", "holder", "wake", "counted"),
         *("acquisition", "acquisition-pressed", "acquisition-retired"),
         *("account", "rollup-lag", "rollups", "slots-heard", "plugins", "credentials", "late"),
-        "fullest-shards",
+        *("fullest-shards", "detection"),
     }
     by_slug = {name.removeprefix("ow:") for name in traces.BY_SLUG}
     assert named == {*traces.KINDS, *nobodys, *by_slug}
