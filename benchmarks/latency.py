@@ -38,7 +38,7 @@ from apps.accounts.operations import create_user
 from apps.accounts.permissions import Role
 from apps.alarms.models import Alarm
 from apps.telemetry.slices import from_ms
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from benchmarks import ground, load
 from benchmarks.ground import CHANNELS, TENANT, Broker, Ground

@@ -36,7 +36,8 @@ from apps.telemetry.documents import READINGS, ROLLUP
 from apps.telemetry.levels import DAY, HOUR, HOUR_MS
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.slices import DAY_MS, from_ms, slice_of, to_ms
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from benchmarks import corpus, table
 from benchmarks.harness import Measure, close, finish
 from benchmarks.warning.drawing import COLOURS, Axis, Chart, Line, svg

@@ -22,8 +22,8 @@ from apps.telemetry.documents import READINGS
 from apps.telemetry.pages import untold
 from apps.telemetry.questions import within
 from apps.telemetry.slices import from_ms
-from apps.telemetry.store import TenantTelemetry
 from apps.telemetry.stretches import PAGE, PAGE_BODY
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from apps.warning import backtests
 from apps.warning.operations import Content

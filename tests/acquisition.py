@@ -18,7 +18,8 @@ from apps.partitions.log import PartitionLog
 from apps.telemetry.answers import AccountLine, ItemResult
 from apps.telemetry.board import counts_of_all
 from apps.telemetry.cluster import BULK_LIMIT_S, client_of
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from tests import cast, mqtt
 from workers.acquisition import service
 from workers.acquisition.board import Board

@@ -11,7 +11,7 @@ from apps.accounts.models import User
 from apps.accounts.permissions import Permission
 from apps.alarms.models import Alarm, AlarmEvent, Kind, Severity, State
 from apps.telemetry.answers import Reading
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.lookups import find_or_404
 from ohmwatch.lifecycle import CAUSES, Reason, is_one_story
 

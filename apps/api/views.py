@@ -33,7 +33,7 @@ from apps.fleet.models import Connector, Vehicle
 from apps.telemetry.answers import GroupPage, GroupRow, Outlook, State
 from apps.telemetry.questions import FleetFilter, StateFilter
 from apps.telemetry.slices import from_ms
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.queries import current_tenant
 from apps.warning import queries as warning
 from apps.warning.models import Rule

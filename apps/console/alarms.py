@@ -25,7 +25,7 @@ from apps.console.people import PersonRequest, for_people
 from apps.console.urgency import worst_first
 from apps.notifications.queries import deliveries_of
 from apps.telemetry.errors import TelemetryError
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.warning.queries import version_named
 from ohmwatch.findings import TIME_LEFT_UNKNOWN
 from ohmwatch.readings import QUANTITIES

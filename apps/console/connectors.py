@@ -20,7 +20,7 @@ from apps.devices.trial import publish_command
 from apps.fleet import queries
 from apps.fleet.models import Connector
 from apps.telemetry.errors import TelemetryError
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 
 RANGES = ("1h", "24h", "7d", "30d")
 CHART_RATINGS = (

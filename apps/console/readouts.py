@@ -17,7 +17,7 @@ from apps.alarms.wording import condition_name
 from apps.fleet.models import Connector
 from apps.telemetry.answers import Outlook, State
 from apps.telemetry.errors import TelemetryError
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from apps.console.garage import named, with_connectors, worst_first
 from apps.console.people import PersonRequest, for_people
 from apps.console.readouts import read_out
 from apps.fleet import queries
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 
 PAGE = 25
 

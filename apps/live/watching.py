@@ -9,7 +9,7 @@ import structlog
 from asgiref.sync import sync_to_async
 
 from apps.telemetry.answers import State
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 
 log = structlog.get_logger(__name__)
 EVERY_S, EVERY_S_AT_MOST = 0.1, 1.0

@@ -25,7 +25,7 @@ from apps.telemetry.answers import QuarantinedMessage
 from apps.telemetry.documents import PLATFORM
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.quarantine import TenantQuarantine
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from apps.tenants.queries import ready_tenants
 from ohmwatch.refusals import Reason

@@ -30,7 +30,7 @@ from apps.telemetry.errors import AskedTooMuch, StoreSlow, TelemetryError
 from apps.telemetry.fleet_questions import AGE
 from apps.telemetry.questions import MARGIN, EventFilter, FleetFilter, StateFilter
 from apps.telemetry.slices import from_ms, to_ms
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.lookups import key_of
 from config.presentation import QUANTITY_WORDS
 from config.words import EVIDENCE_WORDS, position

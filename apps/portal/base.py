@@ -20,7 +20,7 @@ from apps.portal.people import StaffRequest, for_staff
 from apps.telemetry.answers import State
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.fleet_questions import AGE, AGES, installed_within
-from apps.telemetry.store import StateFilter, TenantTelemetry
+from apps.telemetry.tenant import StateFilter, TenantTelemetry
 from apps.tenants.lookups import key_of
 from config.presentation import HEALTH_WORDS
 from config.words import position

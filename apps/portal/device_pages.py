@@ -26,7 +26,7 @@ from apps.portal.people import StaffRequest, for_staff
 from apps.portal.sheets import Sheet
 from apps.telemetry.answers import QuarantinePage, State
 from apps.telemetry.errors import TelemetryError
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 
 PAGE = 50
 

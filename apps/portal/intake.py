@@ -16,7 +16,7 @@ from apps.portal.people import StaffRequest, for_staff
 from apps.telemetry import board
 from apps.telemetry.answers import AccountLine
 from apps.telemetry.errors import TelemetryError
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 
 STRETCHES = {
     _("Last hour"): timedelta(hours=1),

@@ -23,7 +23,7 @@ from apps.portal.base import with_connectors
 from apps.portal.people import StaffRequest, for_staff
 from apps.telemetry.answers import State
 from apps.telemetry.errors import TelemetryError
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 
 WORST = 8
 ACCOUNTED = timedelta(hours=24)

@@ -21,7 +21,7 @@ from apps.quarantine.wakeups import wake
 from apps.telemetry.answers import QuarantinedMessage
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.quarantine import RefusedFilter, TenantQuarantine
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from ohmwatch.refusals import Reason
 
 PAGE = 50

@@ -14,7 +14,8 @@ from apps.telemetry.documents import EVENTS, QUARANTINE, READINGS, ROLLUP, Kind
 from apps.telemetry.levels import DAY, HOUR, HOUR_MS, MINUTE
 from apps.telemetry.questions import Body, Clause
 from apps.telemetry.slices import DAY_MS, to_ms
-from apps.telemetry.store import Id, TenantTelemetry, checked_key
+from apps.telemetry.store import Id, checked_key
+from apps.telemetry.tenant import TenantTelemetry
 
 LIMIT_S = 120.0
 _PAGE = 5_000

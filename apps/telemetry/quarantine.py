@@ -16,7 +16,7 @@ from apps.telemetry.answers import QuarantinedMessage
 from apps.telemetry.documents import QUARANTINE
 from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
 from apps.telemetry.questions import Clause, RefusedFilter
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 
 CLAIMED, REPLAYED, PARTLY, REFUSED = "claimed", "replayed", "partly", "refused"
 """What has become of a document by its last replay."""

@@ -5,7 +5,7 @@ caller types becomes an index name, an aggregation or a field: those are chosen 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
@@ -188,6 +188,11 @@ def _said(words: str) -> Clause:
         {"wildcard": {"topic": {"value": f"*{piece}*", "case_insensitive": True}}},
     ]
     return {"bool": {"should": ways, "minimum_should_match": 1}}
+
+
+def filtered(clauses: Sequence[Clause], body: Mapping[str, Any]) -> dict[str, Any]:
+    """The question about what all clauses choose; an empty one chooses everything."""
+    return {**body, "query": {"bool": {"filter": [clause for clause in clauses if clause]}}}
 
 
 def any_of(field: str, choice: Choice) -> Clause:

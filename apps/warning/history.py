@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from apps.telemetry.slices import to_ms
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from ohmwatch.detector import Batch
 
 

@@ -18,7 +18,7 @@ from django_tenants.utils import schema_context
 from apps.alarms.models import AlarmEvent, Kind
 from apps.devices.directory import Directory
 from apps.telemetry.slices import to_ms
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from config.celery import app as celery
 from ohmwatch.detector import Batch
 from ohmwatch.findings import Finding

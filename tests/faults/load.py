@@ -17,7 +17,7 @@ from django_tenants.utils import tenant_context
 from apps.devices.models import Channel
 from apps.telemetry.quarantine import TenantQuarantine
 from apps.telemetry.questions import RefusedFilter
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from tests import cast, mqtt
 from tests.acquisition import IDENTITIES, account, miscounted, now_ms, topic

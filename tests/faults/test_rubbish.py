@@ -15,7 +15,8 @@ from django_tenants.utils import tenant_context
 
 from apps.devices.models import Device
 from apps.telemetry.slices import from_ms
-from apps.telemetry.store import TenantTelemetry, the_store
+from apps.telemetry.store import the_store
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from ohmwatch.codecs import cbor, json
 from ohmwatch.refusals import Reason, Refused

@@ -9,7 +9,8 @@ import pytest
 from django.utils import timezone
 
 from apps.telemetry.slices import from_ms, to_ms
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from apps.tenants.operations import change_retention
 from tests import cast, mqtt

@@ -25,13 +25,8 @@ from apps.telemetry.leaving import PARTS, TenantExport, Wanted
 from apps.telemetry.quarantine import REPLAYED, Held, Settled, TenantQuarantine
 from apps.telemetry.questions import EVENT_FACETS, STATE_FACETS, RefusedFilter
 from apps.telemetry.rollups import Builder, Pace
-from apps.telemetry.store import (
-    EventFilter,
-    FleetFilter,
-    StateFilter,
-    TelemetryStore,
-    TenantTelemetry,
-)
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import EventFilter, FleetFilter, StateFilter, TenantTelemetry
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 NOW_MS = int(NOW.timestamp() * 1000)

@@ -10,7 +10,7 @@ import structlog
 
 from apps.devices.directory import ratings_of_model
 from apps.fleet.models import Connector
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.warning import backtests, history, queries
 from apps.warning.models import BackTest, Mode, Rule
 from ohmwatch.backtest.installed import Installed

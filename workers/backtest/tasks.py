@@ -11,7 +11,7 @@ import structlog
 from django.utils import timezone
 
 from apps.telemetry.errors import TelemetryError
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.queries import current_tenant, ready_tenants
 from apps.tenants.tasks import public_task, tenant_task
 from apps.warning import backtests

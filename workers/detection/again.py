@@ -28,7 +28,8 @@ from apps.partitions.arrears import Failure
 from apps.partitions.log import partition_of
 from apps.partitions.wakeups import REORDER_WINDOW_MS
 from apps.telemetry.slices import from_ms
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from apps.warning.queries import detectors_changed_since
 from apps.warning.shadows import Retold, retell
 from ohmwatch.detector import Batch, Times

@@ -14,8 +14,9 @@ import numpy as np
 
 from apps.devices.directory import TenantEntry
 from apps.partitions.log import partition_of
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
 from apps.telemetry.stretches import joined
+from apps.telemetry.tenant import TenantTelemetry
 from ohmwatch.detector import Batch
 from ohmwatch.watch import Watch
 from workers.detection.gathering import key_of, name_of

@@ -11,7 +11,7 @@ from apps.alarms.ageing import judge_ageing
 from apps.telemetry.answers import Aged
 from apps.telemetry.errors import TelemetryError
 from apps.telemetry.slices import DAY_MS
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.queries import current_tenant, ready_tenants
 from apps.tenants.tasks import public_task, tenant_task
 from ohmwatch.fleet import Standing

@@ -12,7 +12,7 @@ from apps.alarms import outbox
 from apps.alarms.documents import event_document
 from apps.alarms.models import Consumer
 from apps.telemetry.errors import TelemetryError
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.queries import current_tenant, ready_tenants
 from apps.tenants.tasks import public_task, tenant_task
 from workers.upkeep.states import write_health

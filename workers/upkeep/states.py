@@ -25,7 +25,7 @@ from apps.fleet.documents import connector_document
 from apps.fleet.models import Connector
 from apps.telemetry.answers import HEALTH_RANKS
 from apps.telemetry.errors import TelemetryError
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.changes import Rows, read_changes, read_counters
 from apps.tenants.queries import current_tenant, ready_tenants
 from apps.tenants.schema import current_schema

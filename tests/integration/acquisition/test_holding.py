@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from apps.telemetry import cluster
 from apps.telemetry.slices import from_ms
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from apps.tenants.operations import change_retention
 from tests import cast, mqtt

@@ -9,7 +9,8 @@ import json
 import pytest
 
 from apps.telemetry.answers import ItemResult
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from ohmwatch.readings import OWN_QUANTITIES_LIMIT, READINGS_LIMIT
 from ohmwatch.refusals import Reason
 from tests import cast, mqtt

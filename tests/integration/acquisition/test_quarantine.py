@@ -11,7 +11,8 @@ from apps.devices.models import Device
 from apps.fleet.models import Connector
 from apps.telemetry.answers import ItemResult
 from apps.telemetry.documents import PLATFORM
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from ohmwatch.readings import MESSAGE_BYTES_LIMIT
 from ohmwatch.refusals import Reason

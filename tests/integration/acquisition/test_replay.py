@@ -20,7 +20,8 @@ from apps.telemetry import cluster
 from apps.telemetry.answers import AccountLine
 from apps.telemetry.documents import PLATFORM
 from apps.telemetry.quarantine import RefusedFilter, TenantQuarantine
-from apps.telemetry.store import TelemetryStore, TenantTelemetry, the_store
+from apps.telemetry.store import TelemetryStore, the_store
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from ohmwatch.refusals import Reason
 from tests import cast

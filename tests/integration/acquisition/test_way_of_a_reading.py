@@ -3,7 +3,7 @@
 import json
 
 from apps.telemetry.slices import from_ms
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from tests import cast, mqtt
 from tests.acquisition import (

@@ -11,7 +11,8 @@ from rest_framework.test import APIClient
 from apps.api import views
 from apps.fleet.models import Vehicle
 from apps.telemetry.errors import StoreSlow, StoreUnavailable
-from apps.telemetry.store import TenantTelemetry, the_store
+from apps.telemetry.store import the_store
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from tests import cast
 from tests.integration.api.conftest import BENS_ALARM, NOW

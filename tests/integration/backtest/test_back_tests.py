@@ -19,7 +19,7 @@ from apps.alarms.models import Alarm, Outcome
 from apps.alarms.truth import Found
 from apps.fleet.models import Connector, ConnectorState
 from apps.telemetry.errors import StoreUnavailable
-from apps.telemetry.store import TenantTelemetry
+from apps.telemetry.tenant import TenantTelemetry
 from apps.warning import backtests, operations
 from apps.warning.models import BackTest, Mode, Progress
 from apps.warning.operations import Content

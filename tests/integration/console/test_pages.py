@@ -8,7 +8,8 @@ from django_tenants.utils import tenant_context
 from apps.accounts.models import User
 from apps.console.urls import urlpatterns
 from apps.fleet.models import Connector, Vehicle
-from apps.telemetry.store import TenantTelemetry, the_store
+from apps.telemetry.store import the_store
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from tests import cast
 from tests.pages import NOW, World, browser, check_clean, names_of, queries_of
@@ -138,7 +139,7 @@ def test_a_store_that_is_away_leaves_the_alarms(
     world: World, kunlun: Tenant, ben: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from apps.telemetry.errors import StoreUnavailable
-    from apps.telemetry.store import TenantTelemetry
+    from apps.telemetry.tenant import TenantTelemetry
 
     def away(*args: object, **more: object) -> None:
         raise StoreUnavailable

@@ -168,7 +168,7 @@ def test_a_watched_connector_is_live_and_no_other(web: int, kunlun: Tenant, ben:
 def test_one_question_for_all_sockets_of_a_tenant(
     web: int, kunlun: Tenant, ben: User, anna: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from apps.telemetry.store import TenantTelemetry
+    from apps.telemetry.tenant import TenantTelemetry
 
     asked: list[list[str]] = []
     latest = TenantTelemetry.latest

@@ -8,7 +8,8 @@ from django.core.management import call_command
 from apps.accounts.models import User
 from apps.telemetry import questions
 from apps.telemetry.errors import StoreSlow, StoreUnavailable
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from tests import cast, stores
 from tests.integration.telemetry.conftest import reading_lines

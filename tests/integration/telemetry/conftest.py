@@ -10,7 +10,8 @@ import pytest
 from apps.telemetry import cluster
 from apps.telemetry.answers import ItemResult
 from apps.telemetry.documents import KINDS
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 NOW_MS = int(NOW.timestamp() * 1000)

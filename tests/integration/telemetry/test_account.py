@@ -11,7 +11,8 @@ from apps.telemetry import parsing
 from apps.telemetry.answers import LedgerEntry
 from apps.telemetry.documents import PLATFORM
 from apps.telemetry.slices import from_ms
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from tests.integration.telemetry.conftest import NOW, NOW_MS, Write, minutes_ago
 
 pytestmark = pytest.mark.usefixtures("db")  # the command asks how long whose readings are kept

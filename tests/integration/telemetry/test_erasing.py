@@ -26,7 +26,8 @@ from apps.telemetry.erasing import erase
 from apps.telemetry.errors import StoreUnavailable, TurnLost, WrongQuestion
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.slices import Retention
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Erasure, Tenant
 from apps.tenants.operations import change_retention, drop_tenant
 from tests.integration.telemetry.conftest import NOW, NOW_MS, reading_lines
@@ -302,9 +303,10 @@ def test_every_key_that_the_code_names_is_a_tenants_or_known_to_be_nobodys() -> 
     named = {kind for path in code for kind in re.findall(r"[\"']ow:([a-z-]+)", path.read_text())}
 
     nobodys = {
-        *("log", "lease", "holder", "wake", "acquisition", "acquisition-pressed", "counted"),
+        *("log", "lease", "holder", "wake", "counted"),
+        *("acquisition", "acquisition-pressed", "acquisition-retired"),
         *("account", "rollup-lag", "rollups", "slots-heard", "plugins", "credentials", "late"),
-        "fullest-shards",
+        *("fullest-shards", "detection"),
     }
     by_slug = {name.removeprefix("ow:") for name in traces.BY_SLUG}
     assert named == {*traces.KINDS, *nobodys, *by_slug}

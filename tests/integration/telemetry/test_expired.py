@@ -12,7 +12,8 @@ from apps.telemetry.errors import WrongQuestion
 from apps.telemetry.levels import HOUR_MS, Held, Kept
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.slices import DAY_MS, Retention, from_ms, own_class, slice_of, to_ms
-from apps.telemetry.store import TelemetryStore, TenantTelemetry, the_store
+from apps.telemetry.store import TelemetryStore, the_store
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from tests import cast
 from tests.integration.telemetry.conftest import CONNECTOR, NOW, forget, reading_lines
@@ -211,7 +212,7 @@ def test_who_asks_over_time_says_in_which_classes_the_tenant_is(
         told.append(retention)
         return Held(kept, retention)
 
-    monkeypatch.setattr("apps.telemetry.store.Held", noting)
+    monkeypatch.setattr("apps.telemetry.tenant.Held", noting)
     response = browser(anna, kunlun).get(path)
     telemetry.delete_states([cast.BENS_CONNECTOR])
 

@@ -17,7 +17,8 @@ from apps.telemetry.growth import Growth, outgrowing, too_full
 from apps.telemetry.levels import HOUR, MINUTE
 from apps.telemetry.reindexing import Copy, TakenOver
 from apps.telemetry.rollups import Builder, Pace
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from tests.integration.telemetry.conftest import NOW, NOW_MS, forget, reading_lines
 from workers.upkeep import growth
 

@@ -18,7 +18,8 @@ from apps.telemetry.errors import AskedTooMuch, StoreSlow, WrongQuestion
 from apps.telemetry.levels import DAY, HOUR, HOUR_MS, MINUTE, RAW, Kept
 from apps.telemetry.rollups import Builder, Pace
 from apps.telemetry.slices import from_ms
-from apps.telemetry.store import FleetFilter, StateFilter, TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import FleetFilter, StateFilter, TenantTelemetry
 from tests.acquisition import elasticsearch_behind, elasticsearch_port
 from tests.eventually import eventually
 from tests.faults.proxy import between

@@ -8,7 +8,8 @@ import pytest
 
 from apps.telemetry import stretches
 from apps.telemetry.errors import AskedTooMuch, WrongQuestion
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from tests.integration.telemetry.conftest import (
     CONNECTOR,
     NOW,

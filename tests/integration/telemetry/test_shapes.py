@@ -18,7 +18,8 @@ from apps.telemetry.documents import KINDS, QUARANTINE, READINGS, STATE, STATE_I
 from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
 from apps.telemetry.reindexing import Copy
 from apps.telemetry.rollups import Builder, Pace
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from ohmwatch.readings import MESSAGE_BYTES_LIMIT
 from tests.integration.telemetry.conftest import CONNECTOR, NOW, NOW_MS, forget, reading_lines
 

@@ -12,7 +12,8 @@ from apps.telemetry import cluster
 from apps.telemetry.errors import StoreRefused, StoreUnavailable
 from apps.telemetry.levels import HOUR
 from apps.telemetry.rollups import Builder, Pace
-from apps.telemetry.store import TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import TenantTelemetry
 from tests.integration.telemetry.conftest import CONNECTOR, NOW, forget, reading_lines
 
 

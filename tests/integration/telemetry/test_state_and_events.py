@@ -6,7 +6,8 @@ import pytest
 
 from apps.telemetry import parsing
 from apps.telemetry.errors import WrongQuestion
-from apps.telemetry.store import EventFilter, StateFilter, TelemetryStore, TenantTelemetry
+from apps.telemetry.store import TelemetryStore
+from apps.telemetry.tenant import EventFilter, StateFilter, TenantTelemetry
 from tests.integration.telemetry.conftest import NOW, NOW_MS, minutes_ago
 
 

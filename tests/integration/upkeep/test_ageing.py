@@ -12,7 +12,8 @@ from apps.accounts.models import User
 from apps.alarms.models import Alarm, AlarmEvent, Consumer, Outbox
 from apps.fleet.models import Connector
 from apps.telemetry import cluster
-from apps.telemetry.store import TelemetryStore, TenantTelemetry, the_store
+from apps.telemetry.store import TelemetryStore, the_store
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants.models import Tenant
 from apps.warning import operations
 from apps.warning.models import Mode, ShadowAlarm
@@ -194,6 +195,6 @@ def test_it_waits_while_the_store_is_away(
 ) -> None:
 
     away = TelemetryStore(client=cluster.client_of("http://127.0.0.1:9"))
-    monkeypatch.setattr("apps.telemetry.store.the_store", lambda: away)
+    monkeypatch.setattr("apps.telemetry.tenant.the_store", lambda: away)
     judge()
     assert found() == []

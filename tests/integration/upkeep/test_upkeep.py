@@ -20,7 +20,8 @@ from apps.fleet.operations import change_vehicle, retire_connector
 from apps.telemetry import board, building, cluster
 from apps.telemetry.answers import LedgerEntry
 from apps.telemetry.documents import STATE
-from apps.telemetry.store import TelemetryStore, TenantTelemetry, the_store
+from apps.telemetry.store import TelemetryStore, the_store
+from apps.telemetry.tenant import TenantTelemetry
 from apps.tenants import changes
 from apps.tenants.models import Tenant
 from ohmwatch.findings import Finding, Severity
@@ -115,7 +116,7 @@ def test_while_the_store_is_away_events_wait(
     apply_findings([overtemperature(Severity.WARNING)], judged_at=NOW)
     away = TelemetryStore(client=cluster.client_of("http://127.0.0.1:9"))
     with monkeypatch.context() as patch:
-        patch.setattr("apps.telemetry.store.the_store", lambda: away)
+        patch.setattr("apps.telemetry.tenant.the_store", lambda: away)
         events.index_tenant_events(schema=in_kunlun.schema_name)  # says so and ends
 
     entry = Outbox.objects.get(consumer=Consumer.INDEX)
@@ -255,7 +256,7 @@ def test_a_task_that_could_not_write_leaves_the_way_free(
     states.sync_changed_states()
     away = TelemetryStore(client=cluster.client_of("http://127.0.0.1:9"))
     with monkeypatch.context() as patch:
-        patch.setattr("apps.telemetry.store.the_store", lambda: away)
+        patch.setattr("apps.telemetry.tenant.the_store", lambda: away)
         states.sync_states(**sent.pop())
 
     states.sync_changed_states()
