@@ -72,6 +72,18 @@ def _is_wider_than_its_window(page: Page) -> bool:
     )
 
 
+def _covering(page: Page) -> list[str]:
+    """Names of the inputs that are wider than the field that they are in."""
+    return list(
+        page.evaluate(
+            """[...document.querySelectorAll(".field > :is(input, select, textarea)")].filter(
+                (one) => one.getBoundingClientRect().right
+                    > one.parentElement.getBoundingClientRect().right + 1
+            ).map((one) => one.name)"""
+        )
+    )
+
+
 @pytest.mark.parametrize(("person", "tenant", "paths"), VISITS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nobody_is_shut_out(
@@ -83,13 +95,14 @@ def test_nobody_is_shut_out(
     paths: list[str],
     scheme: str,
 ) -> None:
-    """No violation of WCAG 2.2 AA that axe can find, in light and in dark."""
+    """No violation of WCAG 2.2 AA that axe can find, in light and dark; no input over another."""
     # axe itself is a script that the page's policy would refuse, and it would measure the contrast
     # of news that is just fading in.
     page = sign_in(person, tenant, color_scheme=scheme, bypass_csp=True, reduced_motion="reduce")
     found = []
     for path in paths:
         shown = _open(page, product, tenant, path, ageing)
+        found += [(shown, "covers its neighbour", name) for name in _covering(page)]
         violations = Axe().run(page, options=_AXE).response["violations"]
         found += [(shown, each["id"], each["nodes"][0]["html"][:160]) for each in violations]
     assert not found
