@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 from django.utils import timezone
 
@@ -158,9 +158,12 @@ def _ours(
 @contextmanager
 def _rival() -> Iterator[Broker]:
     """Telegraf on a broker of its own: on ours, both would get every message."""
-    folder = Path(mkdtemp(prefix="ohmwatch-telegraf-"))
     try:
-        with ground.broker() as broker, telegraf.Telegraf(broker, folder):
+        with (
+            TemporaryDirectory(prefix="ohmwatch-telegraf-") as folder,
+            ground.broker() as broker,
+            telegraf.Telegraf(broker, Path(folder)),
+        ):
             yield broker
     finally:
         telegraf.drop_index()

@@ -23,7 +23,7 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from statistics import median, quantiles
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -70,8 +70,8 @@ def main(quick: bool) -> int:
     on = ground.prepare(40 if quick else 200)
     recording = load.record(on.fleet, INSTANTS, step_ms=STEP_MS)
     sent: Counter[str] = Counter()
-    folder = Path(mkdtemp(prefix="ohmwatch-latency-"))
     with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="ohmwatch-latency-")))
         broker = stack.enter_context(ground.broker())
         (worker,) = ground.workers_on(broker, slots=1)
         stack.callback(worker.stop)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
 from statistics import median
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 import redis
 from django.conf import settings
@@ -78,8 +78,8 @@ def main(quick: bool) -> int:
     size, rounds = Size.of(quick), Rounds()
     on = ground.prepare(size.devices)
     series = Series(load.record(on.fleet, size.instants), size.times)
-    folder = Path(mkdtemp(prefix="ohmwatch-together-"))
     with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="ohmwatch-together-")))
         broker = stack.enter_context(ground.broker())
         (worker,) = ground.workers_on(broker, slots=1)
         stack.callback(worker.stop)

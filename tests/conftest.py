@@ -1,5 +1,7 @@
 """What every test stands on: two tenants, the cast, a clean store, and the schema left public."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +25,12 @@ from tests.clock import Clock
 @pytest.fixture
 def clock() -> Clock:
     return Clock(datetime(2026, 11, 23, 12, 0, tzinfo=UTC))
+
+
+def pytest_unconfigure() -> None:
+    """What was kept beside the stores goes with the process."""
+    for name in ("OHMWATCH_DATA_DIR", "OHMWATCH_STATIC_DIR"):  # made by tests.settings
+        shutil.rmtree(os.environ[name], ignore_errors=True)
 
 
 # --- stores -------------------------------------------------------------------------------------

@@ -252,7 +252,8 @@ class Mosquitto:
 
     def __init__(self, devices: dict[str, str], *, more: str = "", conf: str | None = None) -> None:
         """`devices`: password by identity. `more`: lines that are added to the configuration."""
-        self._folder = Path(tempfile.mkdtemp(prefix="ohmwatch-mosquitto-"))
+        self._made = tempfile.TemporaryDirectory(prefix="ohmwatch-mosquitto-")
+        self._folder = Path(self._made.name)
         self.port, self.worker_port = free_port(), free_port()
         acl, passwords = self._folder / "acl", self._folder / "passwords"
         slots = "".join(shipped._SLOT.format(name=name) for name in SLOTS)
@@ -299,6 +300,11 @@ class Mosquitto:
             self._process.kill()
             self._process.wait(10)
 
+    def forget(self) -> None:
+        """End it, and leave nothing of what it held."""
+        self.stop()
+        self._made.cleanup()
+
     def save(self) -> None:
         """What it holds is on its disk when this returns; by itself it writes more seldom."""
         assert self._process is not None
@@ -325,4 +331,4 @@ def running(
     try:
         yield broker
     finally:
-        broker.stop()
+        broker.forget()

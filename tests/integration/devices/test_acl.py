@@ -34,7 +34,7 @@ def shipped() -> Iterator[mqtt.Mosquitto]:
     rules.write_text(f"user {TESTER}\ntopic readwrite #\n\n{rules.read_text()}")
     broker.start()
     yield broker
-    broker.stop()
+    broker.forget()
 
 
 def device(broker: mqtt.Mosquitto, identity: str) -> mqtt.MqttClient:
