@@ -45,8 +45,14 @@ def java_home() -> Path:
     return Path(f"/usr/lib/jvm/java-17-openjdk-{names.get(machine, machine)}")
 
 
+def _temporary(stack: Stack) -> Path:
+    return stack.home.data / "elasticsearch-tmp"
+
+
 def environment(stack: Stack) -> dict[str, str]:
-    temporary = stack.home.data / "elasticsearch-tmp"
+    temporary = _temporary(stack)
+    # Its launcher leaves a folder at each start. The script splits the options at spaces.
+    launcher = "" if " " in str(temporary) else f"-Djava.io.tmpdir={temporary}"
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(stack.home.data),
@@ -54,6 +60,7 @@ def environment(stack: Stack) -> dict[str, str]:
         "ES_JAVA_HOME": str(java_home()),
         "ES_PATH_CONF": str(_folder(stack)),
         "ES_TMPDIR": str(temporary),
+        "CLI_JAVA_OPTS": launcher,
     }
 
 
@@ -61,7 +68,9 @@ def prepare(stack: Stack) -> None:
     """Configuration of this stack, and on the first start its one user (file realm)."""
     data = stack.home.data / "elasticsearch"
     logs = stack.home.logs / "elasticsearch"
-    stack.owner.make(data, logs, snapshots(stack), stack.home.data / "elasticsearch-tmp")
+    stack.owner.make(data, logs, snapshots(stack), _temporary(stack))
+    for left in _temporary(stack).glob("final-flags*"):
+        shutil.rmtree(left)
     if not _folder(stack).exists():
         shutil.copytree(ELASTICSEARCH_HOME / "config", _folder(stack))
         stack.owner.owns(_folder(stack), *_folder(stack).rglob("*"))
