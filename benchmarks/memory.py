@@ -4,7 +4,7 @@ The store goes out of reach in the middle of full load. The publisher goes on, l
 small ones mixed, until broker and worker hold several times what a worker takes in; the worker has
 to say that it reads no more. Then the store comes back and every reading has to be there.
 
-Messages are so large that the worker's high-water mark of 24 MiB ends its reading: where they are
+Messages are so large that the worker's high-water mark of 16 MiB ends its reading: where they are
 small, a broker that keeps to the receive maximum stops before, at 4 000 of them, and the worker
 holds less.
 """
@@ -39,8 +39,8 @@ class Size:
     """How much is measured.
 
     A recording is sent again and again, the first `ready` times made before the clock runs;
-    `away_s` without the store; `held` readings that wait at its end, at least: 24 MiB are some
-    400 000.
+    `away_s` without the store; `held` readings that wait at its end, at least: 16 MiB are some
+    270 000.
     """
 
     devices: int

@@ -20,7 +20,7 @@ class Limits:
     """How much the worker holds, and when a batch is closed."""
 
     high_water_messages: int = 20_000
-    high_water_bytes: int = 24 * 1024 * 1024
+    high_water_bytes: int = 16 * 1024 * 1024
     low_water: float = 0.75
     """Reading goes on when what is held is below this part of the high-water mark."""
     batch_messages: int = 2_000
