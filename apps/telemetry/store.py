@@ -133,6 +133,32 @@ class TelemetryStore:
         """
         self._write([self._ledger_lines(entry) for entry in entries])
 
+    def reconcile(self, entries: Sequence[LedgerEntry]) -> None:
+        """Enter for a life of a slot what it did not enter; what it has entered itself stands.
+
+        It may wake and enter a batch after all, with the duplicates that only it knows of; so an
+        entry is written over only as it was seen here. Where another is there by now, that is the
+        newer one. Raises TelemetryError unless every entry is there.
+        """
+        if not entries:
+            return
+        keys = [(self.account_index(each.arrived_ms), _ledger_key(each)) for each in entries]
+        asked = [{"_index": index, "_id": key, "_source": ["reconciled"]} for index, key in keys]
+        with cluster.our_errors():
+            known = self.client.mget(docs=asked).body["docs"]
+        lines = [
+            _seen_action(index, key, seen) + orjson.dumps(parsing.ledger_source(entry)) + b"\n"
+            for (index, key), seen, entry in zip(keys, known, entries, strict=True)
+            if not seen.get("found") or seen["_source"]["reconciled"] == "true"
+        ]
+        if not lines:
+            return
+        for result in self.bulk(b"".join(lines), limit_s=cluster.ANSWER_LIMIT_S * 2):
+            if result.is_worth_retrying:
+                raise StoreUnavailable(status=result.status, reason=result.error_reason)
+            if not (result.is_stored or result.is_duplicate):
+                raise StoreRefused(status=result.status, reason=result.error_reason)
+
     def update_states(self, rows: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
         """Merge each row into its connector's state; `tenant` and `connector` say whose.
 
@@ -155,7 +181,7 @@ class TelemetryStore:
 
     def _ledger_lines(self, entry: LedgerEntry) -> bytes:
         index = self.account_index(entry.arrived_ms)
-        action = _action("index", index, f"{checked_tenant(entry.tenant)}:{entry.batch_id}")
+        action = _action("index", index, _ledger_key(entry))
         return action + orjson.dumps(parsing.ledger_source(entry)) + b"\n"
 
     def _tried(self, lines: Sequence[bytes]) -> list[ItemResult]:
@@ -668,6 +694,18 @@ def document_id(tenant: str, key: Id) -> str:
 
 def _action(name: str, index: str, key: str, **more: object) -> bytes:
     return orjson.dumps({name: {"_index": index, "_id": key, **more}}) + b"\n"
+
+
+def _ledger_key(entry: LedgerEntry) -> str:
+    return f"{checked_tenant(entry.tenant)}:{entry.batch_id}"
+
+
+def _seen_action(index: str, key: str, seen: Mapping[str, Any]) -> bytes:
+    """Writes a document as long as it is what was seen; 409 where it is not."""
+    if not seen.get("found"):
+        return _action("create", index, key)
+    as_seen = {"if_seq_no": seen["_seq_no"], "if_primary_term": seen["_primary_term"]}
+    return _action("index", index, key, **as_seen)
 
 
 def _merge_lines(index: str, row: Mapping[str, Any]) -> bytes:

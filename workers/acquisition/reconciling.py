@@ -5,6 +5,7 @@ that a life entered for itself. It is entered from what the store holds: receive
 duplicates left no trace. The messages come again, and count again, as duplicates. A request that
 was on its way when the worker died may be carried out late, and in parts, so the look is repeated,
 by the next life too if this one enters nothing of its own; entering a batch again is harmless.
+What a life that was believed dead has entered itself by then stands: only it knows its duplicates.
 
 The counts on the board follow the ledger: what a former life entered and did not live to count, and
 what is entered for it, this life counts from the ledger, again and again by the difference.
@@ -52,7 +53,7 @@ def enter_missing(telemetry: TelemetryStore, lives: FormerLives) -> int:
     Raises TelemetryError.
     """
     entries = telemetry.held_batches(lives.low, lives.high)
-    telemetry.write_ledger(entries)
+    telemetry.reconcile(entries)
     if entries:
         log.warning("ledger_reconciled", entries=len(entries))
     return len(entries)
