@@ -339,7 +339,8 @@ def test_killed_in_the_middle_it_is_finished_by_the_next(
 
 
 def test_two_workers_at_one_run_take_turns(deliver: Deliver, kunlun: Tenant, ask: Ask) -> None:
-    deliver(*(reading(now_ms() - 60_000 - n, channel=5) for n in range(5)))
+    start = now_ms() - 60_000
+    deliver(*(reading(start + n, channel=5) for n in range(5)))
     map_channel_5(kunlun)
     run = ask(work=False)
     with tenant_context(kunlun), redis.Redis.from_url(settings.REDIS_LOG_URL) as client:
