@@ -84,11 +84,14 @@ class Board:
     """Slots that were given up within the last ten minutes."""
 
 
+def notice_board() -> redis.Redis:
+    """A connection to where workers put up how they are, for who doesn't wait long."""
+    return redis.Redis.from_url(settings.REDIS_LOG_URL, socket_timeout=1, socket_connect_timeout=1)
+
+
 def board(*, now: datetime) -> Board:
     """What is put up; nothing where Redis is away."""
-    with redis.Redis.from_url(
-        settings.REDIS_LOG_URL, socket_timeout=1, socket_connect_timeout=1
-    ) as client:
+    with notice_board() as client:
         try:
             return Board(slots(client, now_ms=to_ms(now)), counts(client), _retired(client))
         except redis.RedisError:

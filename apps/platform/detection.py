@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import redis
-from django.conf import settings
 from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -13,6 +12,7 @@ from prometheus_client.samples import Sample
 from apps.partitions.board import told
 from apps.partitions.log import PartitionLog
 from apps.partitions.metrics import REGISTRY
+from apps.platform.acquisition import notice_board
 from apps.telemetry.slices import to_ms
 
 _SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_count", "_sum")}
@@ -22,9 +22,7 @@ class DetectionCollector(Collector):
     """Read from Redis when Prometheus asks; without Redis it has none."""
 
     def collect(self) -> Iterator[Metric]:
-        with redis.Redis.from_url(
-            settings.REDIS_LOG_URL, socket_timeout=1, socket_connect_timeout=1
-        ) as client:
+        with notice_board() as client:
             try:
                 yield from _counted(told(client, now_ms=to_ms(timezone.now())))
                 yield _unjudged(PartitionLog(client))

@@ -281,6 +281,15 @@ def change(client: Elasticsearch, lines: bytes) -> list[tuple[ItemResult, tuple[
     return [(_result(item), _place(item)) for item in answer.body.get("items", ())]
 
 
+def must_be_answered(result: ItemResult) -> None:
+    """A change was made, or somebody else was first. Raises StoreUnavailable where the store is
+    busy, StoreRefused where it refuses for good."""
+    if result.is_worth_retrying:
+        raise StoreUnavailable(status=result.status, reason=result.error_reason)
+    if not result.is_stored and not result.is_duplicate:
+        raise StoreRefused(status=result.status, reason=result.error_reason)
+
+
 def _place(item: Mapping[str, Any]) -> tuple[int, int] | None:
     (outcome,) = item.values()
     return (outcome["_seq_no"], outcome["_primary_term"]) if "_seq_no" in outcome else None

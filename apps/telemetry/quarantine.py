@@ -14,7 +14,7 @@ import orjson
 from apps.telemetry import cluster, parsing
 from apps.telemetry.answers import QuarantinedMessage
 from apps.telemetry.documents import QUARANTINE
-from apps.telemetry.errors import StoreRefused, StoreUnavailable, WrongQuestion
+from apps.telemetry.errors import WrongQuestion
 from apps.telemetry.questions import Clause, RefusedFilter
 from apps.telemetry.tenant import TenantTelemetry
 
@@ -158,10 +158,7 @@ class TenantQuarantine(TenantTelemetry):
         lines = b"".join(_update_lines(held, change) for held, change in changes)
         places: list[tuple[int, int] | None] = []
         for result, place in cluster.change(self._store.client, lines) if lines else ():
-            if result.is_worth_retrying:
-                raise StoreUnavailable(status=result.status, reason=result.error_reason)
-            if not result.is_stored and not result.is_duplicate:
-                raise StoreRefused(status=result.status, reason=result.error_reason)
+            cluster.must_be_answered(result)
             places.append(place if result.is_stored else None)
         return places
 

@@ -154,10 +154,7 @@ class TelemetryStore:
         if not lines:
             return
         for result in self.bulk(b"".join(lines), limit_s=cluster.ANSWER_LIMIT_S * 2):
-            if result.is_worth_retrying:
-                raise StoreUnavailable(status=result.status, reason=result.error_reason)
-            if not (result.is_stored or result.is_duplicate):
-                raise StoreRefused(status=result.status, reason=result.error_reason)
+            cluster.must_be_answered(result)
 
     def update_states(self, rows: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
         """Merge each row into its connector's state; `tenant` and `connector` say whose.

@@ -153,6 +153,7 @@ class Board:
             if not goes_on:
                 pipe.delete(key)
             pipe.hset(key, mapping={"upto": high - 1, "low": low, "high": high})
+            pipe.delete(f"{RETIRED_KEY}{slot}")
             pipe.execute()
 
     def settle(self, slot: int, *, high: int, lines: Iterable[AccountLine]) -> None:
@@ -183,7 +184,6 @@ class Board:
         """How this worker is. Raises redis.RedisError."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.set(f"ow:acquisition:{slot}", _json.encode(state), ex=_REPORT_S)
-            pipe.delete(f"{RETIRED_KEY}{slot}")
             takes_all = state.get("reading", True) or state.get("starting", False)
             if state.get("waiting_batches") or not takes_all:
                 pipe.set(PRESSED_KEY, slot, ex=_PRESSED_S)

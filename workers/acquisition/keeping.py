@@ -6,12 +6,11 @@ answers "duplicate" to documents of this very batch, and only a count of what th
 the batch's number tells what is what.
 """
 
-import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import structlog
@@ -29,15 +28,20 @@ from workers.acquisition.batches import Batch, Tally
 from workers.acquisition.documents import batch_lines, quarantine_lines, single_lines
 from workers.acquisition.parcels import ConnectorReadings, Singles, chosen
 from workers.acquisition.patience import Patience, pauses
-from workers.acquisition.runs import Run, portions, runs
+from workers.acquisition.runs import (
+    Run,
+    WholeRefusal,
+    for_its_content,
+    in_halves,
+    lines_of,
+    portions,
+    runs,
+)
 from workers.acquisition.sampling import sampled
 from workers.acquisition.sorting import Refusal, Sorted, grouped, one_each
 
 LATE_MS = 3600 * 1000
 """A reading that is older than this when it arrives counts as late."""
-
-FOR_ITS_CONTENT = (400, 413)
-"""Answers to a request that may pass in parts; to any other the worker holds."""
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -213,13 +217,6 @@ def _settle_doubt(tallies: dict[str, Tally], held: dict[str, int]) -> None:
         tally.duplicate = accepted - tally.stored
 
 
-class _Refused(NamedTuple):
-    """The answer to a request as a whole, where it was not taken."""
-
-    status: int
-    reason: str
-
-
 class _Writer:
     """The bulk requests of one batch, repeated until each document has its final answer."""
 
@@ -321,7 +318,7 @@ class _Writer:
             self._patience.pause(pause_s)
             self._make_missing_slices(results)
             self.in_doubt |= any(results[i].status != 429 for i in open_items)
-            again = self._bulk(_lines_of(body, open_items))
+            again = self._bulk(lines_of(body, open_items))
             for item, result in zip(open_items, again, strict=True):
                 results[item] = result
             open_items = [i for i in open_items if _is_for_later(results[i])]
@@ -329,29 +326,16 @@ class _Writer:
                 return
 
     def _bulk(self, body: bytes) -> list[ItemResult]:
-        """The answer to each document. A request that is refused for what is in it goes again in
-        halves, down to the document that is to blame: its answer is the refusal."""
-        answer = self.hold(lambda: self._attempt(body))
-        if isinstance(answer, list):
-            return answer
-        gc.collect()  # as after each failed request: see `Patience.hold`
-        number = body.count(b"\n") // 2
-        if number == 1:
-            return [ItemResult(answer.status, f"status {answer.status}", answer.reason)]
-        log.warning("request_refused", documents=number, status=answer.status)
-        half = number // 2
-        return [
-            *self._bulk(_lines_of(body, range(half))),
-            *self._bulk(_lines_of(body, range(half, number))),
-        ]
+        """The answer to each document, by itself where the request was refused for one."""
+        return in_halves(body, lambda part: self.hold(lambda: self._attempt(part)))
 
-    def _attempt(self, body: bytes) -> list[ItemResult] | _Refused:
+    def _attempt(self, body: bytes) -> list[ItemResult] | WholeRefusal:
         try:
             return self._telemetry.bulk(body)
         except StoreRefused as refused:
             self.in_doubt = True
-            found = _Refused(int(str(refused.data["status"])), str(refused.data["reason"]))
-            if found.status not in FOR_ITS_CONTENT:
+            found = for_its_content(refused)
+            if found is None:
                 raise
         except TelemetryError:
             self.in_doubt = True
@@ -402,9 +386,3 @@ def _is_kept(result: ItemResult) -> bool:
 def _is_for_later(result: ItemResult) -> bool:
     """Busy, or shut by an operator or a full disk: the document is not to blame."""
     return result.is_worth_retrying or result.error_type == "index_closed_exception"
-
-
-def _lines_of(body: bytes, items: Sequence[int]) -> bytes:
-    """Those documents' actions and sources, out of a whole body."""
-    lines = body.split(b"\n")
-    return b"".join(b"%b\n%b\n" % (lines[2 * item], lines[2 * item + 1]) for item in items)

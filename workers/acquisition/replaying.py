@@ -29,10 +29,9 @@ from workers.acquisition import faults
 from workers.acquisition.batches import SLOT_SHIFT, Batch, Message
 from workers.acquisition.board import Board
 from workers.acquisition.documents import quarantine_lines
-from workers.acquisition.keeping import FOR_ITS_CONTENT
 from workers.acquisition.parcels import ConnectorReadings, chosen
 from workers.acquisition.patience import pauses
-from workers.acquisition.runs import portions
+from workers.acquisition.runs import WholeRefusal, for_its_content, in_halves, portions
 from workers.acquisition.sorting import Refusal, Sorted, check, decode, resolve
 
 REPLAY_SLOT = (1 << (53 - SLOT_SHIFT)) - 1
@@ -186,26 +185,25 @@ def _send_portion(lines: Sequence[bytes], store: TelemetryStore) -> list[ItemRes
         if time.monotonic() > deadline:
             raise StoreUnavailable(status=results[busy[0]].status)
         time.sleep(pause_s)
-        again = _bulk([lines[i] for i in busy], store)
+        again = _bulk((lines[i] for i in busy), store)
         for i, result in zip(busy, again, strict=True):
             results[i] = result
     raise AssertionError("pauses() never ends")
 
 
-def _bulk(lines: Sequence[bytes], store: TelemetryStore) -> list[ItemResult]:
-    """As acquisition does: what is refused for what is in it goes again in halves, and of the
-    document that is to blame that is the answer. It stays in the quarantine."""
-    try:
-        return store.bulk(b"".join(lines))
-    except StoreRefused as refused:
-        status, reason = int(str(refused.data["status"])), str(refused.data["reason"])
-        if status not in FOR_ITS_CONTENT:
-            raise
-    if len(lines) == 1:
-        return [ItemResult(status, f"status {status}", reason)]
-    log.warning("request_refused", documents=len(lines), status=status)
-    half = len(lines) // 2
-    return [*_bulk(lines[:half], store), *_bulk(lines[half:], store)]
+def _bulk(lines: Iterable[bytes], store: TelemetryStore) -> list[ItemResult]:
+    """The answer to each document; one that spoils its request stays in the quarantine."""
+
+    def send(body: bytes) -> list[ItemResult] | WholeRefusal:
+        try:
+            return store.bulk(body)
+        except StoreRefused as refused:
+            found = for_its_content(refused)
+            if found is None:
+                raise
+            return found
+
+    return in_halves(b"".join(lines), send)
 
 
 def _is_busy(result: ItemResult) -> bool:

@@ -5,10 +5,16 @@ the text of a run is made when it is its turn, and gone before the next one's is
 one run, and nothing of it is copied.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
+import structlog
+
+from apps.telemetry.answers import ItemResult
+from apps.telemetry.errors import StoreRefused
 from ohmwatch.readings import Sheet
 from workers.acquisition.parcels import ConnectorReadings, Singles
 from workers.acquisition.sorting import Sorted
@@ -16,10 +22,14 @@ from workers.acquisition.sorting import Sorted
 RUN_READINGS = 8_000
 RUN_BYTES = 4 * 1024 * 1024
 """Of documents, about; twice the usual batch."""
+_CONTENT = (400, 413)
+"""Answers to a request that may pass in parts."""
 _ABOUT_READING = 400
 """Bytes of a document beside its quantities, with the line before it, about."""
 _ABOUT_VALUE = 12
 """Bytes of a value with the marks around it and its name, about."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,3 +101,45 @@ def portions(texts: Iterable[bytes]) -> Iterator[list[bytes]]:
         size += len(text)
     if several:
         yield several
+
+
+# --- what is refused as a whole -----------------------------------------------------------------
+
+
+class WholeRefusal(NamedTuple):
+    """The answer to a request as a whole, where parts of it may pass."""
+
+    status: int
+    reason: str
+
+
+def for_its_content(refused: StoreRefused) -> WholeRefusal | None:
+    """What was answered, where it may be for what is in the request; None where it is not."""
+    status = int(str(refused.data["status"]))
+    return WholeRefusal(status, str(refused.data["reason"])) if status in _CONTENT else None
+
+
+def in_halves(
+    body: bytes, send: Callable[[bytes], list[ItemResult] | WholeRefusal]
+) -> list[ItemResult]:
+    """The answer to each document. A request that is refused for what is in it goes again in
+    halves, down to the document that is to blame: its answer is the refusal."""
+    answer = send(body)
+    if isinstance(answer, list):
+        return answer
+    gc.collect()  # as after each failed request: see `Patience.hold`
+    number = body.count(b"\n") // 2
+    if number == 1:
+        return [ItemResult(answer.status, f"status {answer.status}", answer.reason)]
+    log.warning("request_refused", documents=number, status=answer.status)
+    half = number // 2
+    return [
+        *in_halves(lines_of(body, range(half)), send),
+        *in_halves(lines_of(body, range(half, number)), send),
+    ]
+
+
+def lines_of(body: bytes, items: Sequence[int]) -> bytes:
+    """Those documents' actions and sources, out of a whole body."""
+    lines = body.split(b"\n")
+    return b"".join(b"%b\n%b\n" % (lines[2 * item], lines[2 * item + 1]) for item in items)
